@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ACPI tables (ACPI 6.4) from a plain description of the platform: RSDP, XSDT, FADT, FACS, MADT, DSDT. What a guest is told here
+ * must be what machine.c built; this module knows no device.
+ *
+ * Thread: any; a pure function of its arguments.
+ */
+#ifndef FIRMWARE_ACPI_H
+#define FIRMWARE_ACPI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+
+#define ACPI_MAX_IO 4
+#define ACPI_NO_IRQ 0xff
+
+struct acpi_io_range {
+	uint16_t base, len; /* ports */
+};
+
+/* A device on the ISA bus that the DSDT names. */
+struct acpi_isa_device {
+	char name[5];    /* 4 characters, unique: "COM1" */
+	const char *hid; /* EISA id "PNP0501" or ACPI id */
+	unsigned uid;
+	struct acpi_io_range io[ACPI_MAX_IO]; /* up to the first len 0 */
+	uint8_t irq; /* ISA interrupt, edge-triggered, active high; ACPI_NO_IRQ: none */
+};
+
+struct acpi_platform {
+	const uint32_t *apic_ids; /* one per vCPU; at most 255: MADT local APIC entries, above: x2APIC entries */
+	size_t n_cpus;
+	uint32_t lapic_addr;
+	uint32_t ioapic_addr;
+	uint8_t ioapic_id;
+	uint16_t pm1_evt_port; /* 4 ports: status, enable */
+	uint16_t pm1_cnt_port; /* 2 ports */
+	uint16_t pm_tmr_port;  /* 4 ports */
+	uint16_t gpe0_port;    /* 4 ports: 2 bytes of status, 2 of enable */
+	uint8_t sci_irq;       /* level-triggered, active high */
+	uint16_t reset_port;
+	uint8_t reset_value;
+	uint8_t s5_slp_typ;    /* SLP_TYP of soft-off */
+	bool has_i8042;        /* IA-PC boot architecture flags, 5.2.9.3 */
+	const struct acpi_isa_device *isa;
+	size_t n_isa;
+};
+
+/* The tables, as they must stand at `base` in guest memory. The RSDP comes first. */
+struct acpi_tables {
+	uint8_t *data; /* heap, the caller frees with acpi_tables_free */
+	size_t size;
+};
+
+/* `base` is a multiple of 16. 0, or -ENOSPC with `err` when they need more than `max` bytes, -ENOMEM. */
+int acpi_build(const struct acpi_platform *platform, uint64_t base, size_t max, struct acpi_tables *out, struct err *err);
+void acpi_tables_free(struct acpi_tables *tables);
+
+#endif

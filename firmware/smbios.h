@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * SMBIOS tables (DMTF DSP0134, version 3.0 entry point and the older 2.8 one beside it): types 0, 1, 3, 4, 16, 17, 19, 32, 127.
+ *
+ * Thread: any; a pure function of its arguments.
+ */
+#ifndef FIRMWARE_SMBIOS_H
+#define FIRMWARE_SMBIOS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+
+struct smbios_platform {
+	const char *product;  /* "Standard PC"; type 1 and 3 strings */
+	const char *version;  /* "pc" */
+	uint8_t uuid[16];     /* in text order; stored with the first three fields swapped (DSP0134 7.2.1) */
+	unsigned sockets, cores, threads; /* threads: per core */
+	uint64_t ram_below_4g, ram_above_4g; /* bytes */
+};
+
+struct smbios_tables {
+	uint8_t *data; /* heap, freed by smbios_tables_free; the 64-bit entry point ("_SM3_") first, then "_SM_", each on 16 bytes */
+	size_t size;
+};
+
+/* As they must stand at `base`, a multiple of 16 between 0xF0000 and 0xFFFFF. 0, -ENOSPC beyond `max` bytes, -ENOMEM. */
+int smbios_build(const struct smbios_platform *platform, uint64_t base, size_t max, struct smbios_tables *out,
+		 struct err *err);
+void smbios_tables_free(struct smbios_tables *tables);
+
+#endif

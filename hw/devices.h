@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every device that a machine can be built from: one constructor each, with all that it needs from outside. A constructor
+ * places the device's regions on the buses and returns it in its power-on state; NULL with `err` on failure, and then nothing of
+ * it is left. The machine owns the result and ends it with device->ops->destroy.
+ *
+ * Names and strings are borrowed and outlive the device; irq_line values are copied.
+ *
+ * Thread: constructors on the main thread, with no vCPU running. Handlers in vCPU threads, each device under its own mutex.
+ */
+#ifndef HW_DEVICES_H
+#define HW_DEVICES_H
+
+#include <stdint.h>
+#include <time.h>
+
+#include "vmm/device.h"
+#include "vmm/irq.h"
+
+struct bus;
+struct chardev;
+struct err;
+struct eventloop;
+
+/* Where a device lives. Copied by constructors that keep it. */
+struct device_env {
+	struct bus *pio;
+	struct bus *mmio;
+	struct eventloop *loop; /* timers and input */
+	struct machine_link link;
+};
+
+/* hw/serial.c: a National Semiconductor PC16550D UART with 16-byte FIFOs, 8 ports. */
+struct serial_config {
+	const char *name; /* "serial0" */
+	uint16_t iobase;  /* 0x3f8 */
+	struct irq_line irq;
+	struct chardev *chardev; /* borrowed; not NULL */
+};
+struct device *serial_create(const struct device_env *env, const struct serial_config *cfg, struct err *err);
+
+/* hw/rtc.c: a Motorola MC146818 real-time clock with 128 bytes of CMOS memory, ports 0x70 and 0x71. */
+struct rtc_config {
+	struct irq_line irq;     /* ISA 8 */
+	int64_t start_seconds;   /* what the clock shows at creation, seconds since 1970 in the guest's time base */
+	uint64_t ram_below_4g;   /* bytes, for the memory size fields of CMOS */
+	uint64_t ram_above_4g;
+};
+struct device *rtc_create(const struct device_env *env, const struct rtc_config *cfg, struct err *err);
+
+/* hw/i8042.c: a keyboard controller, ports 0x60 and 0x64, with nothing plugged in: self-test, A20, and reset by command 0xfe. */
+struct i8042_config {
+	struct irq_line irq; /* ISA 1 */
+};
+struct device *i8042_create(const struct device_env *env, const struct i8042_config *cfg, struct err *err);
+
+/* hw/reset_ctl.c: reset control register 0xcf9 (PIIX4, ICH) and system control port A 0x92 (PS/2). */
+struct device *reset_ctl_create(const struct device_env *env, struct err *err);
+
+/* hw/acpi_pm.c: the fixed hardware of ACPI 6.4, 4.8: PM1a event and control blocks, PM timer, GPE0; 16 ports from `iobase`. */
+#define ACPI_PM_PORTS 16
+#define ACPI_PM1_EVT 0 /* offsets from iobase */
+#define ACPI_PM1_CNT 4
+#define ACPI_PM_TMR 8
+#define ACPI_GPE0 12
+#define ACPI_PM_S5_SLP_TYP 5
+struct acpi_pm_config {
+	uint16_t iobase;
+	struct irq_line sci;
+};
+struct device *acpi_pm_create(const struct device_env *env, const struct acpi_pm_config *cfg, struct err *err);
+/* Presses the power button: PWRBTN_STS, and the SCI when the guest enabled it. Any thread. */
+void acpi_pm_power_button(struct device *dev);
+
+/* hw/debug_exit.c: isa-debug-exit. A write of v ends the process with status (v << 1) | 1. */
+struct debug_exit_config {
+	uint16_t iobase, iosize; /* iosize 1 to 8 */
+};
+struct device *debug_exit_create(const struct device_env *env, const struct debug_exit_config *cfg, struct err *err);
+
+/* hw/testdev.c: pc-testdev, what small test kernels expect of QEMU's: I/O echo ports, interrupt lines, test memory. */
+#define TESTDEV_IRQS 24
+struct testdev_config {
+	struct irq_line irqs[TESTDEV_IRQS]; /* GSI 0 to 23 */
+};
+struct device *testdev_create(const struct device_env *env, const struct testdev_config *cfg, struct err *err);
+
+#endif

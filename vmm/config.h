@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The configuration of a virtual machine: plain data, filled by the command line (vmm/cli.h), read by the bring-up
+ * (vmm/launch.h). No descriptors, no objects. Strings and arrays are owned and freed by config_fini.
+ *
+ * Thread: one at a time.
+ */
+#ifndef VMM_CONFIG_H
+#define VMM_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/chardev.h"
+
+#define CONFIG_MAX_CPUS 64
+#define CONFIG_MAX_SERIALS 4
+#define CONFIG_MAX_CHARDEVS 32
+#define CONFIG_MAX_CPU_FEATURES 128
+#define CONFIG_MAX_DEBUG_EXITS 4
+
+#define CONFIG_MIN_RAM (UINT64_C(64) << 20)
+#define CONFIG_DEFAULT_RAM (UINT64_C(128) << 20)
+
+enum machine_type { MACHINE_PC };
+
+/* -smp, complete and consistent after cli_parse: cpus == sockets * cores * threads, each at least 1. */
+struct config_smp {
+	unsigned cpus, sockets, cores, threads;
+};
+
+/* -cpu host,+name,-name: the changes in the order given; names are checked by arch/x86/cpuid.c. */
+struct config_cpu_feature {
+	char *name;
+	bool on;
+};
+
+struct config_cpu {
+	char *model; /* "host" or "max" */
+	struct config_cpu_feature features[CONFIG_MAX_CPU_FEATURES];
+	size_t n_features;
+};
+
+/* A -chardev, or the one that a -serial implies. The strings inside are owned. */
+struct config_chardev {
+	char *id, *path;
+	enum chardev_backend backend;
+	bool append, server, wait, signal, mux;
+};
+
+/* An ISA UART: -serial, or -device isa-serial. `index` 0 to 3 is COM1 to COM4. */
+struct config_serial {
+	char *id;      /* "serial0" */
+	char *chardev; /* the id of a config_chardev */
+	unsigned index;
+};
+
+struct config_debug_exit {
+	uint16_t iobase, iosize;
+};
+
+enum rtc_base { RTC_BASE_UTC, RTC_BASE_LOCALTIME, RTC_BASE_DATE };
+
+struct vm_config {
+	char *name;             /* NULL: not given */
+	bool debug_threads;     /* accepted; the threads are always named */
+	uint8_t uuid[16];       /* in text order */
+	bool uuid_set;
+	enum machine_type machine;
+	uint64_t ram_size;      /* bytes, a multiple of 4 KiB, at least CONFIG_MIN_RAM */
+	struct config_smp smp;
+	struct config_cpu cpu;
+	char *kernel, *initrd, *append; /* NULL: not given */
+	bool nodefaults, nographic, no_reboot;
+	enum rtc_base rtc_base;
+	int64_t rtc_date;       /* RTC_BASE_DATE: seconds since the epoch at start */
+
+	struct config_chardev chardevs[CONFIG_MAX_CHARDEVS];
+	size_t n_chardevs;
+	struct config_serial serials[CONFIG_MAX_SERIALS];
+	size_t n_serials;
+	struct config_debug_exit debug_exits[CONFIG_MAX_DEBUG_EXITS];
+	size_t n_debug_exits;
+	bool testdev;           /* -device pc-testdev */
+	bool debug_log;         /* -d debug */
+};
+
+/* Defaults: machine pc, 128 MiB, one vCPU, -cpu host, nothing else. Free with config_fini, which leaves zeroes. */
+void config_init(struct vm_config *cfg);
+void config_fini(struct vm_config *cfg);
+
+#endif

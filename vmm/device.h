@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What every emulated device has in common: its life cycle, and how it asks something of the machine that it is part of.
+ *
+ * A device is made by its own constructor (hw/devices.h), which places its regions on the buses and returns the device. The
+ * machine then owns it and calls the ops below. A device keeps its guest-visible state in one plain struct of fixed-width
+ * fields, apart from its host resources.
+ *
+ * Thread: all ops on the main thread, with every vCPU paused.
+ */
+#ifndef VMM_DEVICE_H
+#define VMM_DEVICE_H
+
+struct device;
+
+struct device_ops {
+	/* Guest-visible state to its power-on values, interrupt lines low. */
+	void (*reset)(struct device *dev);
+	/* Stop and restart what the device does by itself (timers, input). NULL: nothing. */
+	void (*quiesce)(struct device *dev);
+	void (*resume)(struct device *dev);
+	/* Off the buses, and freed. */
+	void (*destroy)(struct device *dev);
+};
+
+/* The first member of every device. */
+struct device {
+	const struct device_ops *ops;
+	const char *name; /* for messages: "serial0"; lives as long as the device */
+};
+
+/* What a device or the user asks of the machine. Ordered: a later one overrides an earlier one that has not been served yet. */
+enum vm_request {
+	VM_REQUEST_NONE,
+	VM_REQUEST_RESET,    /* reset by the guest: reset register, keyboard controller, triple fault */
+	VM_REQUEST_POWEROFF, /* power-off by the guest */
+	VM_REQUEST_EXIT,     /* end the process with a status: isa-debug-exit, or the user's quit */
+	VM_REQUEST_FAIL,     /* the vCPU cannot go on */
+};
+
+/*
+ * The way up from a device. `request` may be called from any thread; called from a handler, the vCPU that made the access
+ * executes no further guest instruction. It returns at once: what was asked happens later, on the main thread.
+ */
+struct machine_link {
+	void (*request)(void *machine, enum vm_request what, int status);
+	void *machine;
+};
+
+static inline void machine_request(const struct machine_link *link, enum vm_request what, int status)
+{
+	link->request(link->machine, what, status);
+}
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An event loop: epoll with descriptors, timers and work posted from other threads. An object, not the process's loop: main
+ * has one, and an iothread is a thread that runs another.
+ *
+ * All structures below are embedded in their users, so that nothing here allocates after creation, and none of them may be
+ * freed or moved while it is registered, armed or posted.
+ *
+ * Thread: everything on the loop's own thread (the one in eventloop_run, or before it starts), except what says "any thread".
+ * An idle loop sleeps in epoll without a time-out: it wakes for events only.
+ */
+#ifndef VMM_EVENTLOOP_H
+#define VMM_EVENTLOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct err;
+struct eventloop;
+
+struct eventloop *eventloop_create(struct err *err);
+void eventloop_destroy(struct eventloop *loop);
+
+/* Runs until eventloop_stop. Returns 0, or -errno when waiting failed. May be run again. */
+int eventloop_run(struct eventloop *loop);
+/* Makes eventloop_run return after the handler in progress. Any thread; before eventloop_run too, which then returns at once. */
+void eventloop_stop(struct eventloop *loop);
+
+/* A descriptor. `events` and `revents` are EPOLLIN, EPOLLOUT, EPOLLHUP...; level-triggered. */
+struct event_fd {
+	int fd;
+	void (*ready)(void *opaque, uint32_t revents);
+	void *opaque;
+	/* The loop's own: */
+	struct event_fd *next_dead;
+	uint32_t events;
+	bool registered;
+};
+
+/* 0 or -errno of epoll_ctl: -EPERM for a regular file, -EEXIST when registered already. fd, ready and opaque set before. */
+int eventloop_add_fd(struct eventloop *loop, struct event_fd *ev, uint32_t events);
+/* Changes the events; 0 waits for EPOLLERR and EPOLLHUP only. */
+int eventloop_mod_fd(struct eventloop *loop, struct event_fd *ev, uint32_t events);
+/* Also from inside any handler; an event already fetched for it is not delivered. Not registered: nothing happens. */
+void eventloop_del_fd(struct eventloop *loop, struct event_fd *ev);
+
+/* A one-shot timer. `deadline_ns` is CLOCK_MONOTONIC (now_ns()). Zero-initialize, then set fire and opaque. */
+struct event_timer {
+	void (*fire)(void *opaque);
+	void *opaque;
+	/* The loop's own: */
+	int64_t deadline_ns;
+	struct event_timer *prev, *next;
+	bool armed;
+};
+
+/* Arms, or moves when armed. A deadline in the past fires on the next turn. Any thread. */
+void eventloop_arm(struct eventloop *loop, struct event_timer *timer, int64_t deadline_ns);
+/* Any thread; on other threads than the loop's, `fire` may be running when this returns. */
+void eventloop_cancel(struct eventloop *loop, struct event_timer *timer);
+
+/* Work for the loop's thread. Zero-initialize, then set run and opaque. */
+struct event_work {
+	void (*run)(void *opaque);
+	void *opaque;
+	/* The loop's own: */
+	struct event_work *next;
+	bool queued;
+};
+
+/*
+ * Has `run` called once on the loop's thread, in order of posting. Posted again before it ran: still once. It may be posted
+ * again from inside `run`. Any thread, also before eventloop_run. Costs a system call only when the loop may be asleep.
+ */
+void eventloop_post(struct eventloop *loop, struct event_work *work);
+
+/*
+ * Runs fn(arg) on the loop's thread and waits for it; called on that thread, or while no thread runs the loop, it is a plain
+ * call. Any thread that holds no lock which the loop's handlers take.
+ */
+void eventloop_call_sync(struct eventloop *loop, void (*fn)(void *arg), void *arg);
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/log.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOG_LINE_MAX 1536
+
+static const char *const level_word[] = {
+	[LOG_LEVEL_ERROR] = "",
+	[LOG_LEVEL_WARN] = "warning: ",
+	[LOG_LEVEL_INFO] = "",
+	[LOG_LEVEL_DEBUG] = "debug: ",
+};
+
+/* Read by every thread, written once by main(): relaxed is enough, nothing is published through it. */
+static _Atomic int log_level = LOG_LEVEL_INFO;
+
+void log_set_level(enum log_level level)
+{
+	atomic_store_explicit(&log_level, (int)level, memory_order_relaxed);
+}
+
+static bool log_wanted(enum log_level level)
+{
+	return (int)level <= atomic_load_explicit(&log_level, memory_order_relaxed);
+}
+
+static void log_line(enum log_level level, const char *device, const char *fmt, va_list ap)
+{
+	char line[LOG_LINE_MAX];
+	size_t n;
+
+	snprintf(line, sizeof(line), "kite: %s%s%s", level_word[level], device, *device ? ": " : "");
+	n = strlen(line);
+	vsnprintf(line + n, sizeof(line) - n - 1, fmt, ap);
+	n = strlen(line);
+	line[n++] = '\n';
+	/* Nothing can be done about a log that cannot be written. */
+	(void)!write(STDERR_FILENO, line, n);
+}
+
+#define DEFINE_LOG(name, level)                                                                                                \
+	void name(const char *fmt, ...)                                                                                        \
+	{                                                                                                                      \
+		va_list ap;                                                                                                    \
+                                                                                                                               \
+		if (!log_wanted(level))                                                                                        \
+			return;                                                                                                \
+		va_start(ap, fmt);                                                                                             \
+		log_line(level, "", fmt, ap);                                                                                  \
+		va_end(ap);                                                                                                    \
+	}
+
+DEFINE_LOG(log_error, LOG_LEVEL_ERROR)
+DEFINE_LOG(log_warn, LOG_LEVEL_WARN)
+DEFINE_LOG(log_info, LOG_LEVEL_INFO)
+DEFINE_LOG(log_debug, LOG_LEVEL_DEBUG)
+
+/* Decides whether one more line may go out; `*missed` is how many were swallowed before it. */
+static bool limit_pass(struct log_limit *l, unsigned *missed)
+{
+	struct timespec ts;
+	bool pass;
+	int64_t now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	now = (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+	*missed = 0;
+	pthread_mutex_lock(&l->lock);
+	if (!l->window_start_ns || now - l->window_start_ns >= 1000000000) {
+		l->window_start_ns = now;
+		l->in_window = 0;
+		*missed = l->dropped;
+		l->dropped = 0;
+	}
+	pass = l->in_window < LOG_GUEST_BURST;
+	if (pass)
+		l->in_window++;
+	else
+		l->dropped++;
+	pthread_mutex_unlock(&l->lock);
+	return pass;
+}
+
+static void log_missed(const char *device, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	log_line(LOG_LEVEL_WARN, device, fmt, ap);
+	va_end(ap);
+}
+
+void log_guest(struct log_limit *limit, const char *device, const char *fmt, ...)
+{
+	unsigned missed;
+	va_list ap;
+
+	if (!log_wanted(LOG_LEVEL_WARN) || !limit_pass(limit, &missed))
+		return;
+	if (missed)
+		log_missed(device, "%u more messages like these were left out", missed);
+	va_start(ap, fmt);
+	log_line(LOG_LEVEL_WARN, device, fmt, ap);
+	va_end(ap);
+}
