@@ -8,7 +8,10 @@
 #   make bench           side-by-side figures
 #   make SAN=address,undefined B=build-asan ...    the same with sanitizers
 #   make CC=clang B=build-clang ...
+#   make V=1 ...         shows the commands
 B ?= build
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo "  $(1) $(2)")
 CC ?= gcc
 ifeq ($(origin CC),default)
 CC := gcc
@@ -40,20 +43,23 @@ UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/unit/%)
 all: $(B)/kite
 
 $(B)/kite: $(MAIN_OBJ) $(B)/libkite.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(MAIN_OBJ) $(B)/libkite.a $(LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(MAIN_OBJ) $(B)/libkite.a $(LIBS)
 
 $(B)/libkite.a: $(LIB_OBJ)
-	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR,  $@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,  $<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Unit tests: one program per module, linked with what it needs of the library. tests/unit/fake_*.c serve them all.
 UNIT_HELP := $(patsubst %.c,$(B)/%.o,$(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c)))
 $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(UNIT_HELP) $(B)/libkite.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(UNIT_HELP) $(B)/libkite.a $(LIBS) -lcheck -lsubunit -lrt -lm
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(UNIT_HELP) $(B)/libkite.a $(LIBS) -lcheck -lsubunit -lrt -lm
 
 check: $(UNIT_BIN)
 	@tests/unit/run $(UNIT_BIN)

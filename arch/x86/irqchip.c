@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+#include "arch/x86/irqchip.h"
+
+#include "arch/x86/memmap.h"
+#include "vmm/err.h"
+#include "vmm/irq_kvm.h"
+#include "vmm/kvm.h"
+
+#define PIC_INPUTS 16
+#define PIC_SLAVE_FIRST 8
+
+static void route_add(struct kvm_irq_routing *routing, unsigned gsi, unsigned chip, unsigned pin)
+{
+	routing->entries[routing->nr++] = (struct kvm_irq_routing_entry){
+		.gsi = gsi,
+		.type = KVM_IRQ_ROUTING_IRQCHIP,
+		.u.irqchip = { .irqchip = chip, .pin = pin },
+	};
+}
+
+/* KVM's default routes GSI 0 to IOAPIC pin 0; a PC wires the PIT to pin 2. */
+static int irqchip_route(int vm_fd, struct err *err)
+{
+	struct {
+		struct kvm_irq_routing head;
+		struct kvm_irq_routing_entry entries[PIC_INPUTS + IRQ_KVM_PINS];
+	} table = { .head = { .nr = 0 } };
+	int r;
+
+	for (unsigned gsi = 0; gsi < PIC_INPUTS; gsi++) {
+		if (gsi < PIC_SLAVE_FIRST)
+			route_add(&table.head, gsi, KVM_IRQCHIP_PIC_MASTER, gsi);
+		else
+			route_add(&table.head, gsi, KVM_IRQCHIP_PIC_SLAVE, gsi - PIC_SLAVE_FIRST);
+	}
+	for (unsigned gsi = 0; gsi < IRQ_KVM_PINS; gsi++) {
+		if (gsi == IRQ_PIT)
+			route_add(&table.head, gsi, KVM_IRQCHIP_IOAPIC, IOAPIC_PIT_PIN);
+		else if (gsi != IOAPIC_PIT_PIN)
+			route_add(&table.head, gsi, KVM_IRQCHIP_IOAPIC, gsi);
+	}
+	r = kvm_ioctl(vm_fd, KVM_SET_GSI_ROUTING, &table.head);
+	return r < 0 ? err_set_errno(err, r, "KVM refuses the interrupt routing") : 0;
+}
+
+int irqchip_create(int vm_fd, struct err *err)
+{
+	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY }; /* KVM answers port 0x61 too */
+	uint64_t identity_map = MEM_KVM_IDENTITY_MAP;
+	int r;
+
+	/* Intel processors need both in order to run real mode; they may not move once a vCPU exists. */
+	r = kvm_ioctl(vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
+	if (r < 0)
+		return err_set_errno(err, r, "KVM_SET_IDENTITY_MAP_ADDR");
+	r = kvm_ioctl(vm_fd, KVM_SET_TSS_ADDR, (void *)(uintptr_t)MEM_KVM_TSS);
+	if (r < 0)
+		return err_set_errno(err, r, "KVM_SET_TSS_ADDR");
+	r = kvm_ioctl(vm_fd, KVM_CREATE_IRQCHIP, NULL);
+	if (r < 0)
+		return err_set_errno(err, r, "KVM cannot create the interrupt controllers");
+	r = kvm_ioctl(vm_fd, KVM_CREATE_PIT2, &pit);
+	if (r < 0)
+		return err_set_errno(err, r, "KVM cannot create the interval timer");
+	return irqchip_route(vm_fd, err);
+}
+
+int irqchip_init(struct irqchip *irqchip, int vm_fd, struct err *err)
+{
+	int r;
+
+	irqchip->vm_fd = vm_fd;
+	for (unsigned i = 0; i < IRQCHIP_COUNT; i++) {
+		irqchip->chips[i].chip_id = i;
+		r = kvm_ioctl(vm_fd, KVM_GET_IRQCHIP, &irqchip->chips[i]);
+		if (r < 0)
+			return err_set_errno(err, r, "KVM_GET_IRQCHIP");
+	}
+	r = kvm_ioctl(vm_fd, KVM_GET_PIT2, &irqchip->pit);
+	return r < 0 ? err_set_errno(err, r, "KVM_GET_PIT2") : 0;
+}
+
+int irqchip_reset(const struct irqchip *irqchip, struct err *err)
+{
+	struct irqchip copy = *irqchip; /* the ioctls take no const */
+	int r;
+
+	for (unsigned i = 0; i < IRQCHIP_COUNT; i++) {
+		r = kvm_ioctl(irqchip->vm_fd, KVM_SET_IRQCHIP, &copy.chips[i]);
+		if (r < 0)
+			return err_set_errno(err, r, "KVM_SET_IRQCHIP");
+	}
+	r = kvm_ioctl(irqchip->vm_fd, KVM_SET_PIT2, &copy.pit);
+	return r < 0 ? err_set_errno(err, r, "KVM_SET_PIT2") : 0;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The PC's interrupt controllers and timer inside KVM: two 8259s, an IOAPIC, an 8254. GSI n is 8259 input n and IOAPIC pin
+ * n, except that the PIT's GSI 0 is IOAPIC pin 2, as in the MADT.
+ *
+ * Thread: main, no vCPU running.
+ */
+#ifndef ARCH_X86_IRQCHIP_H
+#define ARCH_X86_IRQCHIP_H
+
+#include <linux/kvm.h>
+
+struct err;
+
+#define IRQCHIP_COUNT 3 /* KVM_IRQCHIP_PIC_MASTER, _PIC_SLAVE, _IOAPIC */
+
+/* Their power-on state, as KVM made them. */
+struct irqchip {
+	int vm_fd; /* borrowed */
+	struct kvm_irqchip chips[IRQCHIP_COUNT];
+	struct kvm_pit_state2 pit;
+};
+
+/* Reads the power-on state; the controllers exist (irqchip_create), no vCPU has run. 0 or -errno with `err`. */
+int irqchip_init(struct irqchip *irqchip, int vm_fd, struct err *err);
+/* Back to it. */
+int irqchip_reset(const struct irqchip *irqchip, struct err *err);
+
+/* Makes the controllers of a VM, before its first vCPU. */
+int irqchip_create(int vm_fd, struct err *err);
+
+#endif

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The board: the one place that knows which devices a machine has, where they are, and in what order they come to life and go.
+ */
+#include "vmm/arch.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "arch/x86/irqchip.h"
+#include "arch/x86/memmap.h"
+#include "arch/x86/tables.h"
+#include "arch/x86/topology.h"
+#include "arch/x86/vcpu_x86.h"
+#include "firmware/boot.h"
+#include "hw/devices.h"
+#include "vmm/chardev.h"
+#include "vmm/config.h"
+#include "vmm/err.h"
+#include "vmm/guest_mem.h"
+#include "vmm/vcpu.h"
+#include "vmm/vm.h"
+
+#define MAX_DEVICES 32
+#define MAX_RAM_RANGES 3
+#define MAX_MAP_ENTRIES 8
+
+struct machine {
+	const struct vm_config *cfg; /* borrowed */
+	struct vm *vm;
+	struct boot *boot; /* borrowed; NULL: nothing to load */
+	struct topology topology;
+	uint64_t ram_below_4g, ram_above_4g;
+	struct irqchip irqchip;
+	struct cpuid_template cpuid;
+	struct device_env env;
+	struct device *devices[MAX_DEVICES]; /* in the order of creation */
+	size_t n_devices;
+	struct device *acpi_pm; /* one of them */
+};
+
+/* COM1 to COM4 as every PC has them. */
+static const struct com_port com_ports[MAX_COM] = {
+	{ .iobase = 0x3f8, .irq = 4 },
+	{ .iobase = 0x2f8, .irq = 3 },
+	{ .iobase = 0x3e8, .irq = 4 },
+	{ .iobase = 0x2e8, .irq = 3 },
+};
+
+static_assert(MAX_COM == CONFIG_MAX_SERIALS, "one config_serial a COM port");
+
+static void machine_link_request(void *opaque, enum vm_request what, int status)
+{
+	struct machine *m = opaque;
+
+	vm_request(m->vm, what, status);
+}
+
+/* ---- memory ---- */
+
+static size_t ram_ranges(const struct machine *m, struct gm_range ranges[MAX_RAM_RANGES])
+{
+	size_t n = 0;
+
+	ranges[n++] = (struct gm_range){ .gpa = 0, .size = MEM_VIDEO_START };
+	ranges[n++] = (struct gm_range){ .gpa = MEM_SHADOW_START, .size = m->ram_below_4g - MEM_SHADOW_START };
+	if (m->ram_above_4g)
+		ranges[n++] = (struct gm_range){ .gpa = MEM_HIGH_START, .size = m->ram_above_4g };
+	return n;
+}
+
+/* What the guest is told of it: E820 of the kernel's zero page, the memory maps of PVH and multiboot. */
+static size_t memory_map(const struct machine *m, struct boot_map_entry map[MAX_MAP_ENTRIES])
+{
+	size_t n = 0;
+
+	map[n++] = (struct boot_map_entry){ 0, MEM_EBDA_START, BOOT_MAP_RAM };
+	map[n++] = (struct boot_map_entry){ MEM_EBDA_START, MEM_VIDEO_START - MEM_EBDA_START, BOOT_MAP_RESERVED };
+	map[n++] = (struct boot_map_entry){ MEM_ACPI_START, MEM_BIOS_END - MEM_ACPI_START, BOOT_MAP_RESERVED };
+	map[n++] = (struct boot_map_entry){ MEM_BIOS_END, m->ram_below_4g - MEM_BIOS_END, BOOT_MAP_RAM };
+	map[n++] = (struct boot_map_entry){ MEM_KVM_IDENTITY_MAP, 0x4000, BOOT_MAP_RESERVED };
+	if (m->ram_above_4g)
+		map[n++] = (struct boot_map_entry){ MEM_HIGH_START, m->ram_above_4g, BOOT_MAP_RAM };
+	return n;
+}
+
+/* The guest's physical addresses end where this processor's do. */
+static int machine_check_ram(const struct machine *m, struct err *err)
+{
+	uint64_t end = m->ram_above_4g ? MEM_HIGH_START + m->ram_above_4g : m->ram_below_4g;
+
+	if (end > BIT64(m->cpuid.phys_bits))
+		return err_set(err, -E2BIG, "-m: %llu MiB: this host's processor addresses only %llu MiB",
+			       (unsigned long long)(m->cfg->ram_size / MIB),
+			       (unsigned long long)((BIT64(m->cpuid.phys_bits) - (MEM_HIGH_START - MEM_LOW_MAX)) / MIB));
+	return 0;
+}
+
+/* ---- vCPUs ---- */
+
+static int machine_setup_vcpus(struct machine *m, struct err *err)
+{
+	int r = cpuid_template_init(&m->cpuid, m->vm->kvm.fd, &m->cfg->cpu, &m->topology, err);
+
+	if (r == 0)
+		r = machine_check_ram(m, err);
+	for (unsigned i = 0; r == 0 && i < m->vm->n_vcpus; i++)
+		r = vcpu_x86_setup(&m->vm->vcpus[i], &m->cpuid, topology_apic_id(&m->topology, i), err);
+	return r;
+}
+
+int arch_vm_init(struct vm *vm, struct err *err)
+{
+	return irqchip_create(vm->fd, err);
+}
+
+/* ---- devices ---- */
+
+/* Takes over what a constructor returned. */
+static int machine_add(struct machine *m, struct device *dev, const struct err *err)
+{
+	if (!dev)
+		return err->code;
+	assert(m->n_devices < MAX_DEVICES);
+	m->devices[m->n_devices++] = dev;
+	return 0;
+}
+
+static struct irq_line machine_irq(struct machine *m, unsigned gsi)
+{
+	return irq_kvm_line(&m->vm->irqs, gsi);
+}
+
+static int64_t local_offset(time_t now)
+{
+	struct tm local;
+
+	return localtime_r(&now, &local) ? local.tm_gmtoff : 0;
+}
+
+static int64_t rtc_start(const struct vm_config *cfg)
+{
+	time_t now = time(NULL);
+
+	switch (cfg->rtc_base) {
+	case RTC_BASE_LOCALTIME:
+		return now + local_offset(now);
+	case RTC_BASE_DATE:
+		return cfg->rtc_date;
+	case RTC_BASE_UTC:
+		break;
+	}
+	return now;
+}
+
+static int machine_add_board(struct machine *m, struct err *err)
+{
+	const struct rtc_config rtc = {
+		.irq = machine_irq(m, IRQ_RTC),
+		.start_seconds = rtc_start(m->cfg),
+		.ram_below_4g = m->ram_below_4g,
+		.ram_above_4g = m->ram_above_4g,
+	};
+	const struct i8042_config i8042 = { .irq = machine_irq(m, IRQ_KEYBOARD) };
+	const struct acpi_pm_config pm = { .iobase = PORT_ACPI_PM, .sci = machine_irq(m, IRQ_SCI) };
+	int r = machine_add(m, rtc_create(&m->env, &rtc, err), err);
+
+	if (r == 0)
+		r = machine_add(m, i8042_create(&m->env, &i8042, err), err);
+	if (r == 0)
+		r = machine_add(m, reset_ctl_create(&m->env, err), err);
+	if (r < 0)
+		return r;
+	m->acpi_pm = acpi_pm_create(&m->env, &pm, err);
+	return machine_add(m, m->acpi_pm, err);
+}
+
+static int machine_add_serials(struct machine *m, struct chardev *const *chardevs, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->cfg->n_serials; i++) {
+		const struct config_serial *s = &m->cfg->serials[i];
+		const struct com_port *com = &com_ports[s->index];
+		const struct serial_config serial = {
+			.name = s->id,
+			.iobase = com->iobase,
+			.irq = machine_irq(m, com->irq),
+			.chardev = chardevs[i],
+		};
+
+		r = machine_add(m, serial_create(&m->env, &serial, err), err);
+	}
+	return r;
+}
+
+static int machine_add_test_devices(struct machine *m, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->cfg->n_debug_exits; i++) {
+		const struct debug_exit_config cfg = {
+			.iobase = m->cfg->debug_exits[i].iobase,
+			.iosize = m->cfg->debug_exits[i].iosize,
+		};
+
+		r = machine_add(m, debug_exit_create(&m->env, &cfg, err), err);
+	}
+	if (r == 0 && m->cfg->testdev) {
+		struct testdev_config cfg;
+
+		for (unsigned i = 0; i < TESTDEV_IRQS; i++)
+			cfg.irqs[i] = machine_irq(m, i);
+		r = machine_add(m, testdev_create(&m->env, &cfg, err), err);
+	}
+	return r;
+}
+
+int machine_add_devices(struct machine *m, struct chardev *const *serials, struct err *err)
+{
+	int r = machine_add_serials(m, serials, err);
+
+	return r < 0 ? r : machine_add_test_devices(m, err);
+}
+
+/* ---- loading and reset ---- */
+
+static int machine_write_tables(struct machine *m, struct err *err)
+{
+	const struct tables_config cfg = {
+		.vm = m->cfg,
+		.topology = &m->topology,
+		.com_ports = com_ports,
+		.ram_below_4g = m->ram_below_4g,
+		.ram_above_4g = m->ram_above_4g,
+	};
+
+	return tables_write(&cfg, m->vm->mem, err);
+}
+
+/* Puts the tables and the kernel into memory, and the first vCPU at its entry. vCPUs are in their power-on state. */
+static int machine_load(struct machine *m, struct err *err)
+{
+	struct boot_map_entry map[MAX_MAP_ENTRIES];
+	const struct boot_platform platform = {
+		.mem = m->vm->mem,
+		.map = map,
+		.map_n = memory_map(m, map),
+		.rsdp = MEM_ACPI_START,
+	};
+	struct boot_entry entry;
+	int r = machine_write_tables(m, err);
+
+	if (r < 0 || !m->boot)
+		return r;
+	r = boot_load(m->boot, &platform, &entry, err);
+	return r < 0 ? r : vcpu_x86_enter_kernel(&m->vm->vcpus[0], &entry, err);
+}
+
+static int machine_reset(void *opaque, struct err *err)
+{
+	struct machine *m = opaque;
+	int r;
+
+	for (size_t i = 0; i < m->n_devices; i++)
+		m->devices[i]->ops->reset(m->devices[i]);
+	r = irqchip_reset(&m->irqchip, err);
+	for (unsigned i = 0; r == 0 && i < m->vm->n_vcpus; i++)
+		r = vcpu_x86_reset(&m->vm->vcpus[i], err);
+	return r < 0 ? r : machine_load(m, err);
+}
+
+static const struct vm_machine_ops machine_ops = { .reset = machine_reset };
+
+/* ---- the whole ---- */
+
+static int machine_init(struct machine *m, struct eventloop *loop, struct err *err)
+{
+	uint32_t apic_ids[CONFIG_MAX_CPUS];
+	struct gm_range ranges[MAX_RAM_RANGES];
+	const struct vm_params params = {
+		.ram = ranges,
+		.n_ram = ram_ranges(m, ranges),
+		.vcpu_ids = apic_ids,
+		.n_vcpus = m->cfg->smp.cpus,
+		.name = m->cfg->name,
+		.no_reboot = m->cfg->no_reboot,
+		.loop = loop,
+	};
+	int r;
+
+	for (unsigned i = 0; i < m->cfg->smp.cpus; i++)
+		apic_ids[i] = topology_apic_id(&m->topology, i);
+	m->vm = vm_create(&params, err);
+	if (!m->vm)
+		return err->code;
+	vm_set_machine(m->vm, &machine_ops, m);
+	m->env = (struct device_env){
+		.pio = m->vm->pio,
+		.mmio = m->vm->mmio,
+		.loop = loop,
+		.link = { .request = machine_link_request, .machine = m },
+	};
+	r = machine_setup_vcpus(m, err);
+	if (r == 0)
+		r = irqchip_init(&m->irqchip, m->vm->fd, err);
+	if (r == 0)
+		r = machine_add_board(m, err);
+	return r < 0 ? r : machine_load(m, err);
+}
+
+struct machine *machine_create(const struct vm_config *cfg, struct boot *boot, struct eventloop *loop, struct err *err)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+
+	if (!m) {
+		err_set(err, -ENOMEM, "no memory for a machine");
+		return NULL;
+	}
+	m->cfg = cfg;
+	m->boot = boot;
+	m->topology = (struct topology){ cfg->smp.sockets, cfg->smp.cores, cfg->smp.threads };
+	m->ram_below_4g = min_u64(cfg->ram_size, MEM_LOW_MAX);
+	m->ram_above_4g = cfg->ram_size - m->ram_below_4g;
+	if (machine_init(m, loop, err) < 0) {
+		machine_destroy(m);
+		return NULL;
+	}
+	return m;
+}
+
+void machine_destroy(struct machine *m)
+{
+	if (!m)
+		return;
+	if (m->vm)
+		vm_stop(m->vm);
+	while (m->n_devices > 0) {
+		struct device *dev = m->devices[--m->n_devices];
+
+		dev->ops->destroy(dev);
+	}
+	vm_destroy(m->vm);
+	free(m);
+}
+
+struct vm *machine_vm(struct machine *m)
+{
+	return m->vm;
+}
+
+void machine_power_button(struct machine *m)
+{
+	acpi_pm_power_button(m->acpi_pm);
+}

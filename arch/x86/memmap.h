@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where things are in the machine `pc`: guest physical addresses and I/O ports.
+ *
+ *   0x0000_0000  RAM, conventional 640 KiB
+ *   0x000a_0000  legacy video window: nothing there
+ *   0x000c_0000  RAM; from 0xe0000 the tables that the guest searches (ACPI, SMBIOS)
+ *   0x0010_0000  RAM, to at most 3 GiB
+ *   0xc000_0000  32-bit PCI window
+ *   0xfec0_0000  IOAPIC
+ *   0xfee0_0000  local APIC
+ *   0xfeff_c000  KVM's own pages (identity map, task state segment)
+ *   0x1_0000_0000  RAM, what did not fit below
+ */
+#ifndef ARCH_X86_MEMMAP_H
+#define ARCH_X86_MEMMAP_H
+
+#include "vmm/util.h"
+
+#define MEM_VIDEO_START UINT64_C(0xa0000)
+#define MEM_SHADOW_START UINT64_C(0xc0000)
+#define MEM_EBDA_START UINT64_C(0x9fc00) /* the last KiB below the video window, as every BIOS reserves it */
+#define MEM_ACPI_START UINT64_C(0xe0000)
+#define MEM_SMBIOS_START UINT64_C(0xf0000)
+#define MEM_BIOS_END UINT64_C(0x100000)
+#define MEM_LOW_MAX UINT64_C(0xc0000000) /* RAM below 4 GiB ends here at the latest */
+#define MEM_HIGH_START UINT64_C(0x100000000)
+#define MEM_IOAPIC 0xfec00000u
+#define MEM_LAPIC 0xfee00000u
+#define MEM_KVM_IDENTITY_MAP UINT64_C(0xfeffc000) /* 1 page, then 3 of the task state segment */
+#define MEM_KVM_TSS UINT64_C(0xfeffd000)
+
+#define PORT_ACPI_PM 0x600
+#define PORT_RESET 0xcf9
+#define RESET_VALUE 0x06 /* hard reset, now */
+
+#define IRQ_PIT 0
+#define IRQ_KEYBOARD 1
+#define IRQ_RTC 8
+#define IRQ_SCI 9
+#define IOAPIC_PIT_PIN 2
+
+#define MAX_COM 4
+
+#endif

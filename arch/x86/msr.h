@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Model-specific registers of a vCPU at power-on, and those that firmware sets before a kernel runs.
+ *
+ * Thread: main, the vCPU not running.
+ */
+#ifndef ARCH_X86_MSR_H
+#define ARCH_X86_MSR_H
+
+struct err;
+struct vcpu;
+
+/* Every register that a guest may have changed, to its power-on value. Registers that KVM does not have are passed over. */
+int msr_reset(struct vcpu *vcpu, struct err *err);
+
+/*
+ * Memory types: write-back, uncached from the end of low RAM's range to 4 GiB and in the legacy video window. `phys_bits` is the
+ * width of the guest's physical addresses, 36 to 52.
+ */
+int msr_set_firmware(struct vcpu *vcpu, unsigned phys_bits, struct err *err);
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+#include "arch/x86/vcpu_x86.h"
+
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/x86/msr.h"
+#include "firmware/boot.h"
+#include "vmm/arch.h"
+#include "vmm/err.h"
+#include "vmm/kvm.h"
+#include "vmm/vcpu.h"
+#include "vmm/vm.h"
+
+/* Intel SDM volume 3, 2.5: control registers; 2.2.1: EFER. */
+#define CR0_PE 0x1u
+#define CR0_ET 0x10u
+#define CR0_PG 0x80000000u
+#define CR4_PAE 0x20u
+#define EFER_LME 0x100u
+#define EFER_LMA 0x400u
+#define RFLAGS_FIXED 0x2u /* bit 1 always reads 1 */
+
+/* Segment types, Intel SDM volume 3, 3.4.5.1. */
+#define SEG_CODE_RX_ACCESSED 0xb
+#define SEG_DATA_RW_ACCESSED 0x3
+
+struct arch_vcpu {
+	/* Power-on state, as KVM made it. */
+	struct kvm_sregs sregs;
+	struct kvm_lapic_state lapic;
+	struct kvm_mp_state mp_state;
+	unsigned phys_bits;
+};
+
+int arch_vcpu_init(struct vcpu *vcpu, struct err *err)
+{
+	struct arch_vcpu *arch = calloc(1, sizeof(*arch));
+	int r;
+
+	if (!arch)
+		return err_set(err, -ENOMEM, "no memory for vCPU %u", vcpu->index);
+	vcpu->arch = arch;
+	r = kvm_ioctl(vcpu->fd, KVM_GET_SREGS, &arch->sregs);
+	if (r < 0)
+		return err_set_errno(err, r, "vCPU %u: KVM_GET_SREGS", vcpu->index);
+	r = kvm_ioctl(vcpu->fd, KVM_GET_LAPIC, &arch->lapic);
+	if (r < 0)
+		return err_set_errno(err, r, "vCPU %u: KVM_GET_LAPIC", vcpu->index);
+	r = kvm_ioctl(vcpu->fd, KVM_GET_MP_STATE, &arch->mp_state);
+	if (r < 0)
+		return err_set_errno(err, r, "vCPU %u: KVM_GET_MP_STATE", vcpu->index);
+	return 0;
+}
+
+void arch_vcpu_fini(struct vcpu *vcpu)
+{
+	free(vcpu->arch);
+	vcpu->arch = NULL;
+}
+
+int vcpu_x86_setup(struct vcpu *vcpu, const struct cpuid_template *template, uint32_t apic_id, struct err *err)
+{
+	int r = cpuid_apply(vcpu, template, apic_id, err);
+
+	vcpu->arch->phys_bits = template->phys_bits;
+	return r < 0 ? r : msr_set_firmware(vcpu, vcpu->arch->phys_bits, err);
+}
+
+/* FPU, SSE and everything else under XSAVE: an area whose header says "all in initial state". */
+static int vcpu_x86_reset_fpu(struct vcpu *vcpu, struct err *err)
+{
+	struct kvm_fpu fpu = { .fcw = 0x37f, .mxcsr = 0x1f80 };
+	struct kvm_xcrs xcrs = { .nr_xcrs = 1, .xcrs = { { .xcr = 0, .value = 1 } } };
+	struct kvm_xsave xsave = { .region = { 0 } };
+	int r;
+
+	if (kvm_capability(vcpu->vm->kvm.fd, KVM_CAP_XSAVE)) {
+		xsave.region[0] = 0x37f;
+		xsave.region[6] = 0x1f80; /* MXCSR, Intel SDM volume 1, table 13-1 */
+		r = kvm_ioctl(vcpu->fd, KVM_SET_XSAVE, &xsave);
+	} else {
+		r = kvm_ioctl(vcpu->fd, KVM_SET_FPU, &fpu);
+	}
+	if (r < 0)
+		return err_set_errno(err, r, "vCPU %u: floating-point state", vcpu->index);
+	if (kvm_capability(vcpu->vm->kvm.fd, KVM_CAP_XCRS)) {
+		r = kvm_ioctl(vcpu->fd, KVM_SET_XCRS, &xcrs);
+		/* Refused where the guest's CPUID has no XSAVE, and then there is nothing to reset. */
+		if (r < 0 && r != -EINVAL)
+			return err_set_errno(err, r, "vCPU %u: KVM_SET_XCRS", vcpu->index);
+	}
+	return 0;
+}
+
+static int vcpu_x86_reset_registers(struct vcpu *vcpu, struct err *err)
+{
+	/* EDX at power-on is the processor's signature; nothing reads it there. */
+	struct kvm_regs regs = { .rip = 0xfff0, .rflags = RFLAGS_FIXED, .rdx = 0x600 };
+	struct kvm_debugregs debug = { .dr6 = 0xffff0ff0, .dr7 = 0x400 };
+	struct kvm_vcpu_events events = { .flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR |
+						   KVM_VCPUEVENT_VALID_SHADOW };
+	const struct {
+		unsigned long request;
+		void *state;
+		const char *name;
+	} steps[] = {
+		{ KVM_SET_VCPU_EVENTS, &events, "KVM_SET_VCPU_EVENTS" },
+		{ KVM_SET_SREGS, &vcpu->arch->sregs, "KVM_SET_SREGS" },
+		{ KVM_SET_REGS, &regs, "KVM_SET_REGS" },
+		{ KVM_SET_DEBUGREGS, &debug, "KVM_SET_DEBUGREGS" },
+		/* After the special registers, whose APIC base takes the APIC out of x2APIC mode. */
+		{ KVM_SET_LAPIC, &vcpu->arch->lapic, "KVM_SET_LAPIC" },
+		{ KVM_SET_MP_STATE, &vcpu->arch->mp_state, "KVM_SET_MP_STATE" },
+	};
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		int r = kvm_ioctl(vcpu->fd, steps[i].request, steps[i].state);
+
+		if (r < 0)
+			return err_set_errno(err, r, "vCPU %u: %s", vcpu->index, steps[i].name);
+	}
+	return 0;
+}
+
+int vcpu_x86_reset(struct vcpu *vcpu, struct err *err)
+{
+	int r = vcpu_x86_reset_registers(vcpu, err);
+
+	if (r == 0)
+		r = vcpu_x86_reset_fpu(vcpu, err);
+	if (r == 0)
+		r = msr_reset(vcpu, err);
+	if (r == 0)
+		r = msr_set_firmware(vcpu, vcpu->arch->phys_bits, err);
+	return r;
+}
+
+static struct kvm_segment segment_flat(uint16_t selector, uint8_t type, bool long_mode)
+{
+	return (struct kvm_segment){
+		.base = 0,
+		.limit = 0xffffffff,
+		.selector = selector,
+		.type = type,
+		.present = 1,
+		.s = 1,
+		.g = 1,
+		.l = long_mode,
+		.db = !long_mode,
+	};
+}
+
+static void sregs_flat_segments(struct kvm_sregs *sregs, uint16_t code, uint16_t data, bool long_mode)
+{
+	struct kvm_segment ds = segment_flat(data, SEG_DATA_RW_ACCESSED, false);
+
+	sregs->cs = segment_flat(code, SEG_CODE_RX_ACCESSED, long_mode);
+	sregs->ds = ds;
+	sregs->es = ds;
+	sregs->fs = ds;
+	sregs->gs = ds;
+	sregs->ss = ds;
+}
+
+int vcpu_x86_enter_kernel(struct vcpu *vcpu, const struct boot_entry *entry, struct err *err)
+{
+	struct kvm_sregs sregs = vcpu->arch->sregs;
+	struct kvm_regs regs = {
+		.rip = entry->rip,
+		.rsp = entry->rsp,
+		.rax = entry->rax,
+		.rbx = entry->rbx,
+		.rsi = entry->rsi,
+		.rflags = RFLAGS_FIXED,
+	};
+	int r;
+
+	sregs.gdt.base = entry->gdt_base;
+	sregs.gdt.limit = entry->gdt_limit;
+	if (entry->mode == BOOT_LONG64) {
+		sregs_flat_segments(&sregs, 0x10, 0x18, true);
+		sregs.cr0 = CR0_PE | CR0_ET | CR0_PG;
+		sregs.cr3 = entry->cr3;
+		sregs.cr4 = CR4_PAE;
+		sregs.efer = EFER_LME | EFER_LMA;
+	} else {
+		sregs_flat_segments(&sregs, 0x08, 0x10, false);
+		sregs.cr0 = CR0_PE | CR0_ET;
+	}
+	r = kvm_ioctl(vcpu->fd, KVM_SET_SREGS, &sregs);
+	if (r < 0)
+		return err_set_errno(err, r, "vCPU %u: KVM_SET_SREGS", vcpu->index);
+	r = kvm_ioctl(vcpu->fd, KVM_SET_REGS, &regs);
+	return r < 0 ? err_set_errno(err, r, "vCPU %u: KVM_SET_REGS", vcpu->index) : 0;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the KVM core asks of an architecture. Implemented in arch/x86.
+ *
+ * Thread: main, unless it says otherwise.
+ */
+#ifndef VMM_ARCH_H
+#define VMM_ARCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct boot;
+struct chardev;
+struct err;
+struct eventloop;
+struct machine;
+struct vcpu;
+struct vm;
+struct vm_config;
+
+/* The VM's interrupt controllers and timers in KVM, before its first vCPU. */
+int arch_vm_init(struct vm *vm, struct err *err);
+
+/* A vCPU's own data; KVM's state of a new vCPU is the power-on state. */
+int arch_vcpu_init(struct vcpu *vcpu, struct err *err);
+void arch_vcpu_fini(struct vcpu *vcpu);
+
+/* Registers and the bytes at the instruction pointer, on stderr, for a person. The vCPU's thread. */
+void arch_vcpu_dump(struct vcpu *vcpu);
+
+/*
+ * The machine, in two steps, so that whatever a user may have got wrong about memory, CPUs and kernel is found before a terminal
+ * or a file is touched:
+ *
+ * machine_create makes the VM, its memory and vCPUs, loads the kernel (`boot`, borrowed; NULL: none) and places the devices that
+ * every machine has. NULL with `err` and nothing left behind. `cfg` and `loop` are borrowed.
+ */
+struct machine *machine_create(const struct vm_config *cfg, struct boot *boot, struct eventloop *loop, struct err *err);
+/* Adds the devices of the configuration; `serials` has a chardev for each of cfg->serials, borrowed. Then it can start. */
+int machine_add_devices(struct machine *machine, struct chardev *const *serials, struct err *err);
+/* Ends the vCPU threads and everything else. NULL is fine. */
+void machine_destroy(struct machine *machine);
+struct vm *machine_vm(struct machine *machine);
+
+/* Presses the ACPI power button. */
+void machine_power_button(struct machine *machine);
+
+/* The CPU features that -cpu knows, one a line, for `-cpu help`: text to be freed by the caller; NULL without memory. */
+char *arch_cpu_help(void);
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/launch.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "firmware/boot.h"
+#include "vmm/arch.h"
+#include "vmm/chardev.h"
+#include "vmm/config.h"
+#include "vmm/err.h"
+#include "vmm/eventloop.h"
+#include "vmm/vm.h"
+
+struct launch {
+	const struct vm_config *cfg;
+	struct eventloop *loop;
+	struct boot *boot;
+	struct machine *machine;
+	struct chardev *chardevs[CONFIG_MAX_CHARDEVS]; /* as cfg->chardevs */
+};
+
+static void launch_on_quit(void *opaque)
+{
+	launch_quit(opaque, 0);
+}
+
+static void launch_on_powerdown(void *opaque)
+{
+	struct launch *l = opaque;
+
+	if (l->machine)
+		machine_power_button(l->machine);
+}
+
+static int launch_open_chardevs(struct launch *l, struct err *err)
+{
+	const struct chardev_host host = { .quit = launch_on_quit, .powerdown = launch_on_powerdown, .opaque = l };
+
+	for (size_t i = 0; i < l->cfg->n_chardevs; i++) {
+		const struct config_chardev *c = &l->cfg->chardevs[i];
+		const struct chardev_config cfg = {
+			.id = c->id,
+			.backend = c->backend,
+			.path = c->path,
+			.append = c->append,
+			.server = c->server,
+			.wait = c->wait,
+			.signal = c->signal,
+			.mux = c->mux,
+		};
+
+		l->chardevs[i] = chardev_create(&cfg, &host, l->loop, err);
+		if (!l->chardevs[i])
+			return err->code;
+	}
+	return 0;
+}
+
+/* cli_parse has checked that every name has its chardev. */
+static struct chardev *launch_find_chardev(const struct launch *l, const char *id)
+{
+	for (size_t i = 0; i < l->cfg->n_chardevs; i++)
+		if (strcmp(l->cfg->chardevs[i].id, id) == 0)
+			return l->chardevs[i];
+	assert(!"a serial port without a chardev");
+	return NULL;
+}
+
+static int launch_add_devices(struct launch *l, struct err *err)
+{
+	struct chardev *serials[CONFIG_MAX_SERIALS];
+
+	for (size_t i = 0; i < l->cfg->n_serials; i++)
+		serials[i] = launch_find_chardev(l, l->cfg->serials[i].chardev);
+	return machine_add_devices(l->machine, serials, err);
+}
+
+static int launch_init(struct launch *l, struct err *err)
+{
+	int r;
+
+	if (l->cfg->kernel) {
+		l->boot = boot_open(l->cfg->kernel, l->cfg->initrd, l->cfg->append, err);
+		if (!l->boot)
+			return err->code;
+	}
+	l->machine = machine_create(l->cfg, l->boot, l->loop, err);
+	if (!l->machine)
+		return err->code;
+	r = launch_open_chardevs(l, err);
+	if (r == 0)
+		r = launch_add_devices(l, err);
+	if (r == 0)
+		r = vm_start(machine_vm(l->machine), err);
+	return r;
+}
+
+struct launch *launch_create(const struct vm_config *cfg, struct eventloop *loop, struct err *err)
+{
+	struct launch *l = calloc(1, sizeof(*l));
+
+	if (!l) {
+		err_set(err, -ENOMEM, "no memory to start");
+		return NULL;
+	}
+	l->cfg = cfg;
+	l->loop = loop;
+	if (launch_init(l, err) < 0) {
+		launch_destroy(l);
+		return NULL;
+	}
+	return l;
+}
+
+int launch_run(struct launch *l, struct err *err)
+{
+	struct vm *vm = machine_vm(l->machine);
+	int r;
+
+	vm_resume(vm);
+	r = eventloop_run(l->loop);
+	if (r < 0) {
+		err_set_errno(err, r, "the event loop cannot wait for events");
+		return 1;
+	}
+	return vm->exit_status;
+}
+
+void launch_quit(struct launch *l, int status)
+{
+	if (l->machine)
+		vm_request(machine_vm(l->machine), VM_REQUEST_EXIT, status);
+}
+
+void launch_destroy(struct launch *l)
+{
+	if (!l)
+		return;
+	machine_destroy(l->machine);
+	for (size_t i = l->cfg->n_chardevs; i-- > 0;)
+		chardev_destroy(l->chardevs[i]);
+	boot_close(l->boot);
+	free(l);
+}

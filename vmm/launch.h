@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bring-up of a virtual machine from its configuration, in order, and the same backwards.
+ *
+ * Thread: main.
+ */
+#ifndef VMM_LAUNCH_H
+#define VMM_LAUNCH_H
+
+struct err;
+struct eventloop;
+struct launch;
+struct vm_config;
+
+/* `cfg` and `loop` are borrowed. NULL with `err`, and nothing is left behind; -EINTR when the user ended it meanwhile. */
+struct launch *launch_create(const struct vm_config *cfg, struct eventloop *loop, struct err *err);
+
+/* Runs the machine until it ends. Returns the process's exit status; `err` is filled when it is 1 for a reason not yet logged. */
+int launch_run(struct launch *launch, struct err *err);
+
+/* Ends the machine from outside, as `-serial mon:` Ctrl-a x and signals do: launch_run returns `status`. Loop thread. */
+void launch_quit(struct launch *launch, int status);
+
+void launch_destroy(struct launch *launch);
+
+#endif

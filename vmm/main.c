@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/* The program `kite`: the only place that exits, prints errors, and takes the process's signals. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+
+#include "vmm/arch.h"
+#include "vmm/cli.h"
+#include "vmm/config.h"
+#include "vmm/err.h"
+#include "vmm/eventloop.h"
+#include "vmm/launch.h"
+#include "vmm/log.h"
+#include "vmm/signals.h"
+#include "vmm/vcpu.h"
+
+#define STATUS_FAILED 1
+
+struct program {
+	struct eventloop *loop;
+	struct signals signals;
+	struct launch *launch; /* NULL until it is complete */
+};
+
+static void program_quit(void *opaque)
+{
+	struct program *p = opaque;
+
+	if (p->launch)
+		launch_quit(p->launch, 0);
+	else
+		eventloop_stop(p->loop);
+}
+
+/* `kite:NAME` in ps and top, 15 characters of it. */
+static void program_name(const struct vm_config *cfg)
+{
+	char name[64];
+
+	if (!cfg->name)
+		return;
+	snprintf(name, sizeof(name), "kite:%.32s", cfg->name);
+	prctl(PR_SET_NAME, name);
+}
+
+static int program_run(struct program *p, const struct vm_config *cfg, struct err *err)
+{
+	int status;
+
+	p->launch = launch_create(cfg, p->loop, err);
+	if (!p->launch)
+		return err->code == -EINTR ? EXIT_SUCCESS : STATUS_FAILED;
+	status = launch_run(p->launch, err);
+	launch_destroy(p->launch);
+	p->launch = NULL;
+	return status;
+}
+
+static int program_main(const struct vm_config *cfg, struct err *err)
+{
+	struct program p = { .loop = eventloop_create(err) };
+	int status = STATUS_FAILED;
+
+	if (!p.loop)
+		return status;
+	program_name(cfg);
+	vcpu_install_kick_handler();
+	if (signals_init(&p.signals, p.loop, program_quit, &p, err) == 0) {
+		status = program_run(&p, cfg, err);
+		signals_fini(&p.signals);
+	}
+	eventloop_destroy(p.loop);
+	return status;
+}
+
+static int print_help(enum cli_action action, struct err *err)
+{
+	char *features;
+
+	if (action != CLI_CPU_HELP) {
+		fputs(cli_help_text(action), stdout);
+		return EXIT_SUCCESS;
+	}
+	features = arch_cpu_help();
+	if (!features) {
+		err_set(err, -ENOMEM, "no memory for the list of CPU features");
+		return STATUS_FAILED;
+	}
+	fputs(features, stdout);
+	free(features);
+	return EXIT_SUCCESS;
+}
+
+int main(int argc, char *argv[])
+{
+	struct vm_config cfg;
+	enum cli_action action;
+	struct err err = ERR_INIT;
+	int status = STATUS_FAILED;
+
+	config_init(&cfg);
+	if (cli_parse(argc, argv, &cfg, &action, &err) == 0) {
+		if (cfg.debug_log)
+			log_set_level(LOG_LEVEL_DEBUG);
+		status = action == CLI_RUN ? program_main(&cfg, &err) : print_help(action, &err);
+	}
+	if (status != EXIT_SUCCESS && err.code != 0)
+		log_error("%s", err.msg);
+	config_fini(&cfg);
+	return status;
+}

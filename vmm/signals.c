@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/signals.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "vmm/err.h"
+#include "vmm/log.h"
+#include "vmm/terminal.h"
+#include "vmm/util.h"
+
+/* SA_RESETHAND: the instruction is tried again when this returns, and then the signal does what it always does. */
+static void crash_handler(int sig)
+{
+	(void)sig;
+	terminal_restore_from_signal();
+}
+
+static void signals_set_dispositions(void)
+{
+	static const int crashes[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGQUIT };
+	struct sigaction crash = { .sa_handler = crash_handler, .sa_flags = (int)SA_RESETHAND };
+
+	sigemptyset(&crash.sa_mask);
+	for (size_t i = 0; i < ARRAY_SIZE(crashes); i++)
+		sigaction(crashes[i], &crash, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* Ctrl-Z, when the terminal's signal keys are Kite's. SIGSTOP stops every thread, the guest's too. */
+static void signals_stop(void)
+{
+	terminal_suspend();
+	raise(SIGSTOP);
+	terminal_resume();
+}
+
+static void signals_ready(void *opaque, uint32_t revents)
+{
+	struct signals *s = opaque;
+	struct signalfd_siginfo info;
+
+	(void)revents;
+	if (read(s->fd.fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	switch (info.ssi_signo) {
+	case SIGTSTP:
+		signals_stop();
+		break;
+	case SIGCONT:
+		terminal_resume();
+		break;
+	default:
+		if (info.ssi_pid)
+			log_info("ended by SIG%s from process %u", sigabbrev_np((int)info.ssi_signo), info.ssi_pid);
+		s->quit(s->opaque);
+	}
+}
+
+int signals_init(struct signals *s, struct eventloop *loop, void (*quit)(void *opaque), void *opaque, struct err *err)
+{
+	static const int served[] = { SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT };
+	sigset_t mask;
+	int r;
+
+	*s = (struct signals){ .loop = loop, .quit = quit, .opaque = opaque };
+	s->fd = (struct event_fd){ .fd = -1, .ready = signals_ready, .opaque = s };
+	signals_set_dispositions();
+	sigemptyset(&mask);
+	for (size_t i = 0; i < ARRAY_SIZE(served); i++)
+		sigaddset(&mask, served[i]);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+	s->fd.fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (s->fd.fd < 0)
+		return err_set_errno(err, -errno, "signalfd");
+	r = eventloop_add_fd(loop, &s->fd, EPOLLIN);
+	if (r < 0) {
+		fd_close(&s->fd.fd);
+		return err_set_errno(err, r, "signals cannot be watched");
+	}
+	return 0;
+}
+
+void signals_fini(struct signals *s)
+{
+	eventloop_del_fd(s->loop, &s->fd);
+	fd_close(&s->fd.fd);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A virtual machine: KVM's VM, its memory, buses and vCPUs, and the run state that they share.
+ *
+ * Run state: the main thread alone starts, pauses and resumes. Any thread may ask for something (vm_request); that sets the goal
+ * of all vCPUs to "pause" at once, so that the one that asked executes nothing more, and posts the rest to the main thread's
+ * loop, which pauses the others, does what was asked, and resumes or ends.
+ *
+ *   goal     VCPU_PAUSE <-> VCPU_RUN -> VCPU_QUIT     set under `lock`, read by vCPU threads without it
+ *   parked   how many vCPU threads wait on `changed`  under `lock`
+ *
+ * Ownership: the VM owns everything in it but the event loop.
+ */
+#ifndef VMM_VM_H
+#define VMM_VM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/device.h"
+#include "vmm/eventloop.h"
+#include "vmm/irq_kvm.h"
+#include "vmm/kvm.h"
+
+struct bus;
+struct err;
+struct gm_range;
+struct guest_mem;
+struct vcpu;
+struct vm_config;
+
+enum vcpu_goal { VCPU_PAUSE, VCPU_RUN, VCPU_QUIT };
+
+/* What the machine does for the VM: the board's end of a reset. On the main thread, every vCPU paused. */
+struct vm_machine_ops {
+	/* The whole machine to its power-on state, the kernel or firmware loaded again. */
+	int (*reset)(void *machine, struct err *err);
+};
+
+struct vm {
+	struct kvm kvm;
+	int fd;
+	struct guest_mem *mem;
+	struct bus *pio, *mmio;
+	struct irq_kvm irqs;
+	struct eventloop *loop; /* the main thread's; borrowed */
+	struct vcpu *vcpus;
+	unsigned n_vcpus;
+	const char *name; /* NULL, or for the threads' names; borrowed */
+
+	const struct vm_machine_ops *machine_ops;
+	void *machine;
+	bool no_reboot;
+	bool triple_fault_said; /* main and one vCPU at a time: under lock */
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	_Atomic int goal; /* enum vcpu_goal; see vcpu.c for its ordering with immediate_exit */
+	unsigned parked, running_threads;
+	enum vm_request request; /* the most important one not served yet */
+	int request_status;
+	struct event_work request_work;
+	int exit_status;
+};
+
+struct vm_params {
+	const struct gm_range *ram;
+	size_t n_ram;
+	const uint32_t *vcpu_ids; /* KVM's ids, n_vcpus of them: on x86 the APIC ids */
+	unsigned n_vcpus;
+	const char *name;
+	bool no_reboot;
+	struct eventloop *loop;
+};
+
+/*
+ * Opens KVM, makes the VM, its memory and buses, and the architecture's interrupt controllers. vCPUs are created, their
+ * threads are not started. NULL with `err`.
+ */
+struct vm *vm_create(const struct vm_params *params, struct err *err);
+/* With no vCPU running. NULL is fine. */
+void vm_destroy(struct vm *vm);
+
+/* Before vm_start. `machine` is borrowed. */
+void vm_set_machine(struct vm *vm, const struct vm_machine_ops *ops, void *machine);
+
+/* Starts the vCPU threads, paused. 0 or -errno with `err`, then none runs. */
+int vm_start(struct vm *vm, struct err *err);
+/* Ends and joins them. */
+void vm_stop(struct vm *vm);
+
+/* Main thread. vm_pause returns with every vCPU parked outside KVM_RUN and its last I/O completed. */
+void vm_pause(struct vm *vm);
+void vm_resume(struct vm *vm);
+
+/* Any thread; see above and vmm/device.h. `status` counts for VM_REQUEST_EXIT. */
+void vm_request(struct vm *vm, enum vm_request what, int status);
+
+/* A triple fault: says so once in the life of the VM, then a reset. vCPU threads. */
+void vm_triple_fault(struct vm *vm, unsigned vcpu_index);
+
+#endif
