@@ -31,7 +31,7 @@ static bool log_wanted(enum log_level level)
 	return (int)level <= atomic_load_explicit(&log_level, memory_order_relaxed);
 }
 
-static void log_line(enum log_level level, const char *device, const char *fmt, va_list ap)
+static __attribute__((format(printf, 3, 0))) void log_line(enum log_level level, const char *device, const char *fmt, va_list ap)
 {
 	char line[LOG_LINE_MAX];
 	size_t n;
@@ -88,7 +88,7 @@ static bool limit_pass(struct log_limit *l, unsigned *missed)
 	return pass;
 }
 
-static void log_missed(const char *device, const char *fmt, ...)
+static __attribute__((format(printf, 2, 3))) void log_missed(const char *device, const char *fmt, ...)
 {
 	va_list ap;
 

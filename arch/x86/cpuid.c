@@ -7,10 +7,12 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "arch/x86/cpuid_features.h"
+#include "vmm/arch.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/kvm.h"
@@ -195,28 +197,41 @@ static bool template_property(struct cpuid_template *t, const struct config_cpu_
 	return false;
 }
 
+static uint32_t *template_register(struct cpuid_template *t, uint32_t leaf, uint32_t subleaf, enum cpuid_reg reg)
+{
+	struct kvm_cpuid_entry2 *e = entry_find(t, leaf, subleaf);
+
+	return e ? entry_register(e, reg) : NULL;
+}
+
+static int template_unknown_feature(const char *name, struct err *err)
+{
+	const char *near = cpuid_feature_nearest(name);
+
+	return err_set(err, -EINVAL, "-cpu: unknown feature '%s'%s%s%s; -cpu help lists them", name, near ? "; did you mean '" : "",
+		       near ? near : "", near ? "'?" : "");
+}
+
 static int template_feature(struct cpuid_template *t, const struct config_cpu_feature *f, struct err *err)
 {
 	const struct cpuid_feature *feature;
-	struct kvm_cpuid_entry2 *e;
-	uint32_t *reg, bit;
+	uint32_t *reg, *copy;
 
 	if (template_property(t, f))
 		return 0;
 	feature = cpuid_feature_find(f->name);
-	if (!feature) {
-		const char *near = cpuid_feature_nearest(f->name);
-
-		return err_set(err, -EINVAL, "-cpu: unknown feature '%s'%s%s%s; -cpu help lists them", f->name,
-			       near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-	}
-	bit = BIT(feature->bit);
-	e = entry_find(t, feature->leaf, feature->subleaf);
-	reg = e ? entry_register(e, feature->reg) : NULL;
-	if (f->on && !(reg && *reg & bit))
+	if (!feature)
+		return template_unknown_feature(f->name, err);
+	reg = template_register(t, feature->leaf, feature->subleaf, feature->reg);
+	/* What KVM supports is in the template already: there is nothing to turn on. */
+	if (f->on && !(reg && *reg & feature->mask))
 		return err_set(err, -ENOTSUP, "-cpu: KVM on this host cannot give the guest '%s'; leave it out", f->name);
-	if (!f->on && reg)
-		*reg &= ~bit;
+	if (f->on || !reg)
+		return 0;
+	*reg &= ~feature->mask;
+	copy = template_register(t, LEAF_EXT_FEATURES, 0, CPUID_EDX);
+	if (feature->leaf == LEAF_FEATURES && feature->reg == CPUID_EDX && copy)
+		*copy &= ~(feature->mask & CPUID_AMD_LEAF1_EDX_COPIES); /* reserved zeroes on other vendors' processors */
 	return 0;
 }
 
@@ -285,4 +300,30 @@ int cpuid_apply(struct vcpu *vcpu, const struct cpuid_template *template, uint32
 	r = kvm_ioctl(vcpu->fd, KVM_SET_CPUID2, list);
 	free(list);
 	return r < 0 ? err_set_errno(err, r, "vCPU %u: KVM_SET_CPUID2", vcpu->index) : 0;
+}
+
+char *arch_cpu_help(void)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		return NULL;
+	fputs("CPU models (-cpu MODEL[,+FEATURE][,-FEATURE][,FEATURE=on|off]):\n"
+	      "  host   what KVM on this host supports\n"
+	      "  max    the same\n\n"
+	      "Properties: migratable, pmu, kvm\n\n"
+	      "Features:\n",
+	      f);
+	for (size_t i = 0; i < cpuid_feature_count(); i++) {
+		const struct cpuid_feature *feature = cpuid_feature_at(i);
+
+		fprintf(f, "  %s%s%s%s\n", feature->name, feature->alias ? " (" : "", feature->alias ? feature->alias : "",
+			feature->alias ? ")" : "");
+	}
+	if (fclose(f) == 0)
+		return text;
+	free(text);
+	return NULL;
 }
