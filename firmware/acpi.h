@@ -18,12 +18,12 @@ struct err;
 #define ACPI_NO_IRQ 0xff
 
 struct acpi_io_range {
-	uint16_t base, len; /* ports */
+	uint16_t base, len; /* ports, at most 255 */
 };
 
 /* A device on the ISA bus that the DSDT names. */
 struct acpi_isa_device {
-	char name[5];    /* 4 characters, unique: "COM1" */
+	char name[5];    /* 4 characters, unique, not C and three hex digits: "COM1" */
 	const char *hid; /* EISA id "PNP0501" or ACPI id */
 	unsigned uid;
 	struct acpi_io_range io[ACPI_MAX_IO]; /* up to the first len 0 */
@@ -31,7 +31,7 @@ struct acpi_isa_device {
 };
 
 struct acpi_platform {
-	const uint32_t *apic_ids; /* one per vCPU; at most 255: MADT local APIC entries, above: x2APIC entries */
+	const uint32_t *apic_ids; /* one per vCPU, unique; below 255: MADT local APIC entries, others: x2APIC entries */
 	size_t n_cpus;
 	uint32_t lapic_addr;
 	uint32_t ioapic_addr;
@@ -55,7 +55,10 @@ struct acpi_tables {
 	size_t size;
 };
 
-/* `base` is a multiple of 16. 0, or -ENOSPC with `err` when they need more than `max` bytes, -ENOMEM. */
+/*
+ * `base` is a multiple of 16. 0, or with `err`: -ENOSPC when they need more than `max` bytes or would end above 4 GiB, -EINVAL for a
+ * description that ACPI cannot express, -ENOMEM.
+ */
 int acpi_build(const struct acpi_platform *platform, uint64_t base, size_t max, struct acpi_tables *out, struct err *err);
 void acpi_tables_free(struct acpi_tables *tables);
 

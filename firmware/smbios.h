@@ -25,7 +25,10 @@ struct smbios_tables {
 	size_t size;
 };
 
-/* As they must stand at `base`, a multiple of 16 between 0xF0000 and 0xFFFFF. 0, -ENOSPC beyond `max` bytes, -ENOMEM. */
+/*
+ * As they must stand at `base`, a multiple of 16 between 0xF0000 and 0xFFFFF. 0, or with `err`: -ENOSPC beyond `max` bytes or the end of
+ * that range, -EINVAL for sizes that SMBIOS cannot express, -ENOMEM.
+ */
 int smbios_build(const struct smbios_platform *platform, uint64_t base, size_t max, struct smbios_tables *out,
 		 struct err *err);
 void smbios_tables_free(struct smbios_tables *tables);

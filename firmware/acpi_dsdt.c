@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* The DSDT: the CPUs, the devices on the ISA bus, and how to switch off. The power button is fixed hardware: the FADT has it. */
+#include <stdio.h>
+
+#include "firmware/acpi.h"
+#include "firmware/acpi_tables.h"
+#include "firmware/aml.h"
+
+#define STA_ALL 0xf /* present, enabled, shown, functioning (ACPI 6.4, 6.3.7) */
+
+/* C000, C001 and so on: processor devices (5.2.12, 8.4). */
+static void put_cpu(struct aml *aml, size_t index, uint32_t apic_id)
+{
+	char name[8];
+
+	snprintf(name, sizeof(name), "C%03X", (unsigned)(index % ACPI_MAX_CPUS));
+	aml_begin_device(aml, name);
+	aml_name(aml, "_HID");
+	aml_hid(aml, "ACPI0007");
+	aml_name(aml, "_UID");
+	aml_int(aml, apic_id);
+	aml_end(aml);
+}
+
+static void put_isa_device(struct aml *aml, const struct acpi_isa_device *dev)
+{
+	aml_begin_device(aml, dev->name);
+	aml_name(aml, "_HID");
+	aml_hid(aml, dev->hid);
+	aml_name(aml, "_UID");
+	aml_int(aml, dev->uid);
+	aml_name(aml, "_STA");
+	aml_int(aml, STA_ALL);
+	aml_name(aml, "_CRS");
+	aml_begin_resources(aml);
+	for (size_t i = 0; i < ACPI_MAX_IO && dev->io[i].len > 0; i++)
+		aml_io(aml, dev->io[i].base, dev->io[i].len);
+	if (dev->irq != ACPI_NO_IRQ)
+		aml_irq(aml, dev->irq);
+	aml_end(aml);
+	aml_end(aml);
+}
+
+/* \_S5: the SLP_TYP values of soft-off for PM1a and PM1b, and two reserved (7.4.2). */
+static void put_s5(struct aml *aml, uint8_t slp_typ)
+{
+	aml_name(aml, "\\_S5");
+	aml_begin_package(aml, 4);
+	aml_int(aml, slp_typ);
+	aml_int(aml, slp_typ);
+	aml_int(aml, 0);
+	aml_int(aml, 0);
+	aml_end(aml);
+}
+
+void acpi_dsdt_put(struct blob *out, const struct acpi_platform *platform)
+{
+	struct aml aml;
+
+	aml_init(&aml, out);
+	aml_begin_scope(&aml, "\\_SB");
+	for (size_t i = 0; i < platform->n_cpus; i++)
+		put_cpu(&aml, i, platform->apic_ids[i]);
+	for (size_t i = 0; i < platform->n_isa; i++)
+		put_isa_device(&aml, &platform->isa[i]);
+	aml_end(&aml);
+	put_s5(&aml, platform->s5_slp_typ);
+	aml_finish(&aml); /* an error stays in `out` */
+}

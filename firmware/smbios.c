@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Theory of operation: two entry points that point to one table of structures. Each structure has a fixed part, then its strings, each
+ * ended by a zero, then one more zero; the fixed part names strings by number. Handles count up from 0 in the order of writing. The
+ * entry points come first in memory but are written last, when the table's size is known.
+ */
+#include "firmware/smbios.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "firmware/blob.h"
+#include "firmware/smbios_tables.h"
+#include "vmm/err.h"
+#include "vmm/util.h"
+
+#define ENTRY_ALIGN 16
+#define ENTRY64_OFF 0
+#define ENTRY32_OFF 32
+#define TABLE_OFF 64
+#define SEARCH_END UINT64_C(0x100000) /* systems search for the entry points below here, and _SM_'s table has 16-bit length */
+#define DIMM_SIZE (16 * GIB)
+#define MANUFACTURER "Kite"
+/* Old kernels take firmware dated before 2008 for broken and ignore parts of ACPI; the day itself means nothing. */
+#define RELEASE_DATE "01/01/2025"
+
+struct builder {
+	struct blob out;
+	uint16_t n;        /* structures so far, and the next handle */
+	size_t max_struct; /* bytes of the largest */
+};
+
+/* The strings of one structure. */
+struct strings {
+	const char *s[4];
+	uint8_t n;
+};
+
+/* Returns the number of the string in its structure; 0, which means none, for an empty one. */
+static uint8_t string_add(struct strings *set, const char *s)
+{
+	if (!*s || set->n == ARRAY_SIZE(set->s))
+		return 0;
+	set->s[set->n] = s;
+	return ++set->n;
+}
+
+/* Appends a structure that begins with a struct smbios_header. Returns its handle. */
+static uint16_t put(struct builder *b, uint8_t type, void *fixed, size_t len, const struct strings *set)
+{
+	struct smbios_header h = { .type = type, .length = (uint8_t)len, .handle = le16_of(b->n) };
+	size_t start = b->out.len;
+
+	memcpy(fixed, &h, sizeof(h));
+	blob_put(&b->out, fixed, len);
+	for (uint8_t i = 0; set && i < set->n; i++)
+		blob_put(&b->out, set->s[i], strlen(set->s[i]) + 1);
+	if (!set || set->n == 0)
+		blob_put_byte(&b->out, 0);
+	blob_put_byte(&b->out, 0);
+	b->max_struct = (size_t)max_u64(b->max_struct, b->out.len - start);
+	return b->n++;
+}
+
+static void put_bios(struct builder *b)
+{
+	struct strings set = { .n = 0 };
+	struct smbios_type0 t = {
+		.characteristics = le64_of(SMBIOS_BIOS_NOT_SUPPORTED),
+		.ext = { SMBIOS_BIOS_EXT0_ACPI, SMBIOS_BIOS_EXT1_VM },
+		.bios_major = 0xff, /* the four: no numbers */
+		.bios_minor = 0xff,
+		.ec_major = 0xff,
+		.ec_minor = 0xff,
+	};
+
+	t.vendor = string_add(&set, MANUFACTURER);
+	t.version = string_add(&set, KITE_VERSION);
+	t.release_date = string_add(&set, RELEASE_DATE);
+	put(b, 0, &t, sizeof(t), &set);
+}
+
+static void put_system(struct builder *b, const struct smbios_platform *p)
+{
+	static const uint8_t order[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };
+	struct strings set = { .n = 0 };
+	struct smbios_type1 t = { .wake_up = SMBIOS_WAKE_POWER_SWITCH };
+
+	t.manufacturer = string_add(&set, MANUFACTURER);
+	t.product = string_add(&set, p->product);
+	t.version = string_add(&set, p->version);
+	for (size_t i = 0; i < sizeof(t.uuid); i++)
+		t.uuid[i] = p->uuid[order[i]];
+	put(b, 1, &t, sizeof(t), &set);
+}
+
+static void put_chassis(struct builder *b, const struct smbios_platform *p)
+{
+	struct strings set = { .n = 0 };
+	struct smbios_type3 t = {
+		.type = SMBIOS_CHASSIS_OTHER,
+		.bootup_state = SMBIOS_STATE_SAFE,
+		.power_state = SMBIOS_STATE_SAFE,
+		.thermal_state = SMBIOS_STATE_SAFE,
+		.security = SMBIOS_STATE_UNKNOWN,
+	};
+
+	t.manufacturer = string_add(&set, MANUFACTURER);
+	t.version = string_add(&set, p->version);
+	put(b, 3, &t, sizeof(t), &set);
+}
+
+static uint8_t count8(uint64_t n)
+{
+	return n < SMBIOS_CPU_SEE_COUNT2 ? (uint8_t)n : SMBIOS_CPU_SEE_COUNT2;
+}
+
+static void put_cpu(struct builder *b, const struct smbios_platform *p, unsigned socket)
+{
+	uint64_t threads = (uint64_t)p->cores * p->threads; /* at most SMBIOS_CPU_MAX_COUNT */
+	struct strings set = { .n = 0 };
+	struct smbios_type4 t = {
+		.type = SMBIOS_CPU_CENTRAL,
+		.family = SMBIOS_CPU_OTHER,
+		.family2 = le16_of(SMBIOS_CPU_OTHER),
+		.status = SMBIOS_CPU_POPULATED,
+		.upgrade = SMBIOS_CPU_OTHER,
+		.l1_cache = le16_of(SMBIOS_NO_HANDLE),
+		.l2_cache = le16_of(SMBIOS_NO_HANDLE),
+		.l3_cache = le16_of(SMBIOS_NO_HANDLE),
+		.core_count = count8(p->cores),
+		.core_enabled = count8(p->cores),
+		.thread_count = count8(threads),
+		.characteristics = le16_of((uint16_t)(SMBIOS_CPU_64BIT | (p->cores > 1 ? SMBIOS_CPU_MULTI_CORE : 0) |
+						      (p->threads > 1 ? SMBIOS_CPU_MULTI_THREAD : 0))),
+		.core_count2 = le16_of((uint16_t)p->cores),
+		.core_enabled2 = le16_of((uint16_t)p->cores),
+		.thread_count2 = le16_of((uint16_t)threads),
+	};
+	char name[24];
+
+	snprintf(name, sizeof(name), "CPU %u", socket);
+	t.socket = string_add(&set, name);
+	t.manufacturer = string_add(&set, MANUFACTURER);
+	t.version = string_add(&set, p->version);
+	put(b, 4, &t, sizeof(t), &set);
+}
+
+static uint16_t put_array(struct builder *b, uint64_t ram, uint16_t n_dimms)
+{
+	uint64_t kib = align_up(ram, KIB) / KIB;
+	struct smbios_type16 t = {
+		.location = SMBIOS_ARRAY_BOARD,
+		.use = SMBIOS_ARRAY_SYSTEM,
+		.ecc = SMBIOS_ECC_UNKNOWN,
+		.max_capacity = le32_of(kib < SMBIOS_ARRAY_SEE_EXT ? (uint32_t)kib : SMBIOS_ARRAY_SEE_EXT),
+		.ext_max_capacity = le64_of(kib < SMBIOS_ARRAY_SEE_EXT ? 0 : ram),
+		.error_handle = le16_of(SMBIOS_NO_ERROR_INFO),
+		.n_devices = le16_of(n_dimms),
+	};
+
+	return put(b, 16, &t, sizeof(t), NULL);
+}
+
+/* `size` is rounded up to the MiB in which a memory device counts; type 19 is exact. */
+static void put_dimm(struct builder *b, uint16_t array, unsigned index, uint64_t size)
+{
+	struct strings set = { .n = 0 };
+	struct smbios_type17 t = {
+		.array = le16_of(array),
+		.error_handle = le16_of(SMBIOS_NO_ERROR_INFO),
+		.total_width = le16_of(SMBIOS_WIDTH_UNKNOWN),
+		.data_width = le16_of(SMBIOS_WIDTH_UNKNOWN),
+		.size = le16_of((uint16_t)(align_up(size, MIB) / MIB)),
+		.form_factor = SMBIOS_DIMM_FORM,
+		.type = SMBIOS_DIMM_RAM,
+		.type_detail = le16_of(SMBIOS_DIMM_DETAIL_OTHER),
+	};
+	char name[24];
+
+	snprintf(name, sizeof(name), "DIMM %u", index);
+	t.locator = string_add(&set, name);
+	t.manufacturer = string_add(&set, MANUFACTURER);
+	put(b, 17, &t, sizeof(t), &set);
+}
+static_assert(DIMM_SIZE / MIB < 0x7fff, "a memory device's size fits its 16-bit field");
+
+static void put_range(struct builder *b, uint16_t array, uint64_t start, uint64_t size)
+{
+	uint64_t last = start + size - 1;
+	bool ext = last / KIB >= SMBIOS_MAPPED_SEE_EXT;
+	struct smbios_type19 t = {
+		.start = le32_of(ext ? SMBIOS_MAPPED_SEE_EXT : (uint32_t)(start / KIB)),
+		.end = le32_of(ext ? SMBIOS_MAPPED_SEE_EXT : (uint32_t)(last / KIB)),
+		.array = le16_of(array),
+		.partition_width = 1,
+		.ext_start = le64_of(ext ? start : 0),
+		.ext_end = le64_of(ext ? last : 0),
+	};
+
+	put(b, 19, &t, sizeof(t), NULL);
+}
+
+static void put_memory(struct builder *b, const struct smbios_platform *p)
+{
+	uint64_t ram = p->ram_below_4g + p->ram_above_4g;
+	uint64_t n_dimms = (ram - 1) / DIMM_SIZE + 1;
+	uint16_t array;
+
+	if (n_dimms > UINT16_MAX) {
+		blob_fail(&b->out, -ENOSPC);
+		return;
+	}
+	array = put_array(b, ram, (uint16_t)n_dimms);
+	for (uint64_t i = 0; i < n_dimms && !b->out.error; i++)
+		put_dimm(b, array, (unsigned)i, min_u64(ram - i * DIMM_SIZE, DIMM_SIZE));
+	if (p->ram_below_4g > 0)
+		put_range(b, array, 0, p->ram_below_4g);
+	if (p->ram_above_4g > 0)
+		put_range(b, array, 4 * GIB, p->ram_above_4g);
+}
+
+static void put_table(struct builder *b, const struct smbios_platform *p)
+{
+	struct smbios_type32 boot = { .status = 0 };
+	struct smbios_type127 end;
+
+	put_bios(b);
+	put_system(b, p);
+	put_chassis(b, p);
+	for (unsigned i = 0; i < p->sockets && !b->out.error; i++)
+		put_cpu(b, p, i);
+	put_memory(b, p);
+	put(b, 32, &boot, sizeof(boot), NULL);
+	put(b, 127, &end, sizeof(end), NULL);
+}
+
+static void fill_entry64(struct blob *out, uint64_t table, size_t len)
+{
+	struct smbios_entry64 e = {
+		.length = sizeof(e),
+		.major = 3,
+		.revision = 1,
+		.table_max_size = le32_of((uint32_t)len),
+		.table_addr = le64_of(table),
+	};
+	uint8_t sum;
+
+	memcpy(e.anchor, "_SM3_", sizeof(e.anchor));
+	blob_set(out, ENTRY64_OFF, &e, sizeof(e));
+	sum = blob_checksum(out, ENTRY64_OFF, sizeof(e));
+	blob_set(out, ENTRY64_OFF + offsetof(struct smbios_entry64, checksum), &sum, 1);
+}
+
+static void fill_entry32(struct blob *out, uint64_t table, size_t len, const struct builder *b)
+{
+	const size_t dmi = offsetof(struct smbios_entry32, dmi_anchor);
+	struct smbios_entry32 e = {
+		.length = sizeof(e),
+		.major = 2,
+		.minor = 8,
+		.max_structure_size = le16_of((uint16_t)b->max_struct),
+		.table_length = le16_of((uint16_t)len),
+		.table_addr = le32_of((uint32_t)table),
+		.n_structures = le16_of(b->n),
+		.bcd_revision = 0x28,
+	};
+	uint8_t sum;
+
+	memcpy(e.anchor, "_SM_", sizeof(e.anchor));
+	memcpy(e.dmi_anchor, "_DMI_", sizeof(e.dmi_anchor));
+	blob_set(out, ENTRY32_OFF, &e, sizeof(e));
+	sum = blob_checksum(out, ENTRY32_OFF + dmi, sizeof(e) - dmi);
+	blob_set(out, ENTRY32_OFF + offsetof(struct smbios_entry32, dmi_checksum), &sum, 1);
+	sum = blob_checksum(out, ENTRY32_OFF, sizeof(e));
+	blob_set(out, ENTRY32_OFF + offsetof(struct smbios_entry32, checksum), &sum, 1);
+}
+static_assert(ENTRY64_OFF + sizeof(struct smbios_entry64) <= ENTRY32_OFF && ENTRY32_OFF % ENTRY_ALIGN == 0 &&
+	      ENTRY32_OFF + sizeof(struct smbios_entry32) <= TABLE_OFF, "the entry points have room");
+
+static int check(const struct smbios_platform *p, struct err *err)
+{
+	uint64_t end;
+
+	if (p->sockets == 0 || p->cores == 0 || p->threads == 0 || (uint64_t)p->cores * p->threads > SMBIOS_CPU_MAX_COUNT)
+		return err_set(err, -EINVAL, "SMBIOS cannot describe %u CPU sockets of %u cores with %u threads", p->sockets,
+			       p->cores, p->threads);
+	/* What ends in the address space has a sum that fits too. */
+	if (p->ram_below_4g > 4 * GIB || !add_u64(4 * GIB, p->ram_above_4g, &end) || p->ram_below_4g + p->ram_above_4g == 0)
+		return err_set(err, -EINVAL, "SMBIOS cannot describe 0x%llx bytes of memory below 4 GiB and 0x%llx above",
+			       (unsigned long long)p->ram_below_4g, (unsigned long long)p->ram_above_4g);
+	return 0;
+}
+
+int smbios_build(const struct smbios_platform *platform, uint64_t base, size_t max, struct smbios_tables *out,
+		 struct err *err)
+{
+	static const uint8_t entries[TABLE_OFF];
+	uint64_t room = base < SEARCH_END ? SEARCH_END - base : 0;
+	struct builder b = { .n = 0 };
+	int r = check(platform, err);
+
+	*out = (struct smbios_tables){ .data = NULL };
+	if (r < 0)
+		return r;
+	blob_init(&b.out, (size_t)min_u64(min_u64(max, room), UINT16_MAX));
+	blob_put(&b.out, entries, sizeof(entries));
+	put_table(&b, platform);
+	fill_entry64(&b.out, base + TABLE_OFF, b.out.len - TABLE_OFF);
+	fill_entry32(&b.out, base + TABLE_OFF, b.out.len - TABLE_OFF, &b);
+	r = b.out.error;
+	if (!r) {
+		*out = (struct smbios_tables){ .data = b.out.data, .size = b.out.len };
+		return 0;
+	}
+	blob_fini(&b.out);
+	if (r == -ENOSPC)
+		return err_set(err, r, "the SMBIOS tables of %u CPU sockets and %llu MiB of memory do not fit the %llu bytes kept for them",
+			       platform->sockets, (unsigned long long)((platform->ram_below_4g + platform->ram_above_4g) / MIB),
+			       (unsigned long long)min_u64(max, room));
+	return err_set_errno(err, r, "cannot build the SMBIOS tables");
+}
+
+void smbios_tables_free(struct smbios_tables *tables)
+{
+	free(tables->data);
+	*tables = (struct smbios_tables){ .data = NULL };
+}
