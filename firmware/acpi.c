@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation: the tables are appended to one buffer that will stand at `base` in guest memory, each one after those
- * that it points to; so every pointer is known when it is written. Only the RSDP comes first, as the caller needs it there, and is filled
- * in last.
+ * that it points to; so every pointer is known when it is written. Only the RSDP comes first, as the caller needs it there,
+ * and is filled in last.
  *
  *	RSDP -> XSDT, RSDT -> FADT -> FACS, DSDT
  *	                   -> MADT

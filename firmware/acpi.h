@@ -56,8 +56,8 @@ struct acpi_tables {
 };
 
 /*
- * `base` is a multiple of 16. 0, or with `err`: -ENOSPC when they need more than `max` bytes or would end above 4 GiB, -EINVAL for a
- * description that ACPI cannot express, -ENOMEM.
+ * `base` is a multiple of 16. 0, or with `err`: -ENOSPC when they need more than `max` bytes or would end above 4 GiB, -EINVAL
+ * for a description that ACPI cannot express, -ENOMEM.
  */
 int acpi_build(const struct acpi_platform *platform, uint64_t base, size_t max, struct acpi_tables *out, struct err *err);
 void acpi_tables_free(struct acpi_tables *tables);

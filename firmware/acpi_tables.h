@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The wire format of ACPI tables (ACPI 6.4, 5.2), and what the parts of firmware/acpi*.c share. Internal to them and their tests. */
+/* The wire format of ACPI tables (ACPI 6.4, 5.2), and what the parts of firmware/acpi*.c share. Internal to them and tests. */
 #ifndef FIRMWARE_ACPI_TABLES_H
 #define FIRMWARE_ACPI_TABLES_H
 
@@ -216,8 +216,8 @@ struct acpi_madt_x2apic_nmi { /* 5.2.12.13 */
 static_assert(sizeof(struct acpi_madt_x2apic_nmi) == 12, "MADT local x2APIC NMI");
 
 /*
- * A CPU's _UID in the DSDT, and its UID in the MADT, is its APIC id: unique, and below 255 for exactly the CPUs whose MADT entry has
- * one byte for it, in which 255 means "all".
+ * A CPU's _UID in the DSDT, and its UID in the MADT, is its APIC id: unique, and below 255 for exactly the CPUs whose MADT
+ * entry has one byte for it, in which 255 means "all".
  */
 #define ACPI_XAPIC_IDS 255 /* APIC ids from here on need an x2APIC entry (5.2.12.12) */
 #define ACPI_MAX_CPUS 4096 /* CPU device names have three digits */

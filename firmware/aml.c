@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Theory of operation: an object that holds others starts with its opcode and PkgLength, the number of bytes from there to its end, in
- * one to four bytes as needed. That number is known only at the end. So aml_begin_* writes the opcode and remembers where it is, and
- * aml_end measures the body and inserts the shortest PkgLength in front of it. Insertion moves only bytes of the object being closed;
- * the places remembered for the objects around it stay right.
+ * Theory of operation: an object that holds others starts with its opcode and PkgLength, the number of bytes from there to its
+ * end, in one to four bytes as needed. That number is known only at the end. So aml_begin_* writes the opcode and remembers
+ * where the body starts, and aml_end measures the body and inserts the shortest PkgLength in front of it. Insertion moves only
+ * bytes of the object being closed; the places remembered for the objects around it stay right.
  */
 #include "firmware/aml.h"
 

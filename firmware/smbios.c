@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Theory of operation: two entry points that point to one table of structures. Each structure has a fixed part, then its strings, each
- * ended by a zero, then one more zero; the fixed part names strings by number. Handles count up from 0 in the order of writing. The
- * entry points come first in memory but are written last, when the table's size is known.
+ * Theory of operation: two entry points that point to one table of structures. Each structure has a fixed part, then its
+ * strings, each ended by a zero, then one more zero; the fixed part names strings by number. Handles count up from 0 in the
+ * order of writing. The entry points come first in memory but are written last, when the table's size is known.
  */
 #include "firmware/smbios.h"
 

@@ -26,8 +26,8 @@ struct smbios_tables {
 };
 
 /*
- * As they must stand at `base`, a multiple of 16 between 0xF0000 and 0xFFFFF. 0, or with `err`: -ENOSPC beyond `max` bytes or the end of
- * that range, -EINVAL for sizes that SMBIOS cannot express, -ENOMEM.
+ * As they must stand at `base`, a multiple of 16 between 0xF0000 and 0xFFFFF. 0, or with `err`: -ENOSPC beyond `max` bytes or
+ * the end of that range, -EINVAL for sizes that SMBIOS cannot express, -ENOMEM.
  */
 int smbios_build(const struct smbios_platform *platform, uint64_t base, size_t max, struct smbios_tables *out,
 		 struct err *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bits: Intel SDM volume 2A, CPUID; AMD APM volume 3, appendix E; Linux Documentation/virt/kvm/x86/cpuid.rst. Bits that only show what
- * the guest itself has set (osxsave, ospke) are left out: they are not for a user to choose.
+ * Bits: Intel SDM volume 2A, CPUID; AMD APM volume 3, appendix E; Linux Documentation/virt/kvm/x86/cpuid.rst. Bits that only
+ * show what the guest itself has set (osxsave, ospke) are left out: they are not for a user to choose.
  */
 #include "arch/x86/cpuid_features.h"
 

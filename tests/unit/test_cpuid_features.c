@@ -185,6 +185,7 @@ static const struct {
 } slips[] = {
 	{ "avx51f", "avx512f" },
 	{ "x2apci", "x2apic" },
+	{ "samp", "smap" }, /* four letters may have one slip, and a swap is one */
 	{ "xapic2", "x2apic" },
 	{ "tscdeadline", "tsc-deadline" },
 	{ "hypervsor", "hypervisor" },

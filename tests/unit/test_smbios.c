@@ -135,6 +135,7 @@ START_TEST(entry_points)
 	ck_assert_uint_eq(fake_sum(old->dmi_anchor, 15), 0);
 	ck_assert_uint_eq(old->major, 2);
 	ck_assert_uint_eq(old->minor, 8);
+	ck_assert_uint_eq(old->bcd_revision, 0x28);
 	ck_assert_uint_eq(le32_get(old->table_addr), le64_get(e->table_addr));
 	ck_assert_uint_eq(le16_get(old->table_length), le32_get(e->table_max_size));
 	ck_assert_uint_eq(le16_get(old->n_structures), count);
