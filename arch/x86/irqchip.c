@@ -83,13 +83,15 @@ int irqchip_init(struct irqchip *irqchip, int vm_fd, struct err *err)
 int irqchip_reset(const struct irqchip *irqchip, struct err *err)
 {
 	struct irqchip copy = *irqchip; /* the ioctls take no const */
-	int r;
+	/* The timer first: while it runs, a tick may raise its line in controllers that were just reset. */
+	int r = kvm_ioctl(irqchip->vm_fd, KVM_SET_PIT2, &copy.pit);
 
+	if (r < 0)
+		return err_set_errno(err, r, "KVM_SET_PIT2");
 	for (unsigned i = 0; i < IRQCHIP_COUNT; i++) {
 		r = kvm_ioctl(irqchip->vm_fd, KVM_SET_IRQCHIP, &copy.chips[i]);
 		if (r < 0)
 			return err_set_errno(err, r, "KVM_SET_IRQCHIP");
 	}
-	r = kvm_ioctl(irqchip->vm_fd, KVM_SET_PIT2, &copy.pit);
-	return r < 0 ? err_set_errno(err, r, "KVM_SET_PIT2") : 0;
+	return 0;
 }
