@@ -22,6 +22,7 @@
 
 #define CONFIG_MIN_RAM (UINT64_C(64) << 20)
 #define CONFIG_DEFAULT_RAM (UINT64_C(128) << 20)
+#define CONFIG_MAX_RAM (UINT64_C(4) << 40) /* one KVM memory slot holds a little less than 8 TiB */
 
 enum machine_type { MACHINE_PC };
 
@@ -37,7 +38,7 @@ struct config_cpu_feature {
 };
 
 struct config_cpu {
-	char *model; /* "host" or "max" */
+	char *model; /* "host" or "max"; NULL: host */
 	struct config_cpu_feature features[CONFIG_MAX_CPU_FEATURES];
 	size_t n_features;
 };
@@ -64,11 +65,12 @@ enum rtc_base { RTC_BASE_UTC, RTC_BASE_LOCALTIME, RTC_BASE_DATE };
 
 struct vm_config {
 	char *name;             /* NULL: not given */
+	char *process_name;     /* -name process=: what ps shows; NULL: not given */
 	bool debug_threads;     /* accepted; the threads are always named */
 	uint8_t uuid[16];       /* in text order */
 	bool uuid_set;
 	enum machine_type machine;
-	uint64_t ram_size;      /* bytes, a multiple of 4 KiB, at least CONFIG_MIN_RAM */
+	uint64_t ram_size;      /* bytes, a multiple of 8 KiB, CONFIG_MIN_RAM to CONFIG_MAX_RAM */
 	struct config_smp smp;
 	struct config_cpu cpu;
 	char *kernel, *initrd, *append; /* NULL: not given */
@@ -89,5 +91,7 @@ struct vm_config {
 /* Defaults: machine pc, 128 MiB, one vCPU, -cpu host, nothing else. Free with config_fini, which leaves zeroes. */
 void config_init(struct vm_config *cfg);
 void config_fini(struct vm_config *cfg);
+/* Frees the model and the features, and leaves zeroes. */
+void config_cpu_fini(struct config_cpu *cpu);
 
 #endif

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* -device: one row a driver. The properties come as a list, from key=value text or JSON; later from the control socket too. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/cli_private.h"
+#include "vmm/err.h"
+#include "vmm/util.h"
+
+static const struct prop_row uart_rows[] = {
+	{ .key = "chardev", .type = PROP_STRING, .offset = offsetof(struct cli_uart, chardev), .required = true },
+	{ .key = "id", .type = PROP_STRING, .offset = offsetof(struct cli_uart, id) },
+	{ .key = "index", .type = PROP_UNSIGNED, .offset = offsetof(struct cli_uart, index), .max = CONFIG_MAX_SERIALS - 1 },
+	{ .key = "iobase", .type = PROP_U16, .offset = offsetof(struct cli_uart, iobase), .min = 1, .max = UINT16_MAX },
+	{ .key = "irq", .type = PROP_UNSIGNED, .offset = offsetof(struct cli_uart, irq), .min = 1, .max = 15 },
+	{ .key = NULL },
+};
+
+struct debug_exit_opts {
+	char *id;
+	struct config_debug_exit cfg;
+};
+
+static const struct prop_row debug_exit_rows[] = {
+	{ .key = "id", .type = PROP_STRING, .offset = offsetof(struct debug_exit_opts, id) },
+	{ .key = "iobase", .type = PROP_U16, .offset = offsetof(struct debug_exit_opts, cfg.iobase), .max = UINT16_MAX },
+	{ .key = "iosize", .type = PROP_U16, .offset = offsetof(struct debug_exit_opts, cfg.iosize), .min = 1, .max = 8 },
+	{ .key = NULL },
+};
+
+struct testdev_opts {
+	char *id;
+};
+
+static const struct prop_row testdev_rows[] = {
+	{ .key = "id", .type = PROP_STRING, .offset = offsetof(struct testdev_opts, id) },
+	{ .key = NULL },
+};
+
+static const struct prop_table uart_props = { .rows = uart_rows };
+static const struct prop_table debug_exit_props = { .rows = debug_exit_rows };
+static const struct prop_table testdev_props = { .rows = testdev_rows };
+
+/* Notes the id of a device, if it has one: it must be the only one of that name. */
+static int add_device_id(struct cli *cli, const char *id, const struct prop_ctx *ctx)
+{
+	if (!id)
+		return 0;
+	if (!cli_value_id(id))
+		return err_set(ctx->err, -EINVAL,
+			       "%s: property 'id': '%s' is not an identifier: a letter, then letters, digits, '-', '.' or '_'", ctx->what,
+			       cli_show(id).s);
+	if (strv_has(&cli->device_ids, id))
+		return err_set(ctx->err, -EEXIST, "%s: there is already a device with the id '%s'", ctx->what, cli_show(id).s);
+	return strv_add(&cli->device_ids, id, ctx->err);
+}
+
+void cli_uart_fini(struct cli_uart *uart)
+{
+	props_fini(&uart_props, uart);
+}
+
+static int add_uart(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
+{
+	struct cli_uart *uart = &cli->uarts[cli->n_uarts];
+
+	if (cli->n_uarts == CONFIG_MAX_SERIALS)
+		return err_set(ctx->err, -E2BIG, "%s: more than %d serial ports", ctx->what, CONFIG_MAX_SERIALS);
+	uart->index = UINT32_MAX;
+	/* Counted before it is filled, so that cli_parse frees it whatever happens. */
+	cli->n_uarts++;
+	if (props_apply(l, &uart_props, uart, ctx) < 0)
+		return ctx->err->code;
+	return add_device_id(cli, uart->id, ctx);
+}
+
+static int add_debug_exit(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
+{
+	struct debug_exit_opts opts = { .cfg = { .iobase = 0x501, .iosize = 2 } };
+	struct vm_config *cfg = cli->cfg;
+	int ret;
+
+	if (cfg->n_debug_exits == CONFIG_MAX_DEBUG_EXITS)
+		return err_set(ctx->err, -E2BIG, "%s: more than %d of them", ctx->what, CONFIG_MAX_DEBUG_EXITS);
+	ret = props_apply(l, &debug_exit_props, &opts, ctx);
+	if (ret == 0 && !range_ok(opts.cfg.iobase, opts.cfg.iosize, UINT64_C(0x10000)))
+		ret = err_set(ctx->err, -ERANGE, "%s: ports 0x%x to 0x%x end after the last one, 0xffff", ctx->what, opts.cfg.iobase,
+			      opts.cfg.iobase + opts.cfg.iosize - 1);
+	if (ret == 0)
+		ret = add_device_id(cli, opts.id, ctx);
+	if (ret == 0)
+		cfg->debug_exits[cfg->n_debug_exits++] = opts.cfg;
+	props_fini(&debug_exit_props, &opts);
+	return ret;
+}
+
+static int add_testdev(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
+{
+	struct testdev_opts opts = { .id = NULL };
+	int ret;
+
+	if (cli->cfg->testdev)
+		return err_set(ctx->err, -EEXIST, "%s: there can be only one", ctx->what);
+	ret = props_apply(l, &testdev_props, &opts, ctx);
+	if (ret == 0)
+		ret = add_device_id(cli, opts.id, ctx);
+	if (ret == 0)
+		cli->cfg->testdev = true;
+	props_fini(&testdev_props, &opts);
+	return ret;
+}
+
+/* DRIVER(name, function, help) */
+#define DRIVERS                                                                                                                \
+	DRIVER("isa-serial", add_uart, "a serial port: chardev=ID[,id=ID][,index=0..3]")                                       \
+	DRIVER("isa-debug-exit", add_debug_exit, "a port that ends Kite: [iobase=0x501][,iosize=2]; status is value * 2 + 1")    \
+	DRIVER("pc-testdev", add_testdev, "ports, interrupt lines and memory for small test kernels")
+
+struct driver {
+	const char *name;
+	int (*add)(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+};
+
+#define DRIVER(n, f, h) { n, f },
+static const struct driver drivers[] = { DRIVERS };
+#undef DRIVER
+#define DRIVER(n, f, h) n "\n          " h "\n"
+const char cli_device_help[] = DRIVERS;
+#undef DRIVER
+
+static const struct driver *find_driver(const char *name, struct err *err)
+{
+	const char *near = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++) {
+		if (!strcmp(drivers[i].name, name))
+			return &drivers[i];
+		if (cli_near(name, drivers[i].name) >= 0)
+			near = drivers[i].name;
+	}
+	if (near)
+		err_set(err, -EINVAL, "-device: unknown device '%s'; did you mean '%s'?", cli_show(name).s, near);
+	else
+		err_set(err, -EINVAL, "-device: unknown device '%s'; -device help lists those there are", cli_show(name).s);
+	return NULL;
+}
+
+int cli_device_add(struct cli *cli, struct prop_list *l, struct err *err)
+{
+	char what[32] = "-device";
+	struct prop_ctx ctx = { .what = what, .notes = &cli->notes, .err = err };
+	const struct driver *driver;
+	char *name;
+
+	if (prop_list_take(l, "driver", &name, &ctx) < 0)
+		return err->code;
+	if (!name)
+		return err_set(err, -EINVAL, "-device: property 'driver' is missing; -device help lists those there are");
+	driver = find_driver(name, err);
+	free(name);
+	if (!driver)
+		return err->code;
+	snprintf(what, sizeof(what), "-device %s", driver->name);
+	return driver->add(cli, l, &ctx);
+}
+
+int cli_device(struct cli *cli, const char *arg, struct err *err)
+{
+	struct prop_ctx ctx = { .what = "-device", .notes = &cli->notes, .err = err };
+	struct prop_list l = { .items = NULL };
+	int ret;
+
+	if (cli_is_help(arg)) {
+		cli->action = CLI_DEVICE_HELP;
+		return 0;
+	}
+	ret = *arg == '{' ? prop_list_parse_json(&l, arg, &ctx) : prop_list_parse(&l, arg, "driver", &ctx);
+	if (ret == 0)
+		ret = cli_device_add(cli, &l, err);
+	prop_list_fini(&l);
+	return ret;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* What is left when the last option is read: defaults, and checks across options. */
+#include <errno.h>
+
+#include "vmm/cli_private.h"
+#include "vmm/err.h"
+
+static int check_boot(const struct vm_config *cfg, struct err *err)
+{
+	if (cfg->kernel)
+		return 0;
+	if (cfg->append)
+		return err_set(err, -EINVAL, "-append only allowed with -kernel");
+	if (cfg->initrd)
+		return err_set(err, -EINVAL, "-initrd only allowed with -kernel");
+	return err_set(err, -EINVAL, "there is nothing to boot: give a kernel with -kernel FILE, or see -help");
+}
+
+int cli_finish(struct cli *cli, struct err *err)
+{
+	struct vm_config *cfg = cli->cfg;
+
+	if (check_boot(cfg, err) < 0 || cli_memory_finish(cli, err) < 0 || cli_smp_finish(cli, err) < 0)
+		return err->code;
+	if (!cfg->cpu.model && cli_set_string(&cfg->cpu.model, "host", err) < 0)
+		return err->code;
+	return cli_serial_finish(cli, err);
+}

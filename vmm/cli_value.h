@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Values as they are written on the command line, and how they are shown in messages. The parsers are strict: no leading blanks,
+ * no sign, nothing after the value, no silent overflow. They store their result only on success.
+ *
+ * Thread: any; pure functions.
+ */
+#ifndef VMM_CLI_VALUE_H
+#define VMM_CLI_VALUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+
+/* A number in C's notation: 12, 0x1f, 017. */
+bool cli_value_uint(const char *s, uint64_t *out);
+/*
+ * A number of bytes: 512M, 1.5G, 0x1000. Suffixes b, k, m, g, t, p, e of either case are powers of 1024; a number without a suffix
+ * counts in `unit` bytes. A fraction has at most nine digits, and what is below a byte is cut off.
+ */
+bool cli_value_size(const char *s, uint64_t unit, uint64_t *out);
+/* on, yes, true, y; off, no, false, n. */
+bool cli_value_bool(const char *s, bool *out);
+/* 2024-02-29 or 2024-02-29T23:59:59, in UTC, from 1970 on: seconds since the epoch. */
+bool cli_value_date(const char *s, int64_t *out);
+/* 01234567-89ab-cdef-0123-456789abcdef, in text order. */
+bool cli_value_uuid(const char *s, uint8_t out[16]);
+/* An identifier: a letter, then letters, digits, '-', '.' and '_'. */
+bool cli_value_id(const char *s);
+
+/*
+ * A copy of a user's word that is fit for a message: cut when long, control characters replaced. Meant as an argument:
+ * `err_set(e, -EINVAL, "'%s' is not a number", cli_show(text).s)`.
+ */
+#define CLI_SHOW_MAX 80
+struct cli_shown {
+	char s[CLI_SHOW_MAX + 4];
+};
+struct cli_shown cli_show(const char *s);
+
+/*
+ * Whether `candidate` is what somebody who typed `typed` probably meant: the number of insertions, deletions, changes and
+ * swaps of neighbours between them, or -1 when that is more than about a third of the word.
+ */
+int cli_near(const char *typed, const char *candidate);
+
+/* Replaces the owned string `*dst` by a copy of `src`. 0, or -ENOMEM with `e`. */
+int cli_set_string(char **dst, const char *src, struct err *e);
+
+/* A list of owned strings. */
+struct strv {
+	char **v;
+	size_t n;
+};
+int strv_add(struct strv *s, const char *text, struct err *e);
+int strv_addf(struct strv *s, struct err *e, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+bool strv_has(const struct strv *s, const char *text);
+void strv_fini(struct strv *s);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void config_init(struct vm_config *cfg)
+{
+	*cfg = (struct vm_config){
+		.machine = MACHINE_PC,
+		.ram_size = CONFIG_DEFAULT_RAM,
+		.smp = { .cpus = 1, .sockets = 1, .cores = 1, .threads = 1 },
+		.rtc_base = RTC_BASE_UTC,
+	};
+}
+
+void config_cpu_fini(struct config_cpu *cpu)
+{
+	for (size_t i = 0; i < cpu->n_features; i++)
+		free(cpu->features[i].name);
+	free(cpu->model);
+	memset(cpu, 0, sizeof(*cpu));
+}
+
+void config_fini(struct vm_config *cfg)
+{
+	free(cfg->name);
+	free(cfg->process_name);
+	free(cfg->kernel);
+	free(cfg->initrd);
+	free(cfg->append);
+	config_cpu_fini(&cfg->cpu);
+	for (size_t i = 0; i < cfg->n_chardevs; i++) {
+		free(cfg->chardevs[i].id);
+		free(cfg->chardevs[i].path);
+	}
+	for (size_t i = 0; i < cfg->n_serials; i++) {
+		free(cfg->serials[i].id);
+		free(cfg->serials[i].chardev);
+	}
+	memset(cfg, 0, sizeof(*cfg));
+}
