@@ -28,8 +28,14 @@ static int add_property(struct cli *cli, struct config_cpu *cpu, const struct pr
 {
 	bool on = true;
 
-	if (item->form == PROP_FORM_FLAG && (*item->key == '+' || *item->key == '-'))
-		return add_feature(cpu, item->key + 1, *item->key == '+', err);
+	if (*item->key == '+' || *item->key == '-') {
+		const char *name = item->key + 1;
+
+		if (item->form == PROP_FORM_FLAG)
+			return add_feature(cpu, name, *item->key == '+', err);
+		return err_set(err, -EINVAL, "-cpu: feature '%s': takes no value; give %s, or %s=%s", cli_show(item->key).s,
+			       cli_show(item->key).s, cli_show(name).s, *item->key == '+' ? "on" : "off");
+	}
 	if (!cli_value_bool(item->text, &on))
 		return err_set(err, -EINVAL, "-cpu: feature '%s': expected on or off, got '%s'", cli_show(item->key).s,
 			       cli_show(item->text).s);

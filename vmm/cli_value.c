@@ -75,8 +75,12 @@ bool cli_value_size(const char *s, uint64_t unit, uint64_t *out)
 	uint64_t whole, part = 0, scale = 1, factor = unit;
 	unsigned __int128 bytes;
 
-	if (s[0] == '0' && (s[1] == 'x' || s[1] == 'X'))
-		return cli_value_uint(s, &whole) && mul_u64(whole, unit, out);
+	if (s[0] == '0' && (s[1] == 'x' || s[1] == 'X')) {
+		if (!cli_value_uint(s, &whole) || !mul_u64(whole, unit, &whole))
+			return false;
+		*out = whole;
+		return true;
+	}
 	if (!take_digits(&s, 10, &whole))
 		return false;
 	if (*s == '.') {
