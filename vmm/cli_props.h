@@ -107,7 +107,8 @@ int prop_list_take(struct prop_list *l, const char *key, char **out, const struc
 
 /*
  * Stores every item in `obj`, which holds the defaults; fails at the first that the table does not allow and when a required one is
- * missing. What was stored stays in `obj`, also after a failure: free it with props_fini, or let its owner free it.
+ * missing. What was stored stays in `obj`, also after a failure: free it with props_fini, or let its owner free it. `obj` may be
+ * NULL where all rows are PROP_FIXED.
  */
 int props_apply(const struct prop_list *l, const struct prop_table *table, void *obj, const struct prop_ctx *ctx);
 /* Both steps for key=value text. */

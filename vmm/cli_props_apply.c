@@ -172,7 +172,7 @@ static int check_fixed(const struct prop_row *row, const struct prop_item *item,
 static int set_item(const struct prop_row *row, const struct prop_item *item, void *obj, const struct prop_ctx *ctx)
 {
 	const struct prop_type_info *info = &type_info[row->type];
-	void *field = (char *)obj + row->offset;
+	void *field = obj ? (char *)obj + row->offset : NULL;
 
 	if (item->form == PROP_FORM_FLAG && !info->flag)
 		return refuse(ctx, row->key, "needs a value: %s=...", row->key);

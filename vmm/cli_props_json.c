@@ -106,7 +106,8 @@ int prop_list_parse_json(struct prop_list *l, const char *text, const struct pro
 	if (len > PROP_MAX_TEXT)
 		return err_set(ctx->err, -E2BIG, "%s: longer than %d bytes", ctx->what, PROP_MAX_TEXT);
 	object = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
-	if (!object && json_error_code(&why) == json_error_out_of_memory)
+	/* jansson gives no reason when it is memory that it lacks. */
+	if (!object && (!why.text[0] || json_error_code(&why) == json_error_out_of_memory))
 		return err_set_errno(ctx->err, -ENOMEM, "%s", ctx->what);
 	if (!object)
 		return err_set(ctx->err, -EINVAL, "%s: not a JSON object: %s (at byte %d)", ctx->what, cli_show(why.text).s,
