@@ -76,7 +76,8 @@ static bool is_given(const struct prop_list *l, const char *key)
 }
 
 /* Fills `chr` from the list, with the defaults of its back end. `chr` is to be freed also after a failure. */
-static int fill_chardev(struct config_chardev *chr, const struct backend *b, const struct prop_list *l, const struct prop_ctx *ctx)
+static int fill_chardev(struct config_chardev *chr, const struct backend *b, const struct prop_list *l,
+			const struct prop_ctx *ctx)
 {
 	bool wait_given = is_given(l, "wait") || is_given(l, "nowait");
 

@@ -109,8 +109,8 @@ static unsigned or_one(unsigned n)
 }
 
 /*
- * What was not given, as QEMU 6.2 and later compute it: one level takes what the others leave of the vCPUs, and that is the first of
- * cores, sockets, threads that was left out; what else was left out counts one. dies and clusters can only be 1.
+ * What was not given, as QEMU 6.2 and later compute it: one level takes what the others leave of the vCPUs, and that is the first
+ * of cores, sockets, threads that was left out; what else was left out counts one. dies and clusters can only be 1.
  */
 int cli_smp_finish(struct cli *cli, struct err *err)
 {
@@ -118,7 +118,8 @@ int cli_smp_finish(struct cli *cli, struct err *err)
 	unsigned total = s.maxcpus ? s.maxcpus : s.cpus;
 
 	if (s.cpus && s.maxcpus && s.cpus != s.maxcpus)
-		return err_set(err, -EINVAL, "-smp: maxcpus=%u is not cpus=%u; vCPUs cannot be hotplugged, leave it out", s.maxcpus, s.cpus);
+		return err_set(err, -EINVAL, "-smp: maxcpus=%u is not cpus=%u; vCPUs cannot be hotplugged, leave it out", s.maxcpus,
+			       s.cpus);
 	if (!total)
 		total = or_one(s.sockets) * or_one(s.cores) * or_one(s.threads);
 	if (total > CONFIG_MAX_CPUS)

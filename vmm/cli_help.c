@@ -10,7 +10,7 @@ const char *cli_help_text(enum cli_action action)
 		return "Kite version " KITE_VERSION "\n";
 	case CLI_MACHINE_HELP:
 		return "Supported machines are:\n"
-		       "pc              PCI bus, four serial ports, ACPI (default; also as pc-i440fx-N.M)\n";
+		       "pc              a PC with four serial ports and ACPI (default; also as pc-i440fx-N.M)\n";
 	case CLI_DEVICE_HELP:
 		return cli_device_help;
 	case CLI_LOG_HELP:

@@ -60,7 +60,8 @@ OPTION("accel", "kvm", "there is no other", .kind = CLI_OPTION_PROPS, .props = &
 SWITCH("enable-kvm", "the same", .kind = CLI_OPTION_IGNORE)
 OPTION("boot", "strict=on|off,menu=off", "how firmware would look for disks", .kind = CLI_OPTION_PROPS, .props = &cli_boot_props)
 OPTION("global", "DRIVER.PROPERTY=VALUE", "a few that say what is so anyway", .kind = CLI_OPTION_CALL, .handle = cli_global)
-OPTION("overcommit", "mem-lock=off,cpu-pm=on|off", "memory is never locked", .kind = CLI_OPTION_PROPS, .props = &cli_overcommit_props)
+OPTION("overcommit", "mem-lock=off,cpu-pm=on|off", "memory is never locked", .kind = CLI_OPTION_PROPS,
+       .props = &cli_overcommit_props)
 SWITCH("no-user-config", "there are no configuration files", .kind = CLI_OPTION_IGNORE)
 HIDDEN("nodefconfig", false, .kind = CLI_OPTION_IGNORE)
 OPTION("vga", "none", "there is no display", .kind = CLI_OPTION_IGNORE, .names = names_none, .why = "Kite has no display")

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The list of items and its key=value reader. cli_props_json.c reads JSON into the same list, and cli_props_apply.c stores it by a table.
+ * The list of items and its key=value reader. cli_props_json.c reads JSON into the same list, and cli_props_apply.c stores it by a
+ * table.
  */
 #include "vmm/cli_props.h"
 

@@ -54,15 +54,15 @@ struct prop_list {
 
 /* A field's type, and what a row stores at its offset. */
 enum prop_type {
-	PROP_STRING,  /* char *, owned; a length of min to max bytes, max 0: any */
-	PROP_STRINGS, /* struct strv; every occurrence, in order */
-	PROP_BOOL,    /* bool */
+	PROP_STRING,   /* char *, owned; a length of min to max bytes, max 0: any */
+	PROP_STRINGS,  /* struct strv; every occurrence, in order */
+	PROP_BOOL,     /* bool */
 	PROP_UNSIGNED, /* unsigned, min to max */
-	PROP_U16,     /* uint16_t, min to max */
-	PROP_U64,     /* uint64_t, min to max */
-	PROP_SIZE,    /* uint64_t, bytes, min to max (0: any); `unit` for a number without a suffix, 0: bytes */
-	PROP_ENUM,    /* an enum: the index in `names` */
-	PROP_FIXED,   /* nothing: one of `names` (NULL: anything) is accepted and noted, the rest refused because of `why` */
+	PROP_U16,      /* uint16_t, min to max */
+	PROP_U64,      /* uint64_t, min to max */
+	PROP_SIZE,     /* uint64_t, bytes, min to max (0: any); `unit` for a number without a suffix, 0: bytes */
+	PROP_ENUM,     /* an enum: the index in `names` */
+	PROP_FIXED,    /* nothing: one of `names` (NULL: anything) is accepted and noted, the rest refused because of `why` */
 };
 
 struct prop_row {
@@ -100,8 +100,8 @@ int prop_list_add(struct prop_list *l, const char *key, const char *text, enum p
 void prop_list_fini(struct prop_list *l);
 
 /*
- * Takes `key`, which must be a string, out of the list: `*out` is an owned copy of the last one's value, or NULL when there was none.
- * For the key that decides which table the rest belongs to.
+ * Takes `key`, which must be a string, out of the list: `*out` is an owned copy of the last one's value, or NULL when there was
+ * none. For the key that decides which table the rest belongs to.
  */
 int prop_list_take(struct prop_list *l, const char *key, char **out, const struct prop_ctx *ctx);
 

@@ -2,8 +2,8 @@
 /*
  * Serial ports, once all options are known: the default console, a port for every UART, a chardev for every port.
  *
- * The n-th -serial is COMn, also when it is none. A -device isa-serial that names its index or I/O base gets that port; then the others
- * get the lowest that are free.
+ * The n-th -serial is COMn, also when it is none. A -device isa-serial that names its index or I/O base gets that port; then the
+ * others get the lowest that are free.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -25,8 +25,8 @@ struct placement {
 };
 
 /*
- * Without -nodefaults and without any serial port asked for there is one: on the terminal, since there is no window to show it in, or
- * on nothing where -display none asked for silence and -nographic did not ask for the terminal.
+ * Without -nodefaults and without any serial port asked for there is one: on the terminal, since there is no window to show it in,
+ * or on nothing where -display none asked for silence and -nographic did not ask for the terminal.
  */
 static int add_default(struct cli *cli, struct err *err)
 {
