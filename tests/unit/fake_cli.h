@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Command lines for tests, written as one string. */
+#ifndef TESTS_UNIT_FAKE_CLI_H
+#define TESTS_UNIT_FAKE_CLI_H
+
+#include <stddef.h>
+
+#define FAKE_CLI_MAX_WORDS 256
+
+/* "kite" and the words of a line: separated by blanks; '~' stands for a blank inside a word, "''" for an empty word. */
+struct fake_cli {
+	char text[4096];
+	char *v[FAKE_CLI_MAX_WORDS];
+	int n;
+};
+
+/* `prefix` goes in front of `line`, unless that starts with '!'. */
+void fake_cli_split(struct fake_cli *w, const char *prefix, const char *line);
+
+#endif
