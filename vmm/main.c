@@ -33,14 +33,17 @@ static void program_quit(void *opaque)
 		eventloop_stop(p->loop);
 }
 
-/* `kite:NAME` in ps and top, 15 characters of it. */
+/* What ps and top show, 15 characters of it: -name process=P, or kite:NAME. */
 static void program_name(const struct vm_config *cfg)
 {
 	char name[64];
 
-	if (!cfg->name)
+	if (!cfg->name && !cfg->process_name)
 		return;
-	snprintf(name, sizeof(name), "kite:%.32s", cfg->name);
+	if (cfg->process_name)
+		snprintf(name, sizeof(name), "%.32s", cfg->process_name);
+	else
+		snprintf(name, sizeof(name), "kite:%.32s", cfg->name);
 	prctl(PR_SET_NAME, name);
 }
 
@@ -101,8 +104,6 @@ int main(int argc, char *argv[])
 
 	config_init(&cfg);
 	if (cli_parse(argc, argv, &cfg, &action, &err) == 0) {
-		if (cfg.debug_log)
-			log_set_level(LOG_LEVEL_DEBUG);
 		status = action == CLI_RUN ? program_main(&cfg, &err) : print_help(action, &err);
 	}
 	if (status != EXIT_SUCCESS && err.code != 0)
