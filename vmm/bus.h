@@ -5,7 +5,8 @@
  * Access rules, the same for every device, so that no handler sees an access that leaves its region:
  *  - an access that crosses the end of a region is split there, and each part goes where it belongs;
  *  - an access wider than the region's `width` is split into pieces of that width, lowest address first, as the bus hardware
- *    does with narrow devices; a misaligned access is split so that no piece crosses a multiple of `width`;
+ *    does with narrow devices; a misaligned access is split so that no piece crosses a multiple of `width`, counted from the
+ *    region's base (so a piece may have 3 bytes, too);
  *  - what nobody claims reads as all ones, and writes to it are dropped.
  *
  * Handlers run in the vCPU thread that made the access, possibly several at once, and never under the bus's lock: a device
