@@ -21,6 +21,7 @@ struct bus;
 struct chardev;
 struct err;
 struct eventloop;
+struct guest_mem;
 
 /* Where a device lives. Copied by constructors that keep it. */
 struct device_env {
@@ -82,6 +83,7 @@ struct device *debug_exit_create(const struct device_env *env, const struct debu
 #define TESTDEV_IRQS 24
 struct testdev_config {
 	struct irq_line irqs[TESTDEV_IRQS]; /* GSI 0 to 23 */
+	const struct guest_mem *mem;        /* for the flush port, borrowed; NULL: it does nothing */
 };
 struct device *testdev_create(const struct device_env *env, const struct testdev_config *cfg, struct err *err);
 
