@@ -7,8 +7,8 @@
  *  12  GPE0_STS 2 bytes, write 1 to clear   14  GPE0_EN 2 bytes
  *
  * The machine is always in ACPI mode: SCI_EN reads 1, and there is no SMI command port to leave it. The PM timer is the 32-bit
- * one (FADT flag TMR_VAL_EXT), computed from the host's clock when it is read. Its carry event, TMR_STS, is also computed when somebody
- * looks; a host timer runs only while the guest has the event enabled and not pending: a wake-up in ten minutes.
+ * one (FADT flag TMR_VAL_EXT), computed from the host's clock when it is read. Its carry event, TMR_STS, is also computed when
+ * somebody looks; a host timer runs only while the guest has the event enabled and not pending: a wake-up in ten minutes.
  *
  * The SCI is level-triggered: high while any status bit is set together with its enable bit.
  */

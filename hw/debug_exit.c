@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * isa-debug-exit: a guest's way to end the process with a status. A write of v to any of its ports exits with (v << 1) | 1, which is
- * never 0: that is for a guest that powers off. Reads return 0.
+ * isa-debug-exit: a guest's way to end the process with a status. A write of v to any of its ports exits with (v << 1) | 1,
+ * which is never 0: that is for a guest that powers off. Reads return 0.
  *
  * Only the first write counts: a wide access to a narrow device arrives in pieces, of which the lowest is the one that was meant.
  */

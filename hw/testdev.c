@@ -3,8 +3,8 @@
  * pc-testdev: what small test kernels (kvm-unit-tests) expect of QEMU's device of this name.
  *
  *   ports 0xe0-0xe3      a 32-bit register that reads what was written, in accesses of 1, 2 and 4 bytes
- *   ports 0xe4-0xe7      a 4-byte write of a guest address: the mapping of that page is taken from the guest, whose next access faults
- *                        in the host and goes on. No effect that the guest can see but time
+ *   ports 0xe4-0xe7      a 4-byte write of a guest address: the mapping of that page is taken from the guest, whose next access
+ *                        faults in the host and goes on. No effect that the guest can see but time
  *   ports 0xe8-0xeb      the same register as 0xe0, through a device that is one byte wide
  *   ports 0x2000-0x2017  a write sets the level of GSI 0 to 23: 0 low, else high
  *   memory 0xff000000    64 KiB that read what was written, with an exit for each access

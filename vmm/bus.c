@@ -153,8 +153,8 @@ static int bus_check_place(const struct bus *bus, const struct bus_region *regio
 	uint64_t last;
 
 	if (base > bus->last || region->size - 1 > bus->last - base)
-		return err_set(err, -ERANGE, "%s: %s 0x%" PRIx64 " with size 0x%" PRIx64 " does not fit: the last one is 0x%" PRIx64,
-			       region->name, bus->name, base, region->size, bus->last);
+		return err_set(err, -ERANGE,
+			       "%s: %s 0x%" PRIx64 " with size 0x%" PRIx64 " does not fit: the last one is 0x%" PRIx64, region->name, bus->name, base, region->size, bus->last);
 	last = base + (region->size - 1);
 	for (unsigned i = 0; i < bus->n; i++) {
 		const struct bus_region *r = bus->sorted[i];
@@ -175,8 +175,8 @@ static int bus_check_region(const struct bus *bus, const struct bus_region *regi
 	if (region->size == 0)
 		return err_set(err, -EINVAL, "%s: a %s region of size 0", region->name, bus->name);
 	if (width != 1 && width != 2 && width != 4 && width != 8)
-		return err_set(err, -EINVAL, "%s: a %s region with accesses of %u bytes; 1, 2, 4 and 8 exist", region->name, bus->name,
-			       width);
+		return err_set(err, -EINVAL, "%s: a %s region with accesses of %u bytes; 1, 2, 4 and 8 exist", region->name,
+			       bus->name, width);
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Fakes around a device under test: time that the test moves, an event loop of timers, a chardev, interrupt lines, and the
- * machine. A test includes this header first and then the device's .c file; calls to vmm's services are renamed to the fakes below, so
- * nothing clashes with the real ones in libkite.a. The bus is the real one.
+ * machine. A test includes this header first and then the device's .c file; calls to vmm's services are renamed to the fakes
+ * below, so nothing clashes with the real ones in libkite.a. The bus is the real one.
  */
 #ifndef TESTS_UNIT_FAKE_HW_H
 #define TESTS_UNIT_FAKE_HW_H
