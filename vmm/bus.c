@@ -154,7 +154,8 @@ static int bus_check_place(const struct bus *bus, const struct bus_region *regio
 
 	if (base > bus->last || region->size - 1 > bus->last - base)
 		return err_set(err, -ERANGE,
-			       "%s: %s 0x%" PRIx64 " with size 0x%" PRIx64 " does not fit: the last one is 0x%" PRIx64, region->name, bus->name, base, region->size, bus->last);
+			       "%s: %s 0x%" PRIx64 " with size 0x%" PRIx64 " does not fit: the last one is 0x%" PRIx64,
+			       region->name, bus->name, base, region->size, bus->last);
 	last = base + (region->size - 1);
 	for (unsigned i = 0; i < bus->n; i++) {
 		const struct bus_region *r = bus->sorted[i];
