@@ -32,7 +32,6 @@ struct event_fd {
 	void (*ready)(void *opaque, uint32_t revents);
 	void *opaque;
 	/* The loop's own: */
-	struct event_fd *next_dead;
 	uint32_t events;
 	bool registered;
 };
@@ -73,6 +72,8 @@ struct event_work {
  * again from inside `run`. Any thread, also before eventloop_run. Costs a system call only when the loop may be asleep.
  */
 void eventloop_post(struct eventloop *loop, struct event_work *work);
+/* Takes it off the queue, when it is there. Any thread; on other threads than the loop's, `run` may be running when this returns. */
+void eventloop_cancel_work(struct eventloop *loop, struct event_work *work);
 
 /*
  * Runs fn(arg) on the loop's thread and waits for it; called on that thread, or while no thread runs the loop, it is a plain
