@@ -208,37 +208,41 @@ static int server_open(struct chardev_socket *sock, const struct chardev_config 
 
 /*
  * Waits until a client connects or a signal asks Kite to end: one that is handled interrupts poll, one that is blocked (main reads
- * them from a signalfd, later) shows on a signalfd, and stays pending as it is not read from it.
+ * them from a signalfd, later) shows on `signals`, and stays pending as it is not read from it.
  */
+static int wait_for_client(struct chardev_socket *sock, int signals)
+{
+	struct pollfd p[2] = { { .fd = sock->listener.fd, .events = POLLIN }, { .fd = signals, .events = POLLIN } };
+
+	while (sock->conn.fd < 0) {
+		if (poll(p, ARRAY_SIZE(p), -1) < 0)
+			return -errno;
+		if (p[1].revents)
+			return -EINTR;
+		accept_ready(sock, EPOLLIN);
+		/* Creation does not try again: the warning has said why, and Kite is not running yet. */
+		if (sock->accept_failed)
+			return -ECONNABORTED;
+	}
+	return 0;
+}
+
 static int server_wait(struct chardev_socket *sock, struct err *err)
 {
-	struct pollfd p[2] = { { .fd = sock->listener.fd, .events = POLLIN }, { .events = POLLIN } };
 	sigset_t ending;
-	int n;
+	int signals, rc;
 
 	sigemptyset(&ending);
 	sigaddset(&ending, SIGINT);
 	sigaddset(&ending, SIGTERM);
 	sigaddset(&ending, SIGHUP);
-	p[1].fd = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (p[1].fd < 0)
+	signals = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signals < 0)
 		return err_set_errno(err, -errno, "cannot wait for a client at '%s'", sock->path);
 	log_info("waiting for connection on: %s", sock->chr->filename);
-	while (sock->conn.fd < 0) {
-		n = poll(p, ARRAY_SIZE(p), -1);
-		if (n < 0 || p[1].revents)
-			break;
-		accept_ready(sock, EPOLLIN);
-		if (sock->accept_failed)
-			break;
-	}
-	n = n < 0 ? -errno : -EINTR;
-	fd_close(&p[1].fd);
-	if (sock->conn.fd >= 0)
-		return 0;
-	if (sock->accept_failed)
-		return err_set(err, -EMFILE, "cannot accept a client at '%s'", sock->path);
-	return err_set_errno(err, n, "stopped waiting for a client at '%s'", sock->path);
+	rc = wait_for_client(sock, signals);
+	fd_close(&signals);
+	return rc < 0 ? err_set_errno(err, rc, "no client has connected to '%s'", sock->path) : 0;
 }
 
 static int client_open(struct chardev_socket *sock, const struct chardev_config *cfg, struct err *err)

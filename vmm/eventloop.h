@@ -72,7 +72,7 @@ struct event_work {
  * again from inside `run`. Any thread, also before eventloop_run. Costs a system call only when the loop may be asleep.
  */
 void eventloop_post(struct eventloop *loop, struct event_work *work);
-/* Takes it off the queue, when it is there. Any thread; on other threads than the loop's, `run` may be running when this returns. */
+/* Takes it off the queue, if it is there. Any thread; on others than the loop's, `run` may be running when this returns. */
 void eventloop_cancel_work(struct eventloop *loop, struct event_work *work);
 
 /*

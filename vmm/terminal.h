@@ -24,7 +24,7 @@ void terminal_restore(void);
 
 /* Before Kite stops itself on SIGTSTP: as it was found. */
 void terminal_suspend(void);
-/* On SIGCONT, and when input shows that Kite is in the foreground: raw again, if that is wished for and Kite is in the foreground. */
+/* On SIGCONT, and when input comes: raw again, if that is wished for and Kite is in the foreground. */
 void terminal_resume(void);
 
 /* As terminal_restore, from the handler of a deadly signal: async-signal-safe, any thread. */
