@@ -574,7 +574,7 @@ START_TEST(call_sync_is_a_plain_call)
 }
 END_TEST
 
-#define CALLS 2000
+#define CALLS 200
 
 static atomic_uint caller_count;
 
@@ -591,6 +591,13 @@ static void *caller_main(void *opaque)
 	return opaque;
 }
 
+/* Slow enough for the other thread to queue its next call, which then stays there. */
+static void slow_stop(void *opaque)
+{
+	usleep(1000);
+	stop_fire(opaque);
+}
+
 /* A call that a stopping loop leaves on its queue is neither lost nor made twice, and the caller does not hang. */
 START_TEST(call_sync_while_the_loop_stops)
 {
@@ -598,7 +605,7 @@ START_TEST(call_sync_while_the_loop_stops)
 
 	pthread_create(&thread, NULL, caller_main, NULL);
 	while (atomic_load(&caller_count) < CALLS / 2) {
-		struct event_work end = { .run = stop_fire };
+		struct event_work end = { .run = slow_stop };
 
 		eventloop_post(loop, &end);
 		ck_assert_int_eq(eventloop_run(loop), 0);
