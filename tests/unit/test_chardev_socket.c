@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/chardev.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "tests/unit/fake_frontend.h"
+#include "vmm/err.h"
+#include "vmm/util.h"
+
+#define MS INT64_C(1000000)
+
+static struct eventloop *loop;
+static struct fake_frontend fe;
+static struct err err = ERR_INIT;
+static char dir[] = "/tmp/kite-socket-XXXXXX";
+static char path[100];
+
+static void setup(void)
+{
+	loop = fake_loop();
+	fe.room = SIZE_MAX / 2;
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/sock", dir);
+}
+
+static void teardown(void)
+{
+	unlink(path);
+	rmdir(dir);
+	eventloop_destroy(loop);
+}
+
+static struct chardev *try_create(const char *p, bool server, bool wait)
+{
+	struct chardev_config cfg = { .id = "serial0", .backend = CHARDEV_SOCKET, .path = p, .server = server, .wait = wait };
+
+	return chardev_create(&cfg, NULL, loop, &err);
+}
+
+static struct chardev *server(void)
+{
+	struct chardev *chr = try_create(path, true, false);
+
+	ck_assert_msg(chr != NULL, "%s", err.msg);
+	chardev_attach(chr, &fake_frontend_ops, &fe);
+	return chr;
+}
+
+static struct sockaddr_un address(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	memcpy(a.sun_path, path, strlen(path));
+	return a;
+}
+
+static int client(void)
+{
+	struct sockaddr_un a = address();
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	return fd;
+}
+
+static int listener(void)
+{
+	struct sockaddr_un a = address();
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	ck_assert_int_eq(listen(fd, 5), 0);
+	return fd;
+}
+
+static bool opened(void *arg)
+{
+	return fe.opened >= *(unsigned *)arg;
+}
+
+static bool closed(void *arg)
+{
+	return fe.closed >= *(unsigned *)arg;
+}
+
+static void until_opened(unsigned n)
+{
+	fake_run_until(loop, opened, &n);
+}
+
+static void until_closed(unsigned n)
+{
+	fake_run_until(loop, closed, &n);
+}
+
+static size_t drain(int fd)
+{
+	static char buf[1 << 20];
+	ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+
+	return n > 0 ? (size_t)n : 0;
+}
+
+START_TEST(clients_come_and_go)
+{
+	struct chardev *chr = server();
+	char name[128];
+	struct stat st;
+
+	snprintf(name, sizeof(name), "unix:%s,server=on", path);
+	ck_assert_str_eq(chardev_filename(chr), name);
+	ck_assert(!chardev_connected(chr));
+	ck_assert_uint_eq(fe.opened, 0);
+	for (unsigned i = 1; i <= 3; i++) {
+		int fd;
+
+		/* Nobody there: dropped at once, and never seen. */
+		ck_assert_uint_eq(chardev_write(chr, fe.in, sizeof(fe.in)), sizeof(fe.in));
+		ck_assert_uint_eq(chardev_write(chr, fe.in, sizeof(fe.in)), sizeof(fe.in));
+		ck_assert_int_lt(fake_run_for(loop, 20), 15 * MS);
+		fd = client();
+		until_opened(i);
+		ck_assert(chardev_connected(chr));
+		ck_assert_uint_eq(chardev_write(chr, "hello", 5), 5);
+		ck_assert_int_eq(write(fd, "abc", 3), 3);
+		fake_run_input(loop, &fe, 3 * i);
+		fake_run_for(loop, 5);
+		ck_assert_uint_eq(drain(fd), 5);
+		ck_assert_int_lt(fake_run_for(loop, 50), 20 * MS);
+		close(fd);
+		until_closed(i);
+		ck_assert(!chardev_connected(chr));
+	}
+	chardev_destroy(chr);
+	ck_assert_int_lt(stat(path, &st), 0);
+}
+END_TEST
+
+START_TEST(one_client_at_a_time)
+{
+	struct chardev *chr = server();
+	int a = client(), b;
+
+	until_opened(1);
+	b = client();
+	ck_assert_int_eq(write(b, "later", 5), 5);
+	ck_assert_int_lt(fake_run_for(loop, 50), 20 * MS);
+	ck_assert_uint_eq(fe.opened, 1);
+	ck_assert_uint_eq(fe.in_len, 0);
+	close(a);
+	until_opened(2);
+	ck_assert_uint_eq(fe.closed, 1);
+	fake_run_input(loop, &fe, 5);
+	close(b);
+	chardev_destroy(chr);
+}
+END_TEST
+
+/* What a client sent before it went is the guest's, however slowly it takes it. */
+START_TEST(a_client_that_says_something_and_goes)
+{
+	struct chardev *chr = server();
+	int fd = client();
+
+	until_opened(1);
+	fe.room = 0;
+	ck_assert_int_eq(write(fd, "poweroff now", 12), 12);
+	close(fd);
+	until_closed(1);
+	ck_assert_int_lt(fake_run_for(loop, 100), 30 * MS);
+	for (size_t n = 4; n <= 12; n += 4) {
+		fe.room = 4;
+		chardev_accept_input(chr);
+		fake_run_input(loop, &fe, n);
+		ck_assert_int_lt(fake_run_for(loop, 30), 20 * MS);
+	}
+	ck_assert_mem_eq(fe.in, "poweroff now", 12);
+	ck_assert_uint_eq(fe.closed, 1);
+	fd = client();
+	until_opened(2);
+	close(fd);
+	until_closed(2);
+	chardev_destroy(chr);
+}
+END_TEST
+
+START_TEST(a_new_client_replaces_one_that_hung_up)
+{
+	struct chardev *chr = server();
+	int fd = client();
+
+	until_opened(1);
+	fe.room = 0;
+	ck_assert_int_eq(write(fd, "never read", 10), 10);
+	close(fd);
+	until_closed(1);
+	fd = client();
+	until_opened(2);
+	fe.room = 100;
+	chardev_accept_input(chr);
+	ck_assert_int_eq(write(fd, "x", 1), 1);
+	fake_run_input(loop, &fe, 1);
+	ck_assert_uint_eq(fe.in[0], 'x');
+	close(fd);
+	chardev_destroy(chr);
+}
+END_TEST
+
+START_TEST(half_closed)
+{
+	struct chardev *chr = server();
+	int fd = client();
+
+	until_opened(1);
+	ck_assert_int_eq(write(fd, "bye", 3), 3);
+	ck_assert_int_eq(shutdown(fd, SHUT_WR), 0);
+	fake_run_input(loop, &fe, 3);
+	ck_assert_int_lt(fake_run_for(loop, 50), 20 * MS);
+	ck_assert_uint_eq(fe.closed, 0);
+	chardev_write(chr, "still there", 11);
+	fake_run_for(loop, 5);
+	ck_assert_uint_eq(drain(fd), 11);
+	close(fd);
+	until_closed(1);
+	chardev_destroy(chr);
+}
+END_TEST
+
+static bool some_writable(void *arg)
+{
+	(void)arg;
+	return fe.writables > 0;
+}
+
+START_TEST(a_client_that_does_not_read)
+{
+	struct chardev *chr = server();
+	int fd = client();
+	size_t total = 0, n;
+
+	until_opened(1);
+	do {
+		n = chardev_write(chr, fe.in, 10000);
+		total += n;
+		ck_assert_uint_lt(total, 4 << 20);
+		if (n < 10000)
+			fake_run_for(loop, 5);
+	} while (n > 0);
+	ck_assert_int_lt(fake_run_for(loop, 50), 20 * MS);
+	fe.writables = 0;
+	fake_run_until(loop, some_writable, NULL);
+	ck_assert_uint_eq(chardev_write(chr, fe.in, 10000), 10000);
+	while (drain(fd) > 0)
+		fake_run_for(loop, 2);
+	ck_assert_uint_eq(chardev_write(chr, "new", 3), 3);
+	fake_run_for(loop, 5);
+	ck_assert_uint_eq(drain(fd), 3);
+	/* It goes with output waiting for it: the front end need not wait any more. */
+	while (chardev_write(chr, fe.in, 10000) > 0)
+		fake_run_for(loop, 1);
+	fe.writables = 0;
+	close(fd);
+	until_closed(1);
+	ck_assert_uint_eq(fe.writables, 1);
+	chardev_destroy(chr);
+}
+END_TEST
+
+START_TEST(stale_and_live_sockets)
+{
+	int fd = listener();
+	struct chardev *chr;
+	struct stat st;
+
+	ck_assert_ptr_null(try_create(path, true, false));
+	ck_assert_int_eq(err.code, -EADDRINUSE);
+	ck_assert_ptr_nonnull(strstr(err.msg, "another process listens"));
+	ck_assert_ptr_nonnull(strstr(err.msg, path));
+	close(fd); /* it leaves its file */
+	chr = server();
+	ck_assert_ptr_null(try_create(path, true, false)); /* ours is alive */
+	fd = client();
+	until_opened(1);
+	close(fd);
+	/* Somebody replaced it: theirs is not removed. */
+	unlink(path);
+	fd = listener();
+	chardev_destroy(chr);
+	ck_assert_int_eq(stat(path, &st), 0);
+	close(fd);
+}
+END_TEST
+
+START_TEST(bad_paths)
+{
+	char longest[109], target[128];
+	struct chardev *chr;
+	FILE *f;
+
+	memset(longest, 'x', sizeof(longest) - 1);
+	longest[108] = 0;
+	ck_assert_ptr_null(try_create(longest, true, false));
+	ck_assert_int_eq(err.code, -ENAMETOOLONG);
+	ck_assert_ptr_nonnull(strstr(err.msg, "108 bytes"));
+	ck_assert_ptr_null(try_create(longest, false, false));
+	ck_assert_ptr_null(try_create("", true, false));
+	ck_assert_ptr_null(try_create(NULL, true, false));
+	ck_assert_ptr_null(try_create("/nonexistent/sock", true, false));
+	f = fopen(path, "w");
+	fclose(f);
+	ck_assert_ptr_null(try_create(path, true, false));
+	ck_assert_ptr_nonnull(strstr(err.msg, "not a socket"));
+	unlink(path);
+	/* Nothing is done to what a link points at. */
+	snprintf(target, sizeof(target), "%s/target", dir);
+	ck_assert_int_eq(symlink(target, path), 0);
+	ck_assert_ptr_null(try_create(path, true, false));
+	ck_assert_ptr_nonnull(strstr(err.msg, "not a socket"));
+	unlink(path);
+	/* The longest that fits: 107 bytes. */
+	longest[107] = 0;
+	memcpy(longest, dir, strlen(dir));
+	longest[strlen(dir)] = '/';
+	chr = try_create(longest, true, false);
+	ck_assert_msg(chr != NULL, "%s", err.msg);
+	chardev_destroy(chr);
+}
+END_TEST
+
+START_TEST(client_mode)
+{
+	struct chardev *chr;
+	char name[128];
+	int lfd, fd;
+
+	ck_assert_ptr_null(try_create(path, false, false));
+	ck_assert_int_eq(err.code, -ENOENT);
+	lfd = listener();
+	snprintf(name, sizeof(name), "unix:%s", path);
+	chr = try_create(path, false, false);
+	ck_assert_msg(chr != NULL, "%s", err.msg);
+	ck_assert_str_eq(chardev_filename(chr), name);
+	chardev_attach(chr, &fake_frontend_ops, &fe);
+	ck_assert_uint_eq(fe.opened, 1);
+	fd = accept(lfd, NULL, NULL);
+	ck_assert_int_eq(write(fd, "abc", 3), 3);
+	fake_run_input(loop, &fe, 3);
+	close(fd);
+	until_closed(1);
+	ck_assert_int_lt(fake_run_for(loop, 50), 20 * MS);
+	ck_assert_uint_eq(chardev_write(chr, fe.in, sizeof(fe.in)), sizeof(fe.in));
+	chardev_destroy(chr);
+	ck_assert_int_eq(access(path, F_OK), 0); /* not ours */
+	close(lfd);
+	ck_assert_ptr_null(try_create(path, false, false));
+	ck_assert_int_eq(err.code, -ECONNREFUSED);
+	ck_assert_ptr_nonnull(strstr(err.msg, "nobody listens"));
+}
+END_TEST
+
+static void *late_client(void *opaque)
+{
+	usleep(50000);
+	*(int *)opaque = client();
+	return NULL;
+}
+
+START_TEST(wait_for_a_client)
+{
+	struct chardev *chr;
+	pthread_t thread;
+	char *text;
+	int fd;
+
+	fake_stderr_begin();
+	pthread_create(&thread, NULL, late_client, &fd);
+	chr = try_create(path, true, true);
+	pthread_join(thread, NULL);
+	text = fake_stderr_end();
+	ck_assert_msg(chr != NULL, "%s", err.msg);
+	ck_assert_ptr_nonnull(strstr(text, "waiting for connection on: unix:"));
+	ck_assert_ptr_nonnull(strstr(text, ",server=on\n"));
+	free(text);
+	ck_assert(chardev_connected(chr));
+	chardev_attach(chr, &fake_frontend_ops, &fe);
+	ck_assert_uint_eq(fe.opened, 1);
+	close(fd);
+	until_closed(1);
+	fd = client(); /* as any server */
+	until_opened(2);
+	close(fd);
+	chardev_destroy(chr);
+}
+END_TEST
+
+static void on_signal(int sig)
+{
+	(void)sig;
+}
+
+static void *late_signal(void *opaque)
+{
+	usleep(50000);
+	pthread_kill(*(pthread_t *)opaque, SIGINT);
+	return NULL;
+}
+
+START_TEST(wait_ends_on_signals)
+{
+	pthread_t self = pthread_self(), thread;
+	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+	sigset_t set, pending;
+
+	/* Blocked, as main has them. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	kill(getpid(), SIGTERM);
+	ck_assert_ptr_null(try_create(path, true, true));
+	ck_assert_int_eq(err.code, -EINTR);
+	ck_assert_int_lt(access(path, F_OK), 0);
+	sigpending(&pending);
+	ck_assert_int_eq(sigismember(&pending, SIGTERM), 1); /* main still sees it */
+	signal(SIGTERM, SIG_IGN);
+	/* Handled. */
+	sigaction(SIGINT, &sa, NULL);
+	pthread_create(&thread, NULL, late_signal, &self);
+	ck_assert_ptr_null(try_create(path, true, true));
+	ck_assert_int_eq(err.code, -EINTR);
+	pthread_join(thread, NULL);
+}
+END_TEST
+
+/* No descriptors left: the client waits, nothing spins, and it is served when there are some again. */
+START_TEST(accept_without_descriptors)
+{
+	struct chardev *chr = server();
+	struct rlimit old, none;
+	int fd = client();
+	char *text;
+
+	getrlimit(RLIMIT_NOFILE, &old);
+	none = old;
+	fake_stderr_begin();
+	none.rlim_cur = 3;
+	setrlimit(RLIMIT_NOFILE, &none);
+	ck_assert_int_lt(fake_run_for(loop, 100), 30 * MS);
+	setrlimit(RLIMIT_NOFILE, &old);
+	text = fake_stderr_end();
+	ck_assert_uint_eq(fake_count(text, "cannot accept"), 1);
+	free(text);
+	ck_assert_uint_eq(fe.opened, 0);
+	until_opened(1);
+	close(fd);
+	chardev_destroy(chr);
+}
+END_TEST
+
+int main(void)
+{
+	const TTest *const tests[] = {
+		clients_come_and_go, one_client_at_a_time, a_client_that_says_something_and_goes,
+		a_new_client_replaces_one_that_hung_up, half_closed, a_client_that_does_not_read, stale_and_live_sockets, bad_paths,
+		client_mode, wait_for_a_client, wait_ends_on_signals, accept_without_descriptors,
+	};
+	Suite *s = suite_create("chardev_socket");
+	TCase *tc = tcase_create("socket");
+	SRunner *sr = srunner_create(s);
+	int failed;
+
+	tcase_set_timeout(tc, 30);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
+		tcase_add_test(tc, tests[i]);
+	suite_add_tcase(s, tc);
+	srunner_run_all(sr, CK_NORMAL);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed != 0;
+}
