@@ -211,7 +211,7 @@ static int machine_add_test_devices(struct machine *m, struct err *err)
 		r = machine_add(m, debug_exit_create(&m->env, &cfg, err), err);
 	}
 	if (r == 0 && m->cfg->testdev) {
-		struct testdev_config cfg;
+		struct testdev_config cfg = { .mem = m->vm->mem };
 
 		for (unsigned i = 0; i < TESTDEV_IRQS; i++)
 			cfg.irqs[i] = machine_irq(m, i);
