@@ -436,6 +436,23 @@ START_TEST(a_full_front_end_is_left_alone)
 }
 END_TEST
 
+/* Its FIFO was switched off under us, without a word: nothing is read for it, and the end of input is not seen in that. */
+START_TEST(a_front_end_that_changes_its_mind)
+{
+	struct chardev *chr = stdio_on(in[0], out[1]);
+
+	fake_run_for(loop, 5);
+	fe.room = 0;
+	ck_assert_int_eq(write(in[1], "abc", 3), 3);
+	ck_assert_int_lt(fake_run_for(loop, 100), 30 * MS);
+	ck_assert_uint_eq(fe.in_len, 0);
+	fe.room = 10;
+	chardev_accept_input(chr);
+	fake_run_input(loop, &fe, 3);
+	chardev_destroy(chr);
+}
+END_TEST
+
 START_TEST(front_ends_come_and_go)
 {
 	struct chardev *chr = stdio_on(in[0], out[1]);
@@ -665,7 +682,8 @@ int main(void)
 	const TTest *const tests[] = {
 		both_ways, destroy_writes_out, one_stdio_only, a_slow_reader_loses_nothing,
 		a_slow_reader_of_a_socket_loses_nothing, a_reader_that_never_reads, a_reader_of_single_bytes_is_not_given_up,
-		the_reader_goes, a_long_paste, a_full_front_end_is_left_alone, front_ends_come_and_go, input_from_dev_null,
+		the_reader_goes, a_long_paste, a_full_front_end_is_left_alone,
+		a_front_end_that_changes_its_mind, front_ends_come_and_go, input_from_dev_null,
 		input_and_output_files, no_standard_input, shared_descriptors_never_wait, file, file_errors, file_full_disk,
 		file_as_fifo, null,
 	};

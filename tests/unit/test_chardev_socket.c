@@ -275,6 +275,13 @@ START_TEST(a_client_that_does_not_read)
 	close(fd);
 	until_closed(1);
 	ck_assert_uint_eq(fe.writables, 1);
+	/* The next one gets what is for it only. */
+	fd = client();
+	until_opened(2);
+	chardev_write(chr, "for you", 7);
+	fake_run_for(loop, 10);
+	ck_assert_uint_eq(drain(fd), 7);
+	close(fd);
 	chardev_destroy(chr);
 }
 END_TEST
