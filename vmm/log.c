@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmm/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #define LOG_LINE_MAX 1536
+#define LOG_ERROR_WAIT_MS 1000
 
 static const char *const level_word[] = {
 	[LOG_LEVEL_ERROR] = "",
@@ -31,6 +33,17 @@ static bool log_wanted(enum log_level level)
 	return (int)level <= atomic_load_explicit(&log_level, memory_order_relaxed);
 }
 
+/*
+ * A reader of stderr that has stopped (a paused pager) must not stop a vCPU: the line is lost instead. An error is worth
+ * a moment's wait.
+ */
+static bool log_can_write(enum log_level level)
+{
+	struct pollfd fd = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+	return poll(&fd, 1, level == LOG_LEVEL_ERROR ? LOG_ERROR_WAIT_MS : 0) > 0 && fd.revents & POLLOUT;
+}
+
 static __attribute__((format(printf, 3, 0))) void log_line(enum log_level level, const char *device, const char *fmt, va_list ap)
 {
 	char line[LOG_LINE_MAX];
@@ -41,8 +54,8 @@ static __attribute__((format(printf, 3, 0))) void log_line(enum log_level level,
 	vsnprintf(line + n, sizeof(line) - n - 1, fmt, ap);
 	n = strlen(line);
 	line[n++] = '\n';
-	/* Nothing can be done about a log that cannot be written. */
-	(void)!write(STDERR_FILENO, line, n);
+	if (log_can_write(level))
+		(void)!write(STDERR_FILENO, line, n);
 }
 
 #define DEFINE_LOG(name, level)                                                                                                \

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The log: one line per message on stderr, written with one write(2), so lines of different threads never mix. Callable from any
- * thread; not from a signal handler. The level is the process's only mutable global, set once by main() before threads exist.
+ * thread; not from a signal handler. A line that stderr does not take at once is dropped, an error after a second's wait: nobody
+ * who reads it may hold up a guest. The level is global to the process, set once before threads exist.
  *
  * What a guest can provoke at will must go through log_guest(), which is rate-limited per device.
  */

@@ -29,6 +29,7 @@ static void signals_set_dispositions(void)
 	for (size_t i = 0; i < ARRAY_SIZE(crashes); i++)
 		sigaction(crashes[i], &crash, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 }
 
 /* Ctrl-Z, when the terminal's signal keys are Kite's. SIGSTOP stops every thread, the guest's too. */

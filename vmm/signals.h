@@ -5,7 +5,7 @@
  *   SIGINT, SIGTERM, SIGHUP   end the machine, status 0
  *   SIGTSTP, SIGCONT          give the terminal back while stopped, take it again
  *   SIGSEGV and the like      give the terminal back, then die as usual
- *   SIGPIPE                   ignored: writers see EPIPE
+ *   SIGPIPE, SIGXFSZ          ignored: writers see EPIPE, EFBIG
  *
  * Thread: main.
  */

@@ -8,6 +8,7 @@
 
 #define PIC_INPUTS 16
 #define PIC_SLAVE_FIRST 8
+#define ROUTES_MAX (PIC_INPUTS + IRQ_KVM_PINS)
 
 static void route_add(struct kvm_irq_routing *routing, unsigned gsi, unsigned chip, unsigned pin)
 {
@@ -21,25 +22,25 @@ static void route_add(struct kvm_irq_routing *routing, unsigned gsi, unsigned ch
 /* KVM's default routes GSI 0 to IOAPIC pin 0; a PC wires the PIT to pin 2. */
 static int irqchip_route(int vm_fd, struct err *err)
 {
-	struct {
-		struct kvm_irq_routing head;
-		struct kvm_irq_routing_entry entries[PIC_INPUTS + IRQ_KVM_PINS];
-	} table = { .head = { .nr = 0 } };
+	union { /* the list ends in an array of any length */
+		struct kvm_irq_routing list;
+		uint8_t space[sizeof(struct kvm_irq_routing) + ROUTES_MAX * sizeof(struct kvm_irq_routing_entry)];
+	} table = { .list = { .nr = 0 } };
 	int r;
 
 	for (unsigned gsi = 0; gsi < PIC_INPUTS; gsi++) {
 		if (gsi < PIC_SLAVE_FIRST)
-			route_add(&table.head, gsi, KVM_IRQCHIP_PIC_MASTER, gsi);
+			route_add(&table.list, gsi, KVM_IRQCHIP_PIC_MASTER, gsi);
 		else
-			route_add(&table.head, gsi, KVM_IRQCHIP_PIC_SLAVE, gsi - PIC_SLAVE_FIRST);
+			route_add(&table.list, gsi, KVM_IRQCHIP_PIC_SLAVE, gsi - PIC_SLAVE_FIRST);
 	}
 	for (unsigned gsi = 0; gsi < IRQ_KVM_PINS; gsi++) {
 		if (gsi == IRQ_PIT)
-			route_add(&table.head, gsi, KVM_IRQCHIP_IOAPIC, IOAPIC_PIT_PIN);
+			route_add(&table.list, gsi, KVM_IRQCHIP_IOAPIC, IOAPIC_PIT_PIN);
 		else if (gsi != IOAPIC_PIT_PIN)
-			route_add(&table.head, gsi, KVM_IRQCHIP_IOAPIC, gsi);
+			route_add(&table.list, gsi, KVM_IRQCHIP_IOAPIC, gsi);
 	}
-	r = kvm_ioctl(vm_fd, KVM_SET_GSI_ROUTING, &table.head);
+	r = kvm_ioctl(vm_fd, KVM_SET_GSI_ROUTING, &table.list);
 	return r < 0 ? err_set_errno(err, r, "KVM refuses the interrupt routing") : 0;
 }
 

@@ -75,21 +75,23 @@ static const struct msr_value mtrr_fixed[] = {
 	{ 0x26f, MTRR_WB8 },
 };
 
+#define MSRS_MAX (ARRAY_SIZE(power_on) + ARRAY_SIZE(mtrr_fixed)) /* more than any list here */
+
 /* KVM_SET_MSRS stops at the first register that it does not take: go on behind it. */
 static int msr_write(struct vcpu *vcpu, const struct msr_value *values, size_t n, struct err *err)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entries[ARRAY_SIZE(power_on) + ARRAY_SIZE(mtrr_fixed)];
-	} list;
+	union { /* the list ends in an array of any length */
+		struct kvm_msrs list;
+		uint8_t space[sizeof(struct kvm_msrs) + MSRS_MAX * sizeof(struct kvm_msr_entry)];
+	} msrs;
 
 	while (n > 0) {
 		int done;
 
-		list.head = (struct kvm_msrs){ .nmsrs = (uint32_t)n };
+		msrs.list = (struct kvm_msrs){ .nmsrs = (uint32_t)n };
 		for (size_t i = 0; i < n; i++)
-			list.entries[i] = (struct kvm_msr_entry){ .index = values[i].index, .data = values[i].value };
-		done = kvm_ioctl(vcpu->fd, KVM_SET_MSRS, &list);
+			msrs.list.entries[i] = (struct kvm_msr_entry){ .index = values[i].index, .data = values[i].value };
+		done = kvm_ioctl(vcpu->fd, KVM_SET_MSRS, &msrs);
 		if (done < 0)
 			return err_set_errno(err, done, "vCPU %u: KVM_SET_MSRS", vcpu->index);
 		if ((size_t)done == n)
