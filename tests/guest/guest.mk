@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+# Bare-metal guests: every tests/guest/NAME.c, linked with the run-time in tests/guest/rt, and every NAME.S, which stands alone,
+# becomes $(B)/guest/NAME.elf. 64-bit code in an ELF32 container, because multiboot loaders take nothing else.
+GUEST := tests/guest
+GUEST_B := $(B)/guest
+GUEST_RT := $(patsubst $(GUEST)/%,$(GUEST_B)/%.o,$(sort $(wildcard $(GUEST)/rt/*.[cS])))
+GUEST_ELF := $(patsubst $(GUEST)/%.c,$(GUEST_B)/%.elf,$(sort $(wildcard $(GUEST)/*.c))) \
+	$(patsubst $(GUEST)/%.S,$(GUEST_B)/%.elf,$(sort $(wildcard $(GUEST)/*.S)))
+# No sanitizers, no host options: a guest is its own world. Interrupts rule out the red zone, and nobody saves SSE registers.
+GUEST_CFLAGS := -std=gnu11 -O2 -g $(WARN) -m64 -ffreestanding -fno-pic -fno-pie -fno-stack-protector -fcf-protection=none \
+	-fno-asynchronous-unwind-tables -mno-red-zone -mgeneral-regs-only -mcmodel=small -fno-tree-loop-distribute-patterns \
+	-I$(GUEST)/rt
+GUEST_LDFLAGS := -m64 -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 -Wl,--no-warn-rwx-segments \
+	-Wl,-T,$(GUEST)/rt/link.ld
+
+payloads: $(GUEST_ELF)
+
+$(GUEST_B)/%.c.o: $(GUEST)/%.c $(GUEST)/guest.mk
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(GUEST_B)/%.S.o: $(GUEST)/%.S $(GUEST)/guest.mk
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(GUEST_B)/%.elf: $(GUEST_B)/%.elf64
+	objcopy -O elf32-i386 $< $@
+
+$(GUEST_B)/%.elf64: $(GUEST_B)/%.c.o $(GUEST_RT) $(GUEST)/rt/link.ld
+	$(CC) $(GUEST_LDFLAGS) -o $@ $< $(GUEST_RT)
+
+$(GUEST_B)/%.elf64: $(GUEST_B)/%.S.o $(GUEST)/rt/link.ld
+	$(CC) $(GUEST_LDFLAGS) -o $@ $<
+
+-include $(GUEST_RT:.o=.d) $(GUEST_ELF:.elf=.c.d) $(GUEST_ELF:.elf=.S.d)

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every clock and timer of the machine. A loaded or emulated host can be slow at any moment, so rates are compared with each
+ * other with room to spare, and only what must never happen (an interrupt too early, a clock that steps back) is strict.
+ */
+#include "rt.h"
+
+#define PIT_IRQ 0
+#define RTC_IRQ 8
+#define PM_HZ 3579545
+#define RTC_B_24H 0x02
+#define RTC_B_UIE 0x10
+#define RTC_B_AIE 0x20
+#define RTC_B_PIE 0x40
+
+static volatile uint32_t ticks, lapic_ticks;
+static volatile uint32_t rtc_flags;
+static volatile uint64_t lapic_when;
+
+static void pit_pic(struct trap_frame *frame)
+{
+	(void)frame;
+	ticks++;
+	pic_eoi(PIT_IRQ);
+}
+
+static void pit_ioapic(struct trap_frame *frame)
+{
+	(void)frame;
+	ticks++;
+	lapic_eoi();
+}
+
+static void rtc_pic(struct trap_frame *frame)
+{
+	(void)frame;
+	rtc_flags |= cmos_read(0x0c);
+	ticks++;
+	pic_eoi(RTC_IRQ);
+}
+
+static void rtc_ioapic(struct trap_frame *frame)
+{
+	(void)frame;
+	rtc_flags |= cmos_read(0x0c);
+	ticks++;
+	lapic_eoi();
+}
+
+static void lapic_timer(struct trap_frame *frame)
+{
+	(void)frame;
+	lapic_when = rdtsc();
+	lapic_ticks++;
+	lapic_eoi();
+}
+
+static void wait_ms(unsigned ms)
+{
+	static volatile uint32_t never;
+
+	wait_count(&never, 1, ms);
+}
+
+/* 100 Hz for 300 ms: 30, and room for a slow host. */
+static void test_pit_periodic(const char *name)
+{
+	ticks = 0;
+	pit_program(0, 2, PIT_HZ / 100);
+	wait_ms(300);
+	test(ticks >= 15 && ticks <= 45, "PIT channel 0 through the %s: %u ticks of 30", name, ticks);
+}
+
+static void test_pit(void)
+{
+	unsigned pin = acpi_isa_pin(PIT_IRQ);
+	uint16_t a, b;
+
+	tsc_khz();
+	test(true, "PIT channel 2 reaches its terminal count: TSC at %lu kHz", tsc_khz());
+	trap_set(VEC_PIC + PIT_IRQ, pit_pic);
+	pic_mask(PIT_IRQ, false);
+	test_pit_periodic("PIC");
+	a = pit_read(0);
+	delay_us(50);
+	b = pit_read(0);
+	test(a != b, "its counter runs");
+
+	pit_program(0, 0, PIT_HZ / 200);
+	wait_ms(1); /* what the other mode left pending */
+	ticks = 0;
+	wait_ms(60);
+	test_equal(ticks, 1, "PIT mode 0: one interrupt");
+	pit_program(0, 0, PIT_HZ / 100);
+	irq_wait();
+	test(ticks == 2, "HLT ends with the interrupt");
+	pic_mask(PIT_IRQ, true);
+
+	trap_set((unsigned)(VEC_IOAPIC + pin), pit_ioapic);
+	ioapic_route(pin, (uint8_t)(VEC_IOAPIC + pin), false, false, lapic_id());
+	test_pit_periodic("IOAPIC");
+	ioapic_mask(pin);
+	pit_program(0, 0, 1);
+}
+
+static unsigned rtc_seconds(void)
+{
+	uint8_t v, again = cmos_read(0);
+
+	do {
+		v = again;
+		again = cmos_read(0);
+	} while (v != again || cmos_read(0x0a) & 0x80);
+	return (cmos_read(0x0b) & 4) ? v : (v >> 4) * 10u + (v & 15);
+}
+
+static void test_rtc(void)
+{
+	uint8_t b = cmos_read(0x0b) & ~(RTC_B_PIE | RTC_B_AIE | RTC_B_UIE);
+	unsigned pin = acpi_isa_pin(RTC_IRQ), before;
+	uint64_t start;
+
+	test(cmos_read(0x0d) & 0x80, "RTC: register D says that time and memory are valid");
+	cmos_write(0x0a, 0x28); /* the divider runs; rate 8 is 256 Hz */
+	cmos_write(0x0b, b);
+	cmos_read(0x0c);
+	trap_set(VEC_PIC + RTC_IRQ, rtc_pic);
+	pic_mask(RTC_IRQ, false);
+	ticks = rtc_flags = 0;
+	cmos_write(0x0b, b | RTC_B_PIE);
+	wait_ms(300);
+	cmos_write(0x0b, b);
+	test(ticks >= 30 && ticks <= 120, "RTC: %u periodic interrupts of 77", ticks);
+	test((rtc_flags & 0xc0) == 0xc0, "RTC: register C says IRQF and PF (0x%x)", rtc_flags);
+
+	/* Update-ended interrupts: two are a second apart. */
+	ticks = rtc_flags = 0;
+	cmos_write(0x0b, b | RTC_B_UIE);
+	wait_count(&ticks, 1, 3000);
+	start = rdtsc();
+	before = rtc_seconds();
+	ticks = 0;
+	wait_count(&ticks, 1, 3000);
+	start = (rdtsc() - start) / tsc_khz();
+	test(ticks == 1 && start > 700 && start < 1500, "RTC: update interrupts %lu ms apart", start);
+	test((rtc_flags & 0x90) == 0x90, "RTC: register C says IRQF and UF (0x%x)", rtc_flags);
+	test_equal(rtc_seconds(), (before + 1) % 60, "RTC: the second after");
+	cmos_write(0x0b, b);
+	pic_mask(RTC_IRQ, true);
+
+	/* An alarm at every second ("don't care" in all three), through the IOAPIC. */
+	trap_set((unsigned)(VEC_IOAPIC + pin), rtc_ioapic);
+	ioapic_route(pin, (uint8_t)(VEC_IOAPIC + pin), false, false, lapic_id());
+	cmos_read(0x0c);
+	ticks = rtc_flags = 0;
+	cmos_write(0x01, 0xff);
+	cmos_write(0x03, 0xff);
+	cmos_write(0x05, 0xff);
+	cmos_write(0x0b, b | RTC_B_AIE);
+	wait_count(&ticks, 1, 3000);
+	cmos_write(0x0b, b);
+	test(ticks >= 1 && (rtc_flags & 0xa0) == 0xa0, "RTC: alarm, register C 0x%x", rtc_flags);
+	ioapic_mask(pin);
+}
+
+static void test_pm_timer(void)
+{
+	const struct acpi_fadt *fadt = acpi_find("FACP");
+	uint32_t mask, last, now, back = 0, ms = 0;
+	uint64_t start;
+	uint16_t port;
+
+	if (!fadt || !fadt->pm_tmr) {
+		test(false, "a PM timer in the FADT");
+		return;
+	}
+	port = (uint16_t)fadt->pm_tmr;
+	mask = fadt->flags & FADT_TMR_32 ? 0xffffffff : 0xffffff;
+	last = inl(port);
+	for (unsigned i = 0; i < 1000; i++, last = now) {
+		now = inl(port);
+		back += ((now - last) & mask) > mask / 2;
+	}
+	test_equal(back, 0, "PM timer: never steps back");
+	/* A host that is busy between the two readings spoils one try, not five. */
+	for (unsigned try = 0; try < 5; try++) {
+		last = inl(port);
+		start = rdtsc();
+		delay_us(50000);
+		now = inl(port);
+		start = (rdtsc() - start) * 1000 / tsc_khz(); /* us */
+		ms = ((now - last) & mask) / (PM_HZ / 1000);
+		if (ms * 1000 > start * 9 / 10 && ms * 1000 < start * 11 / 10)
+			break;
+	}
+	test(ms * 1000 > start * 9 / 10 && ms * 1000 < start * 11 / 10, "PM timer: %u ms, the TSC says %lu us", ms, start);
+}
+
+static void test_lapic(void)
+{
+	uint32_t a, b;
+
+	trap_set(VEC_LAPIC_TIMER, lapic_timer);
+	lapic_write(LAPIC_TIMER_DIVIDE, 0x0b); /* by 1 */
+	lapic_write(LAPIC_LVT_TIMER, VEC_LAPIC_TIMER);
+	lapic_ticks = 0;
+	lapic_write(LAPIC_TIMER_INIT, 10000000);
+	a = lapic_read(LAPIC_TIMER_NOW);
+	b = lapic_read(LAPIC_TIMER_NOW);
+	test(b < a && a <= 10000000, "local APIC timer counts down");
+	wait_count(&lapic_ticks, 1, 3000);
+	wait_ms(30);
+	test_equal(lapic_ticks, 1, "local APIC timer, one shot: one interrupt");
+	test_equal(lapic_read(LAPIC_TIMER_NOW), 0, "and it stands at 0");
+
+	lapic_ticks = 0;
+	lapic_write(LAPIC_LVT_TIMER, VEC_LAPIC_TIMER | 0x20000);
+	lapic_write(LAPIC_TIMER_INIT, 5000000);
+	test(wait_count(&lapic_ticks, 3, 3000), "periodic: again and again");
+	lapic_write(LAPIC_LVT_TIMER, LAPIC_MASKED);
+	lapic_write(LAPIC_TIMER_INIT, 0);
+}
+
+static void test_deadline(void)
+{
+	uint64_t when;
+
+	if (!(cpuid(1, 0).c & 1u << 24)) {
+		test_skip("TSC deadline", "the processor has none");
+		return;
+	}
+	lapic_write(LAPIC_LVT_TIMER, VEC_LAPIC_TIMER | 0x40000);
+	asm volatile("mfence" : : : "memory");
+	lapic_ticks = 0;
+	when = rdtsc() + tsc_khz() * 10;
+	wrmsr(MSR_TSC_DEADLINE, when);
+	test(wait_count(&lapic_ticks, 1, 3000), "TSC deadline: an interrupt");
+	test(lapic_when >= when, "TSC deadline: not before its time");
+	test_equal(rdmsr(MSR_TSC_DEADLINE), 0, "TSC deadline: disarmed by it");
+	wrmsr(MSR_TSC_DEADLINE, rdtsc() - 1);
+	test(wait_count(&lapic_ticks, 2, 3000), "TSC deadline: one in the past comes at once");
+	wrmsr(MSR_TSC_DEADLINE, rdtsc() + tsc_khz() * 20);
+	wrmsr(MSR_TSC_DEADLINE, 0);
+	wait_ms(40);
+	test_equal(lapic_ticks, 2, "TSC deadline: 0 disarms");
+	lapic_write(LAPIC_LVT_TIMER, LAPIC_MASKED);
+}
+
+void payload_main(void)
+{
+	test_pit();
+	test_rtc();
+	test_pm_timer();
+	test_lapic();
+	test_deadline();
+}
