@@ -155,10 +155,16 @@ static void spin(void *arg)
 		record->ap_alive++;
 }
 
-static void ignore(struct trap_frame *frame)
+static void ignore_pit(struct trap_frame *frame)
 {
 	(void)frame;
 	pic_eoi(0);
+}
+
+static void ignore_lapic(struct trap_frame *frame)
+{
+	(void)frame;
+	lapic_eoi();
 }
 
 /* As much as possible that a reset has to undo. */
@@ -166,7 +172,8 @@ static void disturb(void)
 {
 	const struct acpi_fadt *fadt = acpi_find("FACP");
 
-	trap_set(VEC_PIC, ignore);
+	trap_set(VEC_PIC, ignore_pit);
+	trap_set(VEC_PENDING, ignore_lapic);
 	pit_program(0, 2, 1193);
 	pic_mask(0, false);
 	outb(0x4d1, 0x0e);
@@ -259,7 +266,7 @@ void payload_main(void)
 		test_processor();
 		test_memory();
 		test_devices();
-		if (record->boots >= want) {
+		if (record->boots >= want || test_failures()) {
 			record->magic = 0;
 			return;
 		}

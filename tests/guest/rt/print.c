@@ -192,6 +192,11 @@ void test_skip(const char *name, const char *why)
 	print("ok %u - %s # SKIP %s\n", results.passed + results.failed + results.skipped, name, why);
 }
 
+unsigned test_failures(void)
+{
+	return results.failed;
+}
+
 void test_done(void)
 {
 	print("guest: %u passed, %u failed", results.passed, results.failed);

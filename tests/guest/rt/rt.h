@@ -183,6 +183,7 @@ bool test(bool pass, const char *fmt, ...) __attribute__((format(printf, 2, 3)))
 /* The same for got == want; says both when they differ. */
 bool test_equal(uint64_t got, uint64_t want, const char *name);
 void test_skip(const char *name, const char *why);
+unsigned test_failures(void);
 _Noreturn void test_done(void);
 /* Ends the run at once as failed. */
 _Noreturn void test_abort(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
