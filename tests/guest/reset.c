@@ -18,8 +18,8 @@
 #define MSR_SYSENTER_EIP 0x176
 #define MSR_KERNEL_GS_BASE 0xc0000102
 #define PAT_RESET 0x0007040600070406ULL
-#define VEC_BUSY 0x71
-#define VEC_PENDING 0x72
+#define VEC_PENDING 0x71
+#define VEC_BUSY 0x91 /* of a higher class than the timer's */
 
 struct record {
 	uint64_t magic;
