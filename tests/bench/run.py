@@ -28,6 +28,10 @@ import subprocess
 import sys
 import time
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "guest"))
+from vmmproc import resident_beside_ram  # noqa: E402
+
 BUILD = os.environ.get("B", "build")
 KITE = shlex.split(os.environ.get("KITE", f"{BUILD}/kite"))
 QEMU = shlex.split(os.environ.get("QEMU", "qemu-system-x86_64"))
@@ -117,21 +121,6 @@ class Running:
                 raise CannotMeasure(f"ended early ({''.join(tail)}): {shlex.join(self.argv)}")
             self.text += data
         return time.monotonic() - self.start
-
-
-def resident_beside_ram(pid):
-    """KiB resident in every mapping but the largest, which is guest memory."""
-    mappings = []
-    with open(f"/proc/{pid}/smaps", encoding="ascii", errors="replace") as f:
-        for line in f:
-            if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
-                mappings.append({})
-            else:
-                m = re.match(r"(Size|Rss|Pss): +(\d+) kB", line)
-                if m:
-                    mappings[-1][m.group(1)] = int(m.group(2))
-    mappings.sort(key=lambda m: m["Size"])
-    return sum(m["Rss"] for m in mappings[:-1])
 
 
 def switches(pid):

