@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Writes small valid inputs for the fuzzers: make_seeds.py DIR gives DIR/<fuzzer>/<seed>."""
+import gzip
+import lzma
+import os
+import struct
+import sys
+
+PREF = 2 << 20
+
+
+def elf(bits, segments, entry, note=b"", size=0x600):
+    """An ELF executable; `segments` are (offset, vaddr, paddr, filesz, memsz), `note` lies at 0x200."""
+    headers = [(1, *s) for s in segments] + ([(4, 0x200, 0, 0, len(note), len(note))] if note else [])
+    machine = 62 if bits == 64 else 3
+    out = b"\x7fELF" + bytes([2 if bits == 64 else 1, 1, 1]) + bytes(9)
+    if bits == 64:
+        out += struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, entry, 64, 0, 0, 64, 56, len(headers), 0, 0, 0)
+        for kind, offset, vaddr, paddr, filesz, memsz in headers:
+            out += struct.pack("<IIQQQQQQ", kind, 7, offset, vaddr, paddr, filesz, memsz, 4)
+    else:
+        out += struct.pack("<HHIIIIIHHHHHH", 2, machine, 1, entry, 52, 0, 0, 52, 32, len(headers), 0, 0, 0)
+        for kind, offset, vaddr, paddr, filesz, memsz in headers:
+            out += struct.pack("<IIIIIIII", kind, offset, vaddr, paddr, filesz, memsz, 7, 4)
+    out = out.ljust(0x200, b"\0") + note
+    return out.ljust(size, b"\xc3")
+
+
+def pvh_note(entry):
+    return struct.pack("<III4sI", 4, 4, 18, b"Xen\0", entry)
+
+
+def multiboot(flags, addresses=()):
+    magic = 0x1BADB002
+    return struct.pack("<III", magic, flags, -(magic + flags) & 0xFFFFFFFF) + struct.pack("<%dI" % len(addresses), *addresses)
+
+
+def lz4(data):
+    """A block of literals only."""
+    extra = len(data) - 15
+    block = b"\xf0" + b"\xff" * (extra // 255) + bytes([extra % 255]) + data
+    return struct.pack("<II", 0x184C2102, len(block)) + block
+
+
+def zstd(data):
+    """A frame with one raw block."""
+    return b"\x28\xb5\x2f\xfd\x60" + struct.pack("<H", len(data) - 256) + (1 | len(data) << 3).to_bytes(3, "little") + data
+
+
+def bzimage(payload, version=0x20F):
+    part = b"\x90" * 0x240 + payload
+    part = part.ljust(-(-len(part) // 16) * 16, b"\0")
+    setup = bytearray(1024)
+    struct.pack_into("<BHI", setup, 0x1F1, 1, 0, len(part) // 16)
+    struct.pack_into("<HBB4sH", setup, 0x1FE, 0xAA55, 0xEB, 0x6A, b"HdrS", version)
+    setup[0x211] = 1
+    struct.pack_into("<IIBBHI", setup, 0x22C, 0x7FFFFFFF, 1 << 21, 1, 21, 1, 2047)
+    struct.pack_into("<II", setup, 0x248, 0x240, len(payload))
+    struct.pack_into("<QI", setup, 0x258, PREF, 1 << 20)
+    return bytes(setup) + part
+
+
+def kernels():
+    vmlinux = elf(64, [(0x400, 0xFFFFFFFF81000000, PREF, 0x100, 0x1000), (0x500, 0, PREF + 0x2000, 0x80, 0x80)], PREF)
+    size = struct.pack("<I", len(vmlinux))
+    filters = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "dict_size": 1 << 16}]
+    xz = lzma.compress(vmlinux, lzma.FORMAT_XZ, lzma.CHECK_CRC32, filters=filters)
+    alone = lzma.compress(vmlinux, lzma.FORMAT_ALONE, filters=[{"id": lzma.FILTER_LZMA1, "dict_size": 1 << 16}])
+    yield "bzimage-gzip", bzimage(gzip.compress(vmlinux, mtime=0))
+    yield "bzimage-xz", bzimage(xz + size)
+    yield "bzimage-lzma", bzimage(alone + size)
+    yield "bzimage-lz4", bzimage(lz4(vmlinux) + size)
+    yield "bzimage-zstd", bzimage(zstd(vmlinux) + size)
+    yield "bzimage-unknown", bzimage(b"BZh9" + bytes(64))
+    yield "bzimage-old", bzimage(gzip.compress(vmlinux, mtime=0), 0x208)
+    yield "vmlinux", vmlinux
+    yield "pvh64", elf(64, [(0x400, 0, PREF, 0x100, 0x1000)], PREF, pvh_note(PREF + 16))
+    yield "pvh32", elf(32, [(0x400, 0, PREF, 0x100, 0x1000)], PREF, pvh_note(PREF + 16))
+    image = bytearray(elf(32, [(0x400, 0xC0200000, PREF, 0x100, 0x1000)], 0xC0200000))
+    image[0x300:0x30C] = multiboot(3)
+    yield "multiboot-elf", bytes(image)
+    kludge = multiboot(0x10003, (PREF + 0x20, PREF, PREF + 0x100, PREF + 0x1000, PREF + 0x40))
+    yield "multiboot-addresses", (bytes(0x20) + kludge).ljust(0x200, b"\xf4")
+
+
+def main():
+    for fuzzer, seeds in {"kernel": kernels}.items():
+        where = os.path.join(sys.argv[1], fuzzer)
+        os.makedirs(where, exist_ok=True)
+        for name, data in seeds():
+            with open(os.path.join(where, name), "wb") as f:
+                f.write(data)
+
+
+if __name__ == "__main__":
+    main()
