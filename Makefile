@@ -67,7 +67,7 @@ check: $(UNIT_BIN)
 lint:
 	@tools/lint
 
-include $(wildcard tests/guest/guest.mk tests/bench/bench.mk)
+include $(wildcard tests/guest/guest.mk tests/bench/bench.mk tests/fuzz/fuzz.mk)
 
 install: $(B)/kite
 	install -D -m 755 $(B)/kite $(DESTDIR)$(PREFIX)/bin/kite
