@@ -241,14 +241,14 @@ class Test:
         self.guests.append(guest)
         return guest
 
-    def guest(self, *options, do="shell", append="", kernel=None, memory=256, console="-serial stdio", reboot=False, **more):
+    def guest(self, *options, do="shell", append="", kernel=None, memory=256, console="-nodefaults -serial stdio", reboot=False, **more):
         """Starts a Linux guest: the cloud kernel, the initramfs, kite.do=`do`, and `options` after all that."""
         return self.run(*self.linux(do, append, kernel, memory), *shlex.split(console), *(() if reboot else ("-no-reboot",)),
                         *options, **more)
 
     def linux(self, do="shell", append="", kernel=None, memory=256):
         """The options of guest() that say what runs in it."""
-        return ("-nodefaults", "-m", memory, "-kernel", kernel or f"{self.cloud}/vmlinuz", "-initrd", self.initramfs,
+        return ("-m", memory, "-kernel", kernel or f"{self.cloud}/vmlinuz", "-initrd", self.initramfs,
                 "-append", f"console=ttyS0 quiet loglevel=1 panic=-1 kite.do={do} {append}".strip())
 
     @staticmethod
