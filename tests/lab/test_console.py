@@ -83,21 +83,24 @@ def console_file(t):
 
 @case
 def console_pty(t):
-    """Says where the pty is; a peer may come late, go and come back."""
+    """Says where the pty is; a peer may go and another come."""
     guest = t.guest(console="-serial pty", kernel=f"{t.cloud}/vmlinux")
     deadline = time.monotonic() + EXIT
     while not (match := re.search(r"char device redirected to (/dev/pts/\d+) \(label serial0\)", guest.stderr() + guest.console.decode())):
         t.check(time.monotonic() < deadline, "it does not say where its pty is")
         guest.pump(0.1)
-    for word in ("first", "second"):
+    for number in (1, 2):
         fd = os.open(match[1], os.O_RDWR | os.O_NOCTTY)
         tty.setraw(fd)  # as every terminal program does; with echo on, the guest would talk to itself
         peer = Peer(guest, fd)
-        deadline = time.monotonic() + BOOT
-        while not re.search(rf"{word}-42".encode(), peer.console):
-            t.check(time.monotonic() < deadline, f"the {word} peer is not answered")
-            peer.send(f"echo {word}-$((6 * 7))\n")
-            peer.pump(2)
+        if number == 1:
+            peer.expect(rb"GUEST-READY", BOOT)
+            peer.expect(rb"guest# ")
+        else:
+            time.sleep(2)  # nothing tells that the other side has seen us come
+        peer.send(f"echo $((6 * 7 * {number}))\n")
+        peer.expect(rf"\b{42 * number}\b")
+        peer.expect(rb"guest# ")
         os.close(fd)
     guest.kill(signal.SIGTERM)
     guest.ended(0)
