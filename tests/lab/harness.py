@@ -234,6 +234,13 @@ class Test:
                 file.truncate(size)
         return path
 
+    def share(self):
+        """From now on the test uses copies of Kite, the cloud kernel and the initramfs that every user can read."""
+        os.mkdir(self.path("cloud"))
+        shutil.copy(f"{self.cloud}/vmlinuz", self.path("cloud"))
+        self.kite, self.initramfs, self.cloud = shutil.copy(self.kite, self.path("kite")), shutil.copy(self.initramfs, self.dir), \
+            self.path("cloud")
+
     def run(self, *options, tty=False, stdout=None, wrap=()):
         """Starts Kite with just these options. `wrap` is a command in front of it."""
         stderr = open(self.path(f"stderr{len(self.guests)}"), "w+b")

@@ -135,6 +135,7 @@ def error_kernel_bad_payload(t):
 def error_kernel_unreadable(t):
     path = t.write("kernel", b"x")
     os.chmod(path, 0)
+    t.share()
     refused(t, t.guest(kernel=path, console="-serial null", wrap=nobody()), r"kernel.*permission")
 
 
@@ -197,7 +198,7 @@ def error_socket_in_use(t):
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(path)
         other.listen()
-        refused(t, t.guest(console=f"-serial unix:{path},server=on,wait=off"), r"busy\.sock.*(in use|exists)")
+        refused(t, t.guest(console=f"-serial unix:{path},server=on,wait=off"), r"busy\.sock.*(in use|exists|stop it)")
         t.check(os.path.exists(path), "the other's socket is gone")
 
 
@@ -220,13 +221,14 @@ def with_dev(script, *inner):
 
 @case
 def error_no_kvm(t):
-    refused(t, t.guest(console="-serial null", wrap=with_dev("true")), r"/dev/kvm.*no such file")
+    refused(t, t.guest(console="-serial null", wrap=with_dev("true")), r"/dev/kvm.*(no such file|not there)")
 
 
 @case
 def error_kvm_permission(t):
+    t.share()
     wrap = with_dev("mknod -m 600 /dev/kvm c 10 232", *nobody())
-    refused(t, t.guest(console="-serial null", wrap=wrap), r"/dev/kvm.*permission")
+    refused(t, t.guest(console="-serial null", wrap=wrap), r"/dev/kvm.*permission|permission.*/dev/kvm")
 
 
 @case

@@ -17,5 +17,6 @@ def smp_8(t):
     facts = guest.facts()
     t.equal("CPUs", (facts["cpus"], facts["online"]), ("8", "0-7"))
     t.equal("sockets", facts["sockets"], "2")
-    t.equal("cores", facts["cores"], "4")
+    # Without TOPOEXT, which KVM does not offer in the lab, Linux on an AMD CPU takes threads for cores.
+    t.equal("cores", facts["cores"], "4" if facts["threads"] != "0" else "8")
     guest.ended(0)
