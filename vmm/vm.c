@@ -126,6 +126,8 @@ void vm_destroy(struct vm *vm)
 	if (!vm)
 		return;
 	vm_stop(vm);
+	/* A vCPU may have asked for something when the loop had already ended: the loop may outlive us. */
+	eventloop_cancel_work(vm->loop, &vm->request_work);
 	for (unsigned i = 0; i < vm->n_vcpus; i++)
 		vcpu_destroy(&vm->vcpus[i]);
 	free(vm->vcpus);
@@ -189,7 +191,8 @@ void vm_stop(struct vm *vm)
 	vm->running_threads = 0;
 }
 
-void vm_pause(struct vm *vm)
+/* Every vCPU parked. */
+static void vm_halt(struct vm *vm)
 {
 	pthread_mutex_lock(&vm->lock);
 	vm_set_goal(vm, VCPU_PAUSE);
@@ -201,13 +204,26 @@ void vm_pause(struct vm *vm)
 	pthread_mutex_unlock(&vm->lock);
 }
 
-void vm_resume(struct vm *vm)
+/* Lets the vCPUs go, if that is what the main thread last wanted. */
+static void vm_release(struct vm *vm)
 {
 	pthread_mutex_lock(&vm->lock);
 	/* A request made meanwhile has set the goal to pause, and is about to be served. */
-	if (vm->request == VM_REQUEST_NONE)
+	if (vm->run_wanted && vm->request == VM_REQUEST_NONE)
 		vm_set_goal(vm, VCPU_RUN);
 	pthread_mutex_unlock(&vm->lock);
+}
+
+void vm_pause(struct vm *vm)
+{
+	vm->run_wanted = false;
+	vm_halt(vm);
+}
+
+void vm_resume(struct vm *vm)
+{
+	vm->run_wanted = true;
+	vm_release(vm);
 }
 
 void vm_request(struct vm *vm, enum vm_request what, int status)
@@ -239,6 +255,7 @@ void vm_triple_fault(struct vm *vm, unsigned vcpu_index)
 
 static void vm_finish(struct vm *vm, int status)
 {
+	vm->run_wanted = false;
 	vm->exit_status = status;
 	eventloop_stop(vm->loop);
 }
@@ -256,7 +273,7 @@ static void vm_reset(struct vm *vm)
 		vm_finish(vm, 1);
 		return;
 	}
-	vm_resume(vm);
+	vm_release(vm);
 }
 
 /* The main thread's end of vm_request. */
@@ -266,7 +283,7 @@ static void vm_serve(void *opaque)
 	enum vm_request request;
 	int status;
 
-	vm_pause(vm);
+	vm_halt(vm);
 	pthread_mutex_lock(&vm->lock);
 	request = vm->request;
 	status = vm->request_status;
@@ -275,7 +292,7 @@ static void vm_serve(void *opaque)
 
 	switch (request) {
 	case VM_REQUEST_NONE:
-		vm_resume(vm);
+		vm_release(vm);
 		break;
 	case VM_REQUEST_RESET:
 		vm_reset(vm);

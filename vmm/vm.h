@@ -4,7 +4,7 @@
  *
  * Run state: the main thread alone starts, pauses and resumes. Any thread may ask for something (vm_request); that sets the goal
  * of all vCPUs to "pause" at once, so that the one that asked executes nothing more, and posts the rest to the main thread's
- * loop, which pauses the others, does what was asked, and resumes or ends.
+ * loop, which pauses the others, does what was asked, and resumes or ends. A machine that the main thread has paused stays paused.
  *
  *   goal     VCPU_PAUSE <-> VCPU_RUN -> VCPU_QUIT     set under `lock`, read by vCPU threads without it
  *   parked   how many vCPU threads wait on `changed`  under `lock`
@@ -54,7 +54,8 @@ struct vm {
 	const struct vm_machine_ops *machine_ops;
 	void *machine;
 	bool no_reboot;
-	bool triple_fault_said; /* main and one vCPU at a time: under lock */
+	bool triple_fault_said; /* vCPU threads; under lock */
+	bool run_wanted; /* main thread: from vm_resume to vm_pause or the end */
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -81,7 +82,7 @@ struct vm_params {
  * threads are not started. NULL with `err`.
  */
 struct vm *vm_create(const struct vm_params *params, struct err *err);
-/* With no vCPU running. NULL is fine. */
+/* Ends the threads if need be. A request not served yet is dropped. NULL is fine. */
 void vm_destroy(struct vm *vm);
 
 /* Before vm_start. `machine` is borrowed. */
@@ -92,7 +93,10 @@ int vm_start(struct vm *vm, struct err *err);
 /* Ends and joins them. */
 void vm_stop(struct vm *vm);
 
-/* Main thread. vm_pause returns with every vCPU parked outside KVM_RUN and its last I/O completed. */
+/*
+ * Main thread. vm_pause returns with every vCPU parked outside KVM_RUN and its last I/O completed. vm_resume lets them go unless
+ * a request waits to be served; then that decides.
+ */
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
 
