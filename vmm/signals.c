@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -13,11 +14,11 @@
 #include "vmm/terminal.h"
 #include "vmm/util.h"
 
-/* SA_RESETHAND: the instruction is tried again when this returns, and then the signal does what it always does. */
+/* SA_RESETHAND, and blocked while this runs: once it returns, the signal comes again and does what it always does. */
 static void crash_handler(int sig)
 {
-	(void)sig;
 	terminal_restore_from_signal();
+	raise(sig);
 }
 
 static void signals_set_dispositions(void)
@@ -32,11 +33,20 @@ static void signals_set_dispositions(void)
 	signal(SIGXFSZ, SIG_IGN);
 }
 
-/* Ctrl-Z, when the terminal's signal keys are Kite's. SIGSTOP stops every thread, the guest's too. */
+/*
+ * Ctrl-Z, when the terminal's signal keys are Kite's: stops every thread, the guest's too. By SIGTSTP's own action and not by SIGSTOP,
+ * as the kernel spares a process that no shell could continue.
+ */
 static void signals_stop(void)
 {
+	sigset_t stop;
+
 	terminal_suspend();
-	raise(SIGSTOP);
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTSTP);
+	raise(SIGTSTP);
+	pthread_sigmask(SIG_UNBLOCK, &stop, NULL); /* here it stops, and goes on after SIGCONT */
+	pthread_sigmask(SIG_BLOCK, &stop, NULL);
 	terminal_resume();
 }
 
@@ -62,6 +72,14 @@ static void signals_ready(void *opaque, uint32_t revents)
 	}
 }
 
+/* A blocked signal is queued even when it is ignored, so a signalfd would bring back what nohup has turned off. */
+static bool signals_ignored(int sig)
+{
+	struct sigaction sa;
+
+	return sigaction(sig, NULL, &sa) == 0 && !(sa.sa_flags & SA_SIGINFO) && sa.sa_handler == SIG_IGN;
+}
+
 int signals_init(struct signals *s, struct eventloop *loop, void (*quit)(void *opaque), void *opaque, struct err *err)
 {
 	static const int served[] = { SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT };
@@ -73,7 +91,8 @@ int signals_init(struct signals *s, struct eventloop *loop, void (*quit)(void *o
 	signals_set_dispositions();
 	sigemptyset(&mask);
 	for (size_t i = 0; i < ARRAY_SIZE(served); i++)
-		sigaddset(&mask, served[i]);
+		if (!signals_ignored(served[i]))
+			sigaddset(&mask, served[i]);
 	sigprocmask(SIG_BLOCK, &mask, NULL);
 	s->fd.fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (s->fd.fd < 0)

@@ -7,6 +7,8 @@
  *   SIGSEGV and the like      give the terminal back, then die as usual
  *   SIGPIPE, SIGXFSZ          ignored: writers see EPIPE, EFBIG
  *
+ * Of the first two rows, those that Kite was started with ignored (nohup, a shell's background job) stay ignored.
+ *
  * Thread: main.
  */
 #ifndef VMM_SIGNALS_H
