@@ -120,6 +120,7 @@ int launch_run(struct launch *l, struct err *err)
 	struct vm *vm = machine_vm(l->machine);
 	int r;
 
+	*err = (struct err)ERR_INIT; /* what failed on the way and did not matter */
 	vm_resume(vm);
 	r = eventloop_run(l->loop);
 	if (r < 0) {

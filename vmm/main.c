@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The program `kite`: the only place that exits, prints errors, and takes the process's signals. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "vmm/arch.h"
 #include "vmm/cli.h"
@@ -77,22 +79,38 @@ static int program_main(const struct vm_config *cfg, struct err *err)
 	return status;
 }
 
+/* Descriptors 0 to 2 are there, so that no file opened later gets the number of stderr, and the log with it. */
+static int program_check_fds(struct err *err)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+			return err_set_errno(err, -errno, "descriptor %d is closed, and /dev/null cannot be opened for it", fd);
+	return 0;
+}
+
+static int print_text(const char *text, struct err *err)
+{
+	if (fputs(text, stdout) >= 0 && fflush(stdout) == 0)
+		return EXIT_SUCCESS;
+	err_set_errno(err, -errno, "cannot write to standard output");
+	return STATUS_FAILED;
+}
+
 static int print_help(enum cli_action action, struct err *err)
 {
 	char *features;
+	int status;
 
-	if (action != CLI_CPU_HELP) {
-		fputs(cli_help_text(action), stdout);
-		return EXIT_SUCCESS;
-	}
+	if (action != CLI_CPU_HELP)
+		return print_text(cli_help_text(action), err);
 	features = arch_cpu_help();
 	if (!features) {
 		err_set(err, -ENOMEM, "no memory for the list of CPU features");
 		return STATUS_FAILED;
 	}
-	fputs(features, stdout);
+	status = print_text(features, err);
 	free(features);
-	return EXIT_SUCCESS;
+	return status;
 }
 
 int main(int argc, char *argv[])
@@ -103,9 +121,8 @@ int main(int argc, char *argv[])
 	int status = STATUS_FAILED;
 
 	config_init(&cfg);
-	if (cli_parse(argc, argv, &cfg, &action, &err) == 0) {
+	if (program_check_fds(&err) == 0 && cli_parse(argc, argv, &cfg, &action, &err) == 0)
 		status = action == CLI_RUN ? program_main(&cfg, &err) : print_help(action, &err);
-	}
 	if (status != EXIT_SUCCESS && err.code != 0)
 		log_error("%s", err.msg);
 	config_fini(&cfg);

@@ -125,7 +125,9 @@ static int vcpu_enter(struct vcpu *vcpu)
 
 static void vcpu_fail(struct vcpu *vcpu, int error)
 {
-	log_error("vCPU %u: KVM_RUN failed: %s", vcpu->index, strerrordesc_np(-error));
+	const char *why = strerrordesc_np(-error);
+
+	log_error("vCPU %u: KVM_RUN failed: %s", vcpu->index, why ? why : "unknown error");
 	arch_vcpu_dump(vcpu);
 	vm_request(vcpu->vm, VM_REQUEST_FAIL, 1);
 }
