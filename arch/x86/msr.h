@@ -14,7 +14,7 @@ struct vcpu;
 int msr_reset(struct vcpu *vcpu, struct err *err);
 
 /*
- * Memory types: write-back, uncached from the end of low RAM's range to 4 GiB and in the legacy video window. `phys_bits` is the
+ * What firmware leaves behind. Fast strings on. Memory types: write-back, uncached from the end of low RAM's range to 4 GiB and in the legacy video window. `phys_bits` is the
  * width of the guest's physical addresses, 36 to 52.
  */
 int msr_set_firmware(struct vcpu *vcpu, unsigned phys_bits, struct err *err);
