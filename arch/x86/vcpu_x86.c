@@ -95,19 +95,68 @@ static int vcpu_x86_reset_fpu(struct vcpu *vcpu, struct err *err)
 	return 0;
 }
 
+/*
+ * A guest that is a hypervisor itself may have been stopped inside its own guest, or in VMX operation, where KVM refuses the power-on
+ * control registers. An empty nested state ends that.
+ */
+static int vcpu_x86_leave_nested(struct vcpu *vcpu, struct err *err)
+{
+	int size = kvm_capability(vcpu->vm->kvm.fd, KVM_CAP_NESTED_STATE);
+	struct kvm_nested_state *state;
+	int r;
+
+	if (size < (int)sizeof(*state))
+		return 0;
+	state = calloc(1, (size_t)size);
+	if (!state)
+		return err_set(err, -ENOMEM, "no memory for the nested state of vCPU %u", vcpu->index);
+	state->size = (uint32_t)size;
+	r = kvm_ioctl(vcpu->fd, KVM_GET_NESTED_STATE, state);
+	if (r == 0) {
+		state->size = sizeof(*state);
+		state->flags = state->format == KVM_STATE_NESTED_FORMAT_SVM ? KVM_STATE_NESTED_GIF_SET : 0;
+		memset(&state->hdr, 0, sizeof(state->hdr));
+		if (state->format == KVM_STATE_NESTED_FORMAT_VMX) {
+			state->hdr.vmx.vmxon_pa = UINT64_MAX;
+			state->hdr.vmx.vmcs12_pa = UINT64_MAX;
+		}
+		r = kvm_ioctl(vcpu->fd, KVM_SET_NESTED_STATE, state);
+	}
+	free(state);
+	return r < 0 ? err_set_errno(err, r, "vCPU %u: nested state", vcpu->index) : 0;
+}
+
+/* Ends what a vCPU may be in the middle of: an event, system management mode, its own guest, an INIT or SIPI on its way. */
+static int vcpu_x86_quiesce(struct vcpu *vcpu, struct err *err)
+{
+	struct kvm_vcpu_events events = { .flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR |
+						   KVM_VCPUEVENT_VALID_SHADOW };
+	struct kvm_mp_state mp_state;
+	int r;
+
+	if (kvm_capability(vcpu->vm->kvm.fd, KVM_CAP_X86_SMM))
+		events.flags |= KVM_VCPUEVENT_VALID_SMM;
+	r = kvm_ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
+	if (r < 0)
+		return err_set_errno(err, r, "vCPU %u: KVM_SET_VCPU_EVENTS", vcpu->index);
+	r = vcpu_x86_leave_nested(vcpu, err);
+	if (r < 0)
+		return r;
+	/* Asked for the state, KVM first accepts the INIT and SIPI that wait. A SIPI accepted later would start an old guest's code. */
+	r = kvm_ioctl(vcpu->fd, KVM_GET_MP_STATE, &mp_state);
+	return r < 0 ? err_set_errno(err, r, "vCPU %u: KVM_GET_MP_STATE", vcpu->index) : 0;
+}
+
 static int vcpu_x86_reset_registers(struct vcpu *vcpu, struct err *err)
 {
 	/* EDX at power-on is the processor's signature; nothing reads it there. */
 	struct kvm_regs regs = { .rip = 0xfff0, .rflags = RFLAGS_FIXED, .rdx = 0x600 };
 	struct kvm_debugregs debug = { .dr6 = 0xffff0ff0, .dr7 = 0x400 };
-	struct kvm_vcpu_events events = { .flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR |
-						   KVM_VCPUEVENT_VALID_SHADOW };
 	const struct {
 		unsigned long request;
 		void *state;
 		const char *name;
 	} steps[] = {
-		{ KVM_SET_VCPU_EVENTS, &events, "KVM_SET_VCPU_EVENTS" },
 		{ KVM_SET_SREGS, &vcpu->arch->sregs, "KVM_SET_SREGS" },
 		{ KVM_SET_REGS, &regs, "KVM_SET_REGS" },
 		{ KVM_SET_DEBUGREGS, &debug, "KVM_SET_DEBUGREGS" },
@@ -127,8 +176,10 @@ static int vcpu_x86_reset_registers(struct vcpu *vcpu, struct err *err)
 
 int vcpu_x86_reset(struct vcpu *vcpu, struct err *err)
 {
-	int r = vcpu_x86_reset_registers(vcpu, err);
+	int r = vcpu_x86_quiesce(vcpu, err);
 
+	if (r == 0)
+		r = vcpu_x86_reset_registers(vcpu, err);
 	if (r == 0)
 		r = vcpu_x86_reset_fpu(vcpu, err);
 	if (r == 0)
