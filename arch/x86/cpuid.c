@@ -22,21 +22,31 @@
 #define LEAF_VENDOR 0x0
 #define LEAF_FEATURES 0x1
 #define LEAF_CACHE 0x4
+#define LEAF_MORE_FEATURES 0x7
 #define LEAF_PMU 0xa
 #define LEAF_TOPOLOGY 0xb
+#define LEAF_XSAVE 0xd
+#define LEAF_TILE 0x1d
+#define LEAF_TILE_MULTIPLY 0x1e
 #define LEAF_TOPOLOGY_V2 0x1f
 #define LEAF_KVM_SIGNATURE 0x40000000
 #define LEAF_EXT_FEATURES 0x80000001
 #define LEAF_EXT_SIZES 0x80000008
 #define LEAF_AMD_CACHE 0x8000001d
 #define LEAF_AMD_TOPOLOGY 0x8000001e
+#define LEAF_AMD_PMU 0x80000022
+#define LEAF_AMD_TOPOLOGY_V2 0x80000026
 
+#define VENDOR_EBX_AMD 0x68747541   /* "Auth"enticAMD */
+#define VENDOR_EBX_HYGON 0x6f677948 /* "Hygo"nGenuine */
+#define FEATURES_ECX_PDCM BIT(15)
 #define FEATURES_ECX_X2APIC BIT(21)
 #define FEATURES_ECX_TSC_DEADLINE BIT(24)
 #define FEATURES_ECX_HYPERVISOR BIT(31)
 #define FEATURES_EDX_HTT BIT(28)
 #define EXT_FEATURES_ECX_CMP_LEGACY BIT(1)
-#define EXT_FEATURES_ECX_TOPOEXT BIT(22)
+#define EXT_FEATURES_ECX_PERFCTR (BIT(23) | BIT(24) | BIT(28)) /* core, northbridge, last-level cache */
+#define XCR0_TILE (BIT(17) | BIT(18))
 
 #define TOPOLOGY_TYPE_SMT 1
 #define TOPOLOGY_TYPE_CORE 2
@@ -52,6 +62,27 @@ static struct kvm_cpuid_entry2 *entry_find(struct cpuid_template *t, uint32_t le
 			return e;
 	}
 	return NULL;
+}
+
+static uint32_t *entry_register(struct kvm_cpuid_entry2 *e, enum cpuid_reg reg)
+{
+	switch (reg) {
+	case CPUID_EAX:
+		return &e->eax;
+	case CPUID_EBX:
+		return &e->ebx;
+	case CPUID_ECX:
+		return &e->ecx;
+	default:
+		return &e->edx;
+	}
+}
+
+static uint32_t *template_register(struct cpuid_template *t, uint32_t leaf, uint32_t subleaf, enum cpuid_reg reg)
+{
+	struct kvm_cpuid_entry2 *e = entry_find(t, leaf, subleaf);
+
+	return e ? entry_register(e, reg) : NULL;
 }
 
 static void leaf_remove(struct cpuid_template *t, uint32_t leaf)
@@ -111,11 +142,19 @@ static void template_apic_features(struct cpuid_template *t, int kvm_fd)
 		features->ecx |= FEATURES_ECX_TSC_DEADLINE;
 }
 
+static bool template_is_amd(struct cpuid_template *t)
+{
+	const struct kvm_cpuid_entry2 *vendor = entry_find(t, LEAF_VENDOR, 0);
+
+	return vendor && (vendor->ebx == VENDOR_EBX_AMD || vendor->ebx == VENDOR_EBX_HYGON);
+}
+
 /* Leaves 1, 0x80000001 and 0x80000008: how many logical processors share a package. */
 static void template_package(struct cpuid_template *t)
 {
 	unsigned logical = t->topology.cores * t->topology.threads;
 	unsigned id_bits = topology_package_shift(&t->topology);
+	bool amd = template_is_amd(t);
 	struct kvm_cpuid_entry2 *features = entry_find(t, LEAF_FEATURES, 0);
 	struct kvm_cpuid_entry2 *ext = entry_find(t, LEAF_EXT_FEATURES, 0);
 	struct kvm_cpuid_entry2 *sizes = entry_find(t, LEAF_EXT_SIZES, 0);
@@ -124,19 +163,22 @@ static void template_package(struct cpuid_template *t)
 		features->ebx = (features->ebx & 0x0000ff00) | (1u << id_bits) << 16;
 		features->edx = logical > 1 ? features->edx | FEATURES_EDX_HTT : features->edx & ~FEATURES_EDX_HTT;
 	}
-	/* Reserved on Intel, where KVM leaves the bit 0 together with TOPOEXT. */
-	if (ext && ext->ecx & EXT_FEATURES_ECX_TOPOEXT && logical > 1)
+	/* AMD's; reserved on Intel's processors. */
+	if (ext && amd && logical > 1)
 		ext->ecx |= EXT_FEATURES_ECX_CMP_LEGACY;
+	else if (ext)
+		ext->ecx &= ~EXT_FEATURES_ECX_CMP_LEGACY;
 	if (sizes)
-		sizes->ecx = logical > 1 ? id_bits << 12 | (logical - 1) : 0;
+		sizes->ecx = amd && logical > 1 ? id_bits << 12 | (logical - 1) : 0;
 }
 
-/* Leaf 0xb by what the guest has; 0x1f only adds levels (dies, modules) that it has not. */
+/* Leaf 0xb by what the guest has; 0x1f and AMD's 0x80000026 only add levels (dies, modules) that it has not. */
 static void template_topology_leaf(struct cpuid_template *t)
 {
 	const struct topology *topo = &t->topology;
-	struct kvm_cpuid_entry2 *vendor = entry_find(t, LEAF_VENDOR, 0);
+	struct kvm_cpuid_entry2 *vendor;
 
+	leaf_remove(t, LEAF_AMD_TOPOLOGY_V2);
 	leaf_remove(t, LEAF_TOPOLOGY_V2);
 	leaf_remove(t, LEAF_TOPOLOGY);
 	vendor = entry_find(t, LEAF_VENDOR, 0);
@@ -165,28 +207,56 @@ static void template_caches(struct cpuid_template *t)
 	}
 }
 
-static uint32_t *entry_register(struct kvm_cpuid_entry2 *e, enum cpuid_reg reg)
+/*
+ * KVM lists the tile instructions wherever the host has them, but gives a guest their registers only if the process has asked
+ * for that (arch_prctl(2), ARCH_REQ_XCOMP_GUEST_PERM): without, they would be there and not work.
+ */
+static void template_tiles(struct cpuid_template *t)
 {
-	switch (reg) {
-	case CPUID_EAX:
-		return &e->eax;
-	case CPUID_EBX:
-		return &e->ebx;
-	case CPUID_ECX:
-		return &e->ecx;
-	default:
-		return &e->edx;
+	static const struct {
+		uint32_t subleaf;
+		enum cpuid_reg reg;
+		uint32_t mask;
+	} tile[] = {
+		{ 0, CPUID_EDX, BIT(22) | BIT(24) | BIT(25) }, /* AMX-BF16, AMX-TILE, AMX-INT8 */
+		{ 1, CPUID_EAX, BIT(21) },                     /* AMX-FP16 */
+		{ 1, CPUID_EDX, BIT(8) },                      /* AMX-COMPLEX */
+	};
+	const struct kvm_cpuid_entry2 *xsave = entry_find(t, LEAF_XSAVE, 0);
+
+	if (xsave && (xsave->eax & XCR0_TILE) == XCR0_TILE)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(tile); i++) {
+		uint32_t *reg = template_register(t, LEAF_MORE_FEATURES, tile[i].subleaf, tile[i].reg);
+
+		if (reg)
+			*reg &= ~tile[i].mask;
 	}
+	leaf_remove(t, LEAF_TILE);
+	leaf_remove(t, LEAF_TILE_MULTIPLY);
 }
 
-/* "-pmu" takes away a leaf, "-kvm" the hypervisor leaves; "migratable" asks for nothing that this CPU model does otherwise. */
+static void template_no_pmu(struct cpuid_template *t)
+{
+	uint32_t *features = template_register(t, LEAF_FEATURES, 0, CPUID_ECX);
+	uint32_t *ext = template_register(t, LEAF_EXT_FEATURES, 0, CPUID_ECX);
+
+	leaf_remove(t, LEAF_PMU);
+	leaf_remove(t, LEAF_AMD_PMU);
+	if (features)
+		*features &= ~FEATURES_ECX_PDCM;
+	if (ext)
+		*ext &= ~EXT_FEATURES_ECX_PERFCTR;
+}
+
+/* "-pmu" takes away all that tells of counters, "-kvm" the hypervisor leaves; "migratable" asks for nothing that this CPU model does otherwise. */
 static bool template_property(struct cpuid_template *t, const struct config_cpu_feature *f)
 {
 	if (strcmp(f->name, "migratable") == 0)
 		return true;
 	if (strcmp(f->name, "pmu") == 0) {
 		if (!f->on)
-			leaf_remove(t, LEAF_PMU);
+			template_no_pmu(t);
 		return true;
 	}
 	if (strcmp(f->name, "kvm") == 0) {
@@ -195,13 +265,6 @@ static bool template_property(struct cpuid_template *t, const struct config_cpu_
 		return true;
 	}
 	return false;
-}
-
-static uint32_t *template_register(struct cpuid_template *t, uint32_t leaf, uint32_t subleaf, enum cpuid_reg reg)
-{
-	struct kvm_cpuid_entry2 *e = entry_find(t, leaf, subleaf);
-
-	return e ? entry_register(e, reg) : NULL;
 }
 
 static int template_unknown_feature(const char *name, struct err *err)
@@ -258,6 +321,7 @@ int cpuid_template_init(struct cpuid_template *template, int kvm_fd, const struc
 	template_package(template);
 	template_topology_leaf(template);
 	template_caches(template);
+	template_tiles(template);
 	template->phys_bits = template_phys_bits(template);
 	for (size_t i = 0; i < cpu->n_features; i++) {
 		r = template_feature(template, &cpu->features[i], err);
@@ -280,7 +344,7 @@ static void entry_set_apic_id(struct kvm_cpuid_entry2 *e, const struct topology 
 	case LEAF_AMD_TOPOLOGY:
 		e->eax = apic_id;
 		e->ebx = (topology->threads - 1) << 8 | (apic_id >> topology_core_shift(topology) & 0xff);
-		e->ecx = 0; /* one node a package */
+		e->ecx = apic_id >> topology_package_shift(topology) & 0xff; /* one node a package */
 		break;
 	}
 }
