@@ -33,3 +33,15 @@ $(GUEST_B)/%.elf64: $(GUEST_B)/%.S.o $(GUEST)/rt/link.ld
 	$(CC) $(GUEST_LDFLAGS) -o $@ $<
 
 -include $(GUEST_RT:.o=.d) $(GUEST_ELF:.elf=.c.d) $(GUEST_ELF:.elf=.S.d)
+
+# Programs of the host's side: what a reset forgets, and Kite with every call of the host's made to fail in turn.
+GUEST_HOST_WRAP := ioctl open mmap malloc calloc realloc strdup strndup open_memstream pthread_create fstat pread epoll_create1 epoll_ctl \
+	eventfd signalfd socket bind listen
+GUEST_HOST := $(GUEST_B)/reset-state $(GUEST_B)/kite-faults
+payloads: $(GUEST_HOST)
+
+$(GUEST_B)/reset-state: $(B)/$(GUEST)/host/reset_state.o $(B)/libkite.a
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libkite.a $(LIBS)
+
+$(GUEST_B)/kite-faults: $(MAIN_OBJ) $(B)/$(GUEST)/host/faults.o $(B)/libkite.a
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(GUEST_HOST_WRAP:%=-Wl,--wrap=%) -o $@ $(MAIN_OBJ) $(B)/$(GUEST)/host/faults.o $(B)/libkite.a $(LIBS)
