@@ -9,44 +9,44 @@
  */
 GROUP("Machine")
 OPTION("machine", "[type=]pc[,accel=kvm][,PROPERTY=VALUE...]", "the board, also as -M; -machine help lists them",
-       .kind = CLI_OPTION_CALL, .handle = cli_machine)
+	.kind = CLI_OPTION_CALL, .handle = cli_machine)
 HIDDEN("M", true, .kind = CLI_OPTION_CALL, .handle = cli_machine)
 OPTION("m", "[size=]SIZE", "guest memory, in MiB or with a suffix k, M, G or T; 128 MiB if not given", .kind = CLI_OPTION_CALL,
-       .handle = cli_memory)
+	.handle = cli_memory)
 OPTION("smp", "[cpus=]N[,sockets=N][,cores=N][,threads=N]", "1 to 64 vCPUs and their topology", .kind = CLI_OPTION_CALL,
-       .handle = cli_smp)
+	.handle = cli_smp)
 OPTION("cpu", "host|max[,+FEATURE][,-FEATURE][,FEATURE=on|off]", "what vCPUs offer; -cpu help lists the features",
-       .kind = CLI_OPTION_CALL, .handle = cli_cpu)
+	.kind = CLI_OPTION_CALL, .handle = cli_cpu)
 OPTION("name", "[guest=]NAME[,process=NAME][,debug-threads=on|off]", "the machine's name", .kind = CLI_OPTION_PROPS,
-       .props = &cli_name_props)
+	.props = &cli_name_props)
 OPTION("uuid", "UUID", "the machine's UUID, shown to the guest by SMBIOS", .kind = CLI_OPTION_CALL, .handle = cli_uuid)
 OPTION("rtc", "[base=utc|localtime|DATE]", "what the clock shows at start; DATE is YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS",
-       .kind = CLI_OPTION_CALL, .handle = cli_rtc)
+	.kind = CLI_OPTION_CALL, .handle = cli_rtc)
 SWITCH("no-reboot", "end when the guest asks for a reset", .kind = CLI_OPTION_FLAG, .offset = offsetof(struct vm_config, no_reboot))
 OPTION("action", "reboot=reset|shutdown", "the same by QEMU's newer name", .kind = CLI_OPTION_CALL, .handle = cli_action_option)
 
 GROUP("Boot")
 OPTION("kernel", "FILE", "the kernel to start: bzImage, ELF or multiboot", .kind = CLI_OPTION_STRING,
-       .offset = offsetof(struct vm_config, kernel), .min = 1)
+	.offset = offsetof(struct vm_config, kernel), .min = 1)
 OPTION("initrd", "FILE", "its initial RAM disk", .kind = CLI_OPTION_STRING, .offset = offsetof(struct vm_config, initrd), .min = 1)
 OPTION("append", "TEXT", "its command line", .kind = CLI_OPTION_STRING, .offset = offsetof(struct vm_config, append))
 
 GROUP("Consoles")
 SWITCH("nographic", "the first serial port on this terminal; Ctrl-a h shows its keys", .kind = CLI_OPTION_FLAG,
-       .offset = offsetof(struct vm_config, nographic))
+	.offset = offsetof(struct vm_config, nographic))
 OPTION("serial", "[mon:]stdio|pty|null|file:FILE|unix:PATH[,server=on][,wait=off]",
-       "the next of four serial ports; also chardev:ID, and none for no port; mon: gives it the Ctrl-a keys",
-       .kind = CLI_OPTION_CALL, .handle = cli_serial)
+	"the next of four serial ports; also chardev:ID, and none for no port; mon: gives it the Ctrl-a keys",
+	.kind = CLI_OPTION_CALL, .handle = cli_serial)
 OPTION("chardev", "stdio|file|pty|socket|null,id=ID[,path=FILE][,PROPERTY=VALUE...]",
-       "a character device for -serial and -device; stdio: signal=, file: append=, socket: server=, wait=, all: mux=",
-       .kind = CLI_OPTION_CALL, .handle = cli_chardev)
+	"a character device for -serial and -device; stdio: signal=, file: append=, socket: server=, wait=, all: mux=",
+	.kind = CLI_OPTION_CALL, .handle = cli_chardev)
 OPTION("display", "none", "no window, which Kite never has; without -nographic also no default console", .kind = CLI_OPTION_CALL,
-       .handle = cli_display)
+	.handle = cli_display)
 OPTION("monitor", "none", "no human monitor, which Kite does not have", .kind = CLI_OPTION_CALL, .handle = cli_monitor)
 
 GROUP("Devices")
 OPTION("device", "DRIVER[,PROPERTY=VALUE...]", "a device, also as a JSON object; -device help lists them", .kind = CLI_OPTION_CALL,
-       .handle = cli_device)
+	.handle = cli_device)
 SWITCH("nodefaults", "no devices but those asked for", .kind = CLI_OPTION_FLAG, .offset = offsetof(struct vm_config, nodefaults))
 
 GROUP("Help and diagnosis")
@@ -61,15 +61,15 @@ SWITCH("enable-kvm", "the same", .kind = CLI_OPTION_IGNORE)
 OPTION("boot", "strict=on|off,menu=off", "how firmware would look for disks", .kind = CLI_OPTION_PROPS, .props = &cli_boot_props)
 OPTION("global", "DRIVER.PROPERTY=VALUE", "a few that say what is so anyway", .kind = CLI_OPTION_CALL, .handle = cli_global)
 OPTION("overcommit", "mem-lock=off,cpu-pm=on|off", "memory is never locked", .kind = CLI_OPTION_PROPS,
-       .props = &cli_overcommit_props)
+	.props = &cli_overcommit_props)
 SWITCH("no-user-config", "there are no configuration files", .kind = CLI_OPTION_IGNORE)
 HIDDEN("nodefconfig", false, .kind = CLI_OPTION_IGNORE)
 OPTION("vga", "none", "there is no display", .kind = CLI_OPTION_IGNORE, .names = names_none, .why = "Kite has no display")
 OPTION("vnc", "none", "the same", .kind = CLI_OPTION_IGNORE, .names = names_none, .why = "Kite has no display")
 OPTION("parallel", "none", "there is no parallel port", .kind = CLI_OPTION_IGNORE, .names = names_none,
-       .why = "Kite has no parallel port")
+	.why = "Kite has no parallel port")
 OPTION("net", "none", "there is no default network device", .kind = CLI_OPTION_IGNORE, .names = names_none,
-       .why = "network devices are not available yet")
+	.why = "network devices are not available yet")
 OPTION("nic", "none", "the same", .kind = CLI_OPTION_IGNORE, .names = names_none, .why = "network devices are not available yet")
 OPTION("audiodev", "TEXT", "there is no sound", .kind = CLI_OPTION_IGNORE)
 OPTION("msg", "TEXT", "messages have one form", .kind = CLI_OPTION_IGNORE)

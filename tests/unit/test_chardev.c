@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "tests/unit/fake_frontend.h"
+#include "tests/unit/suite.h"
 #include "vmm/chardev_priv.h"
 #include "vmm/err.h"
 #include "vmm/util.h"
@@ -687,18 +688,6 @@ int main(void)
 		input_and_output_files, no_standard_input, shared_descriptors_never_wait, file, file_errors, file_full_disk,
 		file_as_fifo, null,
 	};
-	Suite *s = suite_create("chardev");
-	TCase *tc = tcase_create("chardev");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
-	tcase_set_timeout(tc, 30);
-	tcase_add_checked_fixture(tc, setup, teardown);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tc, tests[i]);
-	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run("chardev", tests, ARRAY_SIZE(tests), setup, teardown);
 }

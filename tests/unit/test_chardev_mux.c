@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/unit/fake_frontend.h"
+#include "tests/unit/suite.h"
 #include "vmm/chardev_priv.h"
 #include "vmm/err.h"
 #include "vmm/util.h"
@@ -259,18 +260,6 @@ int main(void)
 		quit, powerdown_and_break, split_across_reads, escape_itself_and_unknown, help, escapes_work_while_the_guest_hangs,
 		a_long_paste, time_stamps, time_stamps_with_a_full_ring,
 	};
-	Suite *s = suite_create("chardev_mux");
-	TCase *tc = tcase_create("mux");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
-	tcase_set_timeout(tc, 30);
-	tcase_add_checked_fixture(tc, setup, teardown);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tc, tests[i]);
-	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run("chardev_mux", tests, ARRAY_SIZE(tests), setup, teardown);
 }

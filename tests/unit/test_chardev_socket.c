@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "tests/unit/fake_frontend.h"
+#include "tests/unit/suite.h"
 #include "vmm/err.h"
 #include "vmm/util.h"
 
@@ -483,18 +484,6 @@ int main(void)
 		a_new_client_replaces_one_that_hung_up, half_closed, a_client_that_does_not_read, stale_and_live_sockets, bad_paths,
 		client_mode, wait_for_a_client, wait_ends_on_signals, accept_without_descriptors,
 	};
-	Suite *s = suite_create("chardev_socket");
-	TCase *tc = tcase_create("socket");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
-	tcase_set_timeout(tc, 30);
-	tcase_add_checked_fixture(tc, setup, teardown);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tc, tests[i]);
-	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run("chardev_socket", tests, ARRAY_SIZE(tests), setup, teardown);
 }

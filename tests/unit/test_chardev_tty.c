@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tests/unit/fake_frontend.h"
+#include "tests/unit/suite.h"
 #include "vmm/chardev.h"
 #include "vmm/chardev_priv.h"
 #include "vmm/err.h"
@@ -422,18 +423,6 @@ int main(void)
 		pty_readers_come_and_go, pty_without_a_reader, pty_flow_control, terminal_raw_and_back, terminal_suspended,
 		terminal_after_a_crash, stdio_terminal, stdio_terminal_hangs_up, stdio_terminal_in_background,
 	};
-	Suite *s = suite_create("chardev_tty");
-	TCase *tc = tcase_create("tty");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
-	tcase_set_timeout(tc, 30);
-	tcase_add_checked_fixture(tc, setup, teardown);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tc, tests[i]);
-	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run("chardev_tty", tests, ARRAY_SIZE(tests), setup, teardown);
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tests/unit/fake_frontend.h"
+#include "tests/unit/suite.h"
 #include "vmm/util.h"
 
 #define MS INT64_C(1000000)
@@ -624,18 +625,6 @@ int main(void)
 		posts_and_timers_from_threads, threads_wake_a_sleeping_loop, call_sync_from_a_thread, call_sync_is_a_plain_call,
 		call_sync_while_the_loop_stops,
 	};
-	Suite *s = suite_create("eventloop");
-	TCase *tc = tcase_create("eventloop");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
-	tcase_set_timeout(tc, 30);
-	tcase_add_checked_fixture(tc, setup, teardown);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tc, tests[i]);
-	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run("eventloop", tests, ARRAY_SIZE(tests), setup, teardown);
 }

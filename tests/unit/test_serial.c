@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/fake_hw.h"
+#include "tests/unit/suite.h"
 
 #include "hw/serial.c"
 
@@ -684,36 +685,13 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("serial");
-	TCase *t = tcase_create("serial");
+	const TTest *const tests[] = {
+		power_on_and_reset, registers_read_back, detected_as_16550a, writes_at_once, thre_interrupt, out2_gates,
+		stalled_output_with_fifo, stalled_output_without_fifo, transmitter_clear_and_reset, receives_without_fifo, overrun,
+		trigger_levels, time_out_ends_a_burst, time_out_while_reading, time_out_needs_the_interrupt, time_out_length,
+		input_waits_for_room, interrupt_priority, break_in_fifo, modem_lines, loopback, loopback_interrupts_read_in_iir,
+		not_connected, quiesce_and_resume, wide_accesses, hostile,
+	};
 
-	suite_add_tcase(s, t);
-	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_test(t, power_on_and_reset);
-	tcase_add_test(t, registers_read_back);
-	tcase_add_test(t, detected_as_16550a);
-	tcase_add_test(t, writes_at_once);
-	tcase_add_test(t, thre_interrupt);
-	tcase_add_test(t, out2_gates);
-	tcase_add_test(t, stalled_output_with_fifo);
-	tcase_add_test(t, stalled_output_without_fifo);
-	tcase_add_test(t, transmitter_clear_and_reset);
-	tcase_add_test(t, receives_without_fifo);
-	tcase_add_test(t, overrun);
-	tcase_add_test(t, trigger_levels);
-	tcase_add_test(t, time_out_ends_a_burst);
-	tcase_add_test(t, time_out_while_reading);
-	tcase_add_test(t, time_out_needs_the_interrupt);
-	tcase_add_test(t, time_out_length);
-	tcase_add_test(t, input_waits_for_room);
-	tcase_add_test(t, interrupt_priority);
-	tcase_add_test(t, break_in_fifo);
-	tcase_add_test(t, modem_lines);
-	tcase_add_test(t, loopback);
-	tcase_add_test(t, loopback_interrupts_read_in_iir);
-	tcase_add_test(t, not_connected);
-	tcase_add_test(t, quiesce_and_resume);
-	tcase_add_test(t, wide_accesses);
-	tcase_add_test(t, hostile);
-	return fake_run_suite(s);
+	return suite_run("serial", tests, sizeof(tests) / sizeof(tests[0]), setup, teardown);
 }
