@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* ACPI and SMBIOS are where a guest searches for them, and lead to what the machine has. */
+#include "tests/unit/fake_kvm.h"
+
+#include "arch/x86/memmap.h"
+#include "arch/x86/tables.h"
+#include "arch/x86/topology.h"
+#include "vmm/config.h"
+#include "vmm/endian.h"
+#include "vmm/guest_mem.h"
+
+static const struct com_port ports[MAX_COM] = { { 0x3f8, 4 }, { 0x2f8, 3 }, { 0x3e8, 4 }, { 0x2e8, 3 } };
+static struct guest_mem *mem;
+static uint8_t *bios; /* 0xe0000 to 1 MiB */
+static struct vm_config vm;
+static struct topology topology;
+static struct err err;
+
+static void setup(void)
+{
+	const struct gm_range ram[] = { { 0, MEM_VIDEO_START }, { MEM_SHADOW_START, 64 * MIB - MEM_SHADOW_START } };
+
+	mem = gm_create(ram, 2, &err);
+	ck_assert_msg(mem != NULL, "%s", err.msg);
+	bios = gm_map(mem, MEM_ACPI_START, MEM_BIOS_END - MEM_ACPI_START);
+	config_init(&vm);
+}
+
+static void teardown(void)
+{
+	config_fini(&vm);
+	gm_destroy(mem);
+}
+
+static int write_tables(unsigned sockets, unsigned cores, unsigned threads)
+{
+	topology = (struct topology){ sockets, cores, threads };
+	vm.smp = (struct config_smp){ sockets * cores * threads, sockets, cores, threads };
+	return tables_write(&(struct tables_config){ .vm = &vm, .topology = &topology, .com_ports = ports,
+						     .ram_below_4g = 64 * MIB, .ram_above_4g = GIB }, mem, &err);
+}
+
+static uint8_t sum(const uint8_t *p, size_t n)
+{
+	uint8_t s = 0;
+
+	while (n--)
+		s = (uint8_t)(s + *p++);
+	return s;
+}
+
+/* As ACPI 6.4, 5.2.5.1 and SMBIOS 3, 5.2.1 say: on 16-byte boundaries. */
+static const uint8_t *search(const char *signature)
+{
+	for (size_t at = 0; at < MEM_BIOS_END - MEM_ACPI_START; at += 16)
+		if (memcmp(bios + at, signature, strlen(signature)) == 0)
+			return bios + at;
+	ck_abort_msg("no '%s'", signature);
+	return NULL;
+}
+
+static const uint8_t *at_gpa(uint64_t gpa, size_t len)
+{
+	const uint8_t *p = gm_map(mem, gpa, len);
+
+	ck_assert_msg(p && gpa >= MEM_ACPI_START && gpa + len <= MEM_BIOS_END, "%#llx", (unsigned long long)gpa);
+	return p;
+}
+
+static const uint8_t *acpi_table(const char *signature)
+{
+	const uint8_t *rsdp = search("RSD PTR "), *xsdt;
+	uint32_t len;
+
+	ck_assert_ptr_eq(rsdp, bios); /* the loader is told MEM_ACPI_START */
+	ck_assert_uint_eq(sum(rsdp, 20), 0);
+	ck_assert_uint_eq(sum(rsdp, 36), 0);
+	xsdt = at_gpa(load_le64(rsdp + 24), 36);
+	ck_assert_int_eq(memcmp(xsdt, "XSDT", 4), 0);
+	len = load_le32(xsdt + 4);
+	ck_assert_uint_eq(sum(xsdt, len), 0);
+	for (uint32_t i = 36; i < len; i += 8) {
+		const uint8_t *t = at_gpa(load_le64(xsdt + i), 36);
+
+		ck_assert_uint_eq(sum(t, load_le32(t + 4)), 0);
+		if (memcmp(t, signature, 4) == 0)
+			return t;
+	}
+	ck_abort_msg("no table '%s'", signature);
+	return NULL;
+}
+
+static void check_madt(void)
+{
+	const uint8_t *madt = acpi_table("APIC");
+	uint32_t len = load_le32(madt + 4);
+	unsigned cpus = 0, ioapics = 0, timer = 0;
+
+	ck_assert_uint_eq(load_le32(madt + 36), MEM_LAPIC);
+	for (uint32_t i = 44; i < len; i += madt[i + 1]) {
+		ck_assert_uint_ge(madt[i + 1], 2);
+		if (madt[i] == 0)
+			ck_assert_uint_eq(madt[i + 3], topology_apic_id(&topology, cpus++));
+		else if (madt[i] == 1)
+			ioapics += load_le32(madt + i + 4) == MEM_IOAPIC;
+		else if (madt[i] == 2 && madt[i + 3] == 0)
+			timer = load_le32(madt + i + 4);
+	}
+	ck_assert_uint_eq(cpus, vm.smp.cpus);
+	ck_assert_uint_eq(ioapics, 1);
+	ck_assert_uint_eq(timer, IOAPIC_PIT_PIN);
+}
+
+START_TEST(acpi)
+{
+	const uint8_t *fadt;
+
+	for (unsigned i = 0; i < CONFIG_MAX_SERIALS; i++)
+		vm.serials[vm.n_serials++].index = 3 - i;
+	ck_assert_msg(write_tables(_i + 1, 3, 2) == 0, "%s", err.msg);
+	check_madt();
+	fadt = acpi_table("FACP");
+	ck_assert_uint_eq(load_le16(fadt + 46), IRQ_SCI);
+	ck_assert_uint_eq(load_le32(fadt + 56), PORT_ACPI_PM);
+	vm.n_serials = 0;
+}
+END_TEST
+
+START_TEST(most_cpus)
+{
+	ck_assert_msg(write_tables(1, CONFIG_MAX_CPUS, 1) == 0, "%s", err.msg);
+	check_madt();
+	ck_assert_int_eq(memcmp(search("_SM"), "_SM", 3), 0);
+}
+END_TEST
+
+START_TEST(smbios)
+{
+	const uint8_t *entry;
+	uint64_t table;
+
+	memset(vm.uuid, 0x5a, sizeof(vm.uuid));
+	ck_assert_msg(write_tables(2, 2, 1) == 0, "%s", err.msg);
+	entry = search("_SM3_");
+	ck_assert_ptr_eq(entry, bios + (MEM_SMBIOS_START - MEM_ACPI_START));
+	ck_assert_uint_eq(sum(entry, entry[6]), 0);
+	table = load_le64(entry + 16);
+	ck_assert_uint_eq(at_gpa(table, load_le32(entry + 12))[0], 0); /* BIOS information comes first */
+}
+END_TEST
+
+/* A machine without memory there is told so. */
+START_TEST(no_room)
+{
+	const struct gm_range small = { 0, MEM_VIDEO_START };
+
+	gm_destroy(mem);
+	mem = gm_create(&small, 1, &err);
+	ck_assert_int_lt(write_tables(1, 1, 1), 0);
+	ck_assert_ptr_nonnull(strstr(err.msg, "ACPI"));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("tables");
+	TCase *tc = tcase_create("tables");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_loop_test(tc, acpi, 0, 4);
+	tcase_add_test(tc, most_cpus);
+	tcase_add_test(tc, smbios);
+	tcase_add_test(tc, no_room);
+	suite_add_tcase(suite, tc);
+	return fake_run_tests(suite);
+}

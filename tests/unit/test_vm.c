@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The VM's run state and the vCPU threads, on a KVM whose guests sleep in KVM_RUN until a kick, as real ones may: a kick that is lost
+ * shows as a guest that sleeps past SLEEP_MS.
+ */
+#include "tests/unit/fake_kvm.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vmm/arch.h"
+#include "vmm/eventloop.h"
+#include "vmm/exit.h"
+#include "vmm/guest_mem.h"
+#include "vmm/vcpu.h"
+#include "vmm/vm.h"
+
+#define RUN_SIZE 8192
+#define SLEEP_MS 15000
+#define N_VCPUS 4
+
+/* Of every vCPU, found by its descriptor. */
+static struct fake_vcpu {
+	int fd;
+	atomic_uint runs, completed;
+	atomic_bool inside, io_pending;
+} fakes[64];
+static atomic_uint n_fakes, n_lost, n_ioctls, n_resets, inside_at_reset;
+static unsigned fail_ioctl = UINT32_MAX, fail_thread = UINT32_MAX, n_threads;
+static int max_vcpus = 8;
+static bool reset_fails;
+/* What a vCPU does when its guest leaves KVM_RUN by itself; NULL: it never does. */
+static enum exit_action (*guest_exit)(struct vcpu *vcpu);
+
+static struct fake_vcpu *fake_of(int fd)
+{
+	for (unsigned i = 0; i < n_fakes; i++)
+		if (fakes[i].fd == fd)
+			return &fakes[i];
+	abort();
+}
+
+static int fake_memory(void)
+{
+	int fd = memfd_create("vcpu", MFD_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, RUN_SIZE), 0);
+	return fd;
+}
+
+/* As KVM: immediate_exit is looked at with the signal blocked, and then sleeping and unblocking are one step. */
+static int fake_run(int fd, struct kvm_run *run)
+{
+	const struct timespec limit = { SLEEP_MS / 1000, 0 }, soon = { 0, 50000 };
+	struct fake_vcpu *fake = fake_of(fd);
+	sigset_t kick, old;
+	int r;
+
+	fake->runs++;
+	if (fake->io_pending) {
+		fake->io_pending = false;
+		fake->completed++;
+	}
+	sigemptyset(&kick);
+	sigaddset(&kick, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &kick, &old);
+	if (__atomic_load_n(&run->immediate_exit, __ATOMIC_SEQ_CST)) {
+		r = -EINTR;
+	} else {
+		fake->inside = true;
+		r = ppoll(NULL, 0, guest_exit ? &soon : &limit, &old) < 0 ? -EINTR : 0;
+		fake->inside = false;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r == 0 && !guest_exit) {
+		n_lost++;
+		r = -EINTR;
+	}
+	if (r == 0)
+		fake->io_pending = true;
+	return r;
+}
+
+static struct kvm_run *fake_run_area(int fd);
+
+int fake_kvm_ioctl(int fd, unsigned long request, void *arg)
+{
+	unsigned number;
+
+	(void)arg;
+	if (request == KVM_RUN)
+		return fake_run(fd, fake_run_area(fd));
+	number = n_ioctls++;
+	if (number == fail_ioctl)
+		return -ENOSPC;
+	if (request == KVM_CREATE_VM)
+		return fake_memory();
+	if (request == KVM_CREATE_VCPU) {
+		unsigned i = n_fakes++;
+
+		ck_assert_uint_lt(i, ARRAY_SIZE(fakes));
+		fakes[i].fd = fake_memory();
+		return fakes[i].fd;
+	}
+	ck_assert_uint_eq(request, KVM_SET_USER_MEMORY_REGION);
+	return 0;
+}
+
+static int fake_kvm_open(struct kvm *kvm, struct err *err)
+{
+	(void)err;
+	*kvm = (struct kvm){ .fd = fake_memory(), .vcpu_run_size = RUN_SIZE, .max_vcpus = max_vcpus };
+	return 0;
+}
+
+static int fake_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*run)(void *), void *arg)
+{
+	return n_threads++ == fail_thread ? EAGAIN : pthread_create(t, a, run, arg);
+}
+
+static int fake_arch_vm_init(struct vm *v, struct err *err)
+{
+	(void)v;
+	return n_ioctls++ == fail_ioctl ? err_set(err, -EIO, "no controllers") : 0;
+}
+
+static int fake_arch_vcpu_init(struct vcpu *vcpu, struct err *err)
+{
+	vcpu->arch = malloc(1);
+	return n_ioctls++ == fail_ioctl ? err_set(err, -EIO, "no registers") : 0;
+}
+
+static void fake_arch_vcpu_fini(struct vcpu *vcpu)
+{
+	free(vcpu->arch);
+	vcpu->arch = NULL;
+}
+
+static void fake_arch_vcpu_dump(struct vcpu *vcpu)
+{
+	(void)vcpu;
+}
+
+static enum exit_action fake_exit_dispatch(struct vcpu *vcpu)
+{
+	return guest_exit ? guest_exit(vcpu) : EXIT_CONTINUE;
+}
+
+#define kvm_open fake_kvm_open
+#define pthread_create fake_pthread_create
+#define arch_vm_init fake_arch_vm_init
+#define arch_vcpu_init fake_arch_vcpu_init
+#define arch_vcpu_fini fake_arch_vcpu_fini
+#define arch_vcpu_dump fake_arch_vcpu_dump
+#define exit_dispatch fake_exit_dispatch
+#include "vmm/vcpu.c"
+#include "vmm/vm.c"
+#undef pthread_create
+
+static struct vm *vm;
+static struct eventloop *loop;
+
+static struct kvm_run *fake_run_area(int fd)
+{
+	for (unsigned i = 0; i < vm->n_vcpus; i++)
+		if (vm->vcpus[i].fd == fd)
+			return vm->vcpus[i].run;
+	abort();
+}
+
+static int machine_reset(void *machine, struct err *err)
+{
+	ck_assert_ptr_eq(machine, &n_resets);
+	for (unsigned i = 0; i < n_fakes; i++) {
+		inside_at_reset += fakes[i].inside;
+		ck_assert(!fakes[i].io_pending); /* registers are whole */
+	}
+	n_resets++;
+	return reset_fails ? err_set(err, -EIO, "the kernel has gone") : 0;
+}
+
+static const struct vm_machine_ops machine_ops = { .reset = machine_reset };
+static struct err err;
+
+static struct vm *create(unsigned n, bool no_reboot)
+{
+	static const uint32_t ids[16] = { 0, 1, 2, 3, 4, 5, 6, 7 };
+	const struct gm_range ram[] = { { 0, 4096 }, { 8192, 4096 } };
+	const struct vm_params params = {
+		.ram = ram, .n_ram = 2, .vcpu_ids = ids, .n_vcpus = n, .no_reboot = no_reboot, .loop = loop, .name = "a-rather-long-name",
+	};
+	struct vm *v = vm_create(&params, &err);
+
+	if (v)
+		vm_set_machine(v, &machine_ops, &n_resets);
+	return v;
+}
+
+static void setup(void)
+{
+	err = (struct err)ERR_INIT;
+	vcpu_install_kick_handler();
+	loop = eventloop_create(&err);
+	ck_assert_ptr_nonnull(loop);
+}
+
+static void teardown(void)
+{
+	vm_destroy(vm);
+	eventloop_destroy(loop);
+	ck_assert_uint_eq(n_lost, 0);
+	ck_assert_uint_eq(inside_at_reset, 0);
+}
+
+static void start(bool no_reboot)
+{
+	vm = create(N_VCPUS, no_reboot);
+	ck_assert_msg(vm != NULL, "%s", err.msg);
+	ck_assert_int_eq(vm_start(vm, &err), 0);
+}
+
+static void wait_inside(void)
+{
+	for (unsigned i = 0; i < N_VCPUS; i++)
+		while (!fakes[i].inside)
+			poll(NULL, 0, 1);
+}
+
+START_TEST(pause_and_resume)
+{
+	start(false);
+	poll(NULL, 0, 20);
+	for (unsigned i = 0; i < N_VCPUS; i++)
+		ck_assert_uint_eq(fakes[i].runs, 0); /* started is paused */
+	for (unsigned turn = 0; turn < 20; turn++) {
+		unsigned runs[N_VCPUS];
+
+		vm_resume(vm);
+		wait_inside();
+		vm_pause(vm);
+		for (unsigned i = 0; i < N_VCPUS; i++) {
+			ck_assert(!fakes[i].inside);
+			runs[i] = fakes[i].runs;
+		}
+		if (turn % 4 == 0)
+			poll(NULL, 0, 2);
+		for (unsigned i = 0; i < N_VCPUS; i++)
+			ck_assert_uint_eq(fakes[i].runs, runs[i]);
+	}
+	vm_pause(vm);
+	vm_stop(vm);
+	vm_stop(vm);
+}
+END_TEST
+
+static enum exit_action exit_io(struct vcpu *vcpu)
+{
+	(void)vcpu;
+	return EXIT_CONTINUE;
+}
+
+START_TEST(io_is_completed)
+{
+	guest_exit = exit_io;
+	start(false);
+	for (unsigned turn = 0; turn < 200; turn++) {
+		vm_resume(vm);
+		if (turn % 8 == 0)
+			poll(NULL, 0, 1);
+		vm_pause(vm);
+		for (unsigned i = 0; i < N_VCPUS; i++)
+			ck_assert(!fakes[i].io_pending);
+	}
+	ck_assert_uint_gt(fakes[0].completed, 0);
+}
+END_TEST
+
+static void run_to_end(int status)
+{
+	vm_resume(vm);
+	ck_assert_int_eq(eventloop_run(loop), 0);
+	ck_assert_int_eq(vm->exit_status, status);
+	for (unsigned i = 0; i < N_VCPUS; i++)
+		ck_assert(!fakes[i].inside);
+}
+
+/* Before it runs: what is asked first and last, and how it ends. */
+START_TEST(priorities)
+{
+	static const struct {
+		enum vm_request first, second;
+		int code, status;
+	} cases[] = {
+		{ VM_REQUEST_POWEROFF, VM_REQUEST_NONE, 0, 0 },       { VM_REQUEST_RESET, VM_REQUEST_POWEROFF, 0, 0 },
+		{ VM_REQUEST_POWEROFF, VM_REQUEST_RESET, 0, 0 },      { VM_REQUEST_EXIT, VM_REQUEST_RESET, 33, 33 },
+		{ VM_REQUEST_POWEROFF, VM_REQUEST_EXIT, 35, 35 },     { VM_REQUEST_EXIT, VM_REQUEST_FAIL, 33, 1 },
+		{ VM_REQUEST_FAIL, VM_REQUEST_EXIT, 0, 1 },
+	};
+
+	start(false);
+	vm_request(vm, cases[_i].first, cases[_i].code);
+	if (cases[_i].second)
+		vm_request(vm, cases[_i].second, cases[_i].code);
+	run_to_end(cases[_i].status);
+	ck_assert_uint_eq(n_resets, 0);
+	for (unsigned i = 0; i < N_VCPUS; i++)
+		ck_assert_uint_eq(fakes[i].runs, 0); /* nothing of the guest ran meanwhile */
+}
+END_TEST
+
+START_TEST(first_exit_counts)
+{
+	start(false);
+	vm_request(vm, VM_REQUEST_EXIT, 3);
+	vm_request(vm, VM_REQUEST_EXIT, 5);
+	run_to_end(3);
+}
+END_TEST
+
+START_TEST(no_reboot)
+{
+	start(true);
+	vm_triple_fault(vm, 1);
+	run_to_end(0);
+	ck_assert_uint_eq(n_resets, 0);
+	ck_assert_ptr_nonnull(strstr(fake_log_text, "-no-reboot"));
+}
+END_TEST
+
+START_TEST(reset_failure)
+{
+	reset_fails = true;
+	start(false);
+	vm_request(vm, VM_REQUEST_RESET, 0);
+	run_to_end(1);
+	ck_assert_ptr_nonnull(strstr(fake_log_text, "the kernel has gone"));
+}
+END_TEST
+
+static enum exit_action exit_triple(struct vcpu *vcpu)
+{
+	fakes[vcpu->index].io_pending = false; /* this exit has nothing to complete */
+	if (n_resets >= 5)
+		vm_request(vcpu->vm, VM_REQUEST_EXIT, 9);
+	else
+		vm_triple_fault(vcpu->vm, vcpu->index);
+	return EXIT_HALT;
+}
+
+START_TEST(triple_fault_said_once)
+{
+	guest_exit = exit_triple;
+	start(false);
+	run_to_end(9);
+	ck_assert_uint_ge(n_resets, 5);
+	ck_assert_uint_eq(fake_log_lines, 1);
+}
+END_TEST
+
+static void stop_loop(void *opaque)
+{
+	eventloop_stop(opaque);
+}
+
+/* Serving a request does not let a paused machine go, and a request waiting holds back a resume. */
+START_TEST(paused_stays_paused)
+{
+	struct event_timer timer = { .fire = stop_loop, .opaque = loop };
+
+	start(false);
+	vm_resume(vm);
+	wait_inside();
+	vm_pause(vm);
+	vm_request(vm, VM_REQUEST_RESET, 0);
+	eventloop_arm(loop, &timer, now_ns() + 20000000);
+	ck_assert_int_eq(eventloop_run(loop), 0);
+	ck_assert_uint_eq(n_resets, 1);
+	for (unsigned i = 0; i < N_VCPUS; i++)
+		ck_assert(!fakes[i].inside);
+	vm_request(vm, VM_REQUEST_RESET, 0);
+	vm_resume(vm);
+	poll(NULL, 0, 5);
+	for (unsigned i = 0; i < N_VCPUS; i++)
+		ck_assert(!fakes[i].inside);
+	eventloop_arm(loop, &timer, now_ns() + 20000000);
+	ck_assert_int_eq(eventloop_run(loop), 0);
+	ck_assert_uint_eq(n_resets, 2);
+	wait_inside();
+}
+END_TEST
+
+/* A loop that lives longer than a VM with a request not served. */
+START_TEST(loop_outlives_vm)
+{
+	struct event_timer timer = { .fire = stop_loop, .opaque = loop };
+
+	start(false);
+	vm_request(vm, VM_REQUEST_RESET, 0);
+	vm_destroy(vm);
+	vm = NULL;
+	eventloop_arm(loop, &timer, now_ns() + 5000000);
+	ck_assert_int_eq(eventloop_run(loop), 0);
+	ck_assert_uint_eq(n_resets, 0);
+}
+END_TEST
+
+START_TEST(creation_failures)
+{
+	unsigned i;
+
+	for (i = 0; i < 100; i++) {
+		n_ioctls = n_fakes = 0;
+		fail_ioctl = i;
+		err = (struct err)ERR_INIT;
+		vm = create(N_VCPUS, false);
+		if (vm)
+			break;
+		ck_assert(err.code < 0 && err.msg[0]);
+	}
+	ck_assert_uint_eq(i, 1 + 2 + 1 + 2 * N_VCPUS);
+	vm_destroy(vm);
+	fail_ioctl = UINT32_MAX;
+	max_vcpus = 3;
+	vm = create(N_VCPUS, false);
+	ck_assert_ptr_null(vm);
+	ck_assert_ptr_nonnull(strstr(err.msg, "at most 3"));
+}
+END_TEST
+
+START_TEST(start_failures)
+{
+	for (fail_thread = 0; fail_thread < N_VCPUS; fail_thread++) {
+		n_threads = n_fakes = 0;
+		vm = create(N_VCPUS, false);
+		ck_assert_int_eq(vm_start(vm, &err), -EAGAIN);
+		ck_assert_ptr_nonnull(strstr(err.msg, "thread of vCPU"));
+		vm_destroy(vm);
+	}
+	vm = NULL;
+}
+END_TEST
+
+/* ---- everything at once ---- */
+
+#define STRESS_NS (2 * NS_PER_SEC)
+
+static atomic_bool stress_end;
+
+static enum exit_action exit_stress(struct vcpu *vcpu)
+{
+	unsigned n = fakes[vcpu->index].runs;
+
+	if (n % 64 == vcpu->index)
+		vm_request(vcpu->vm, VM_REQUEST_RESET, 0);
+	return EXIT_CONTINUE;
+}
+
+static void *stress_requests(void *arg)
+{
+	while (!stress_end) {
+		vm_request(arg, VM_REQUEST_RESET, 0);
+		poll(NULL, 0, 1);
+	}
+	return NULL;
+}
+
+struct stress {
+	struct event_timer timer;
+	int64_t end_ns;
+	unsigned turns;
+};
+
+static void stress_turn(void *opaque)
+{
+	struct stress *s = opaque;
+
+	s->turns++;
+	vm_pause(vm);
+	if (s->turns % 3)
+		vm_resume(vm);
+	if (now_ns() < s->end_ns) {
+		eventloop_arm(loop, &s->timer, now_ns() + 100000 * (s->turns % 7));
+		return;
+	}
+	vm_resume(vm);
+	vm_request(vm, VM_REQUEST_EXIT, 77);
+}
+
+START_TEST(stress)
+{
+	struct stress s = { .timer = { .fire = stress_turn, .opaque = &s } };
+	pthread_t threads[2];
+
+	guest_exit = exit_stress;
+	start(false);
+	s.end_ns = now_ns() + STRESS_NS;
+	for (unsigned i = 0; i < ARRAY_SIZE(threads); i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, stress_requests, vm), 0);
+	eventloop_arm(loop, &s.timer, 0);
+	run_to_end(77);
+	stress_end = true;
+	for (unsigned i = 0; i < ARRAY_SIZE(threads); i++)
+		pthread_join(threads[i], NULL);
+	ck_assert_uint_gt(s.turns, 10);
+	ck_assert_uint_gt(n_resets, 10);
+}
+END_TEST
+
+/* Guests that never leave by themselves: only a kick ends KVM_RUN. */
+START_TEST(stress_kicks)
+{
+	int64_t end = now_ns() + STRESS_NS;
+	unsigned turns = 0;
+
+	start(false);
+	for (; now_ns() < end && turns < 100000; turns++) {
+		vm_resume(vm);
+		if (turns % 5 == 0)
+			sched_yield();
+		if (turns % 64 == 0)
+			wait_inside();
+		vm_pause(vm);
+	}
+	ck_assert_uint_gt(turns, 100);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("vm");
+	TCase *tc = tcase_create("vm");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, pause_and_resume);
+	tcase_add_test(tc, io_is_completed);
+	tcase_add_loop_test(tc, priorities, 0, 7);
+	tcase_add_test(tc, first_exit_counts);
+	tcase_add_test(tc, no_reboot);
+	tcase_add_test(tc, reset_failure);
+	tcase_add_test(tc, triple_fault_said_once);
+	tcase_add_test(tc, paused_stays_paused);
+	tcase_add_test(tc, loop_outlives_vm);
+	tcase_add_test(tc, creation_failures);
+	tcase_add_test(tc, start_failures);
+	tcase_add_test(tc, stress);
+	tcase_add_test(tc, stress_kicks);
+	suite_add_tcase(suite, tc);
+	return fake_run_tests(suite);
+}
