@@ -249,7 +249,10 @@ static void template_no_pmu(struct cpuid_template *t)
 		*ext &= ~EXT_FEATURES_ECX_PERFCTR;
 }
 
-/* "-pmu" takes away all that tells of counters, "-kvm" the hypervisor leaves; "migratable" asks for nothing that this CPU model does otherwise. */
+/*
+ * "-pmu" takes away all that tells of counters, "-kvm" the hypervisor leaves; "migratable" asks for nothing that this CPU model does
+ * otherwise.
+ */
 static bool template_property(struct cpuid_template *t, const struct config_cpu_feature *f)
 {
 	if (strcmp(f->name, "migratable") == 0)
