@@ -413,7 +413,8 @@ START_TEST(creation_failures)
 	unsigned i;
 
 	for (i = 0; i < 100; i++) {
-		n_ioctls = n_fakes = 0;
+		n_ioctls = 0;
+		n_fakes = 0;
 		fail_ioctl = i;
 		err = (struct err)ERR_INIT;
 		vm = create(N_VCPUS, false);
@@ -434,7 +435,8 @@ END_TEST
 START_TEST(start_failures)
 {
 	for (fail_thread = 0; fail_thread < N_VCPUS; fail_thread++) {
-		n_threads = n_fakes = 0;
+		n_threads = 0;
+		n_fakes = 0;
 		vm = create(N_VCPUS, false);
 		ck_assert_int_eq(vm_start(vm, &err), -EAGAIN);
 		ck_assert_ptr_nonnull(strstr(err.msg, "thread of vCPU"));
