@@ -41,7 +41,10 @@ GUEST_HOST := $(GUEST_B)/reset-state $(GUEST_B)/kite-faults
 payloads: $(GUEST_HOST)
 
 $(GUEST_B)/reset-state: $(B)/$(GUEST)/host/reset_state.o $(B)/libkite.a
+	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libkite.a $(LIBS)
 
 $(GUEST_B)/kite-faults: $(MAIN_OBJ) $(B)/$(GUEST)/host/faults.o $(B)/libkite.a
+	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(GUEST_HOST_WRAP:%=-Wl,--wrap=%) -o $@ $(MAIN_OBJ) $(B)/$(GUEST)/host/faults.o $(B)/libkite.a $(LIBS)
+-include $(wildcard $(B)/$(GUEST)/host/*.d)
