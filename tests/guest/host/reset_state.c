@@ -36,7 +36,7 @@ struct state {
 	struct kvm_vcpu_events events;
 	struct kvm_mp_state mp_state;
 	struct kvm_lapic_state lapic;
-	struct kvm_xsave xsave;
+	uint32_t xsave[1024]; /* struct kvm_xsave */
 	struct kvm_xcrs xcrs;
 	uint64_t msr[MAX_MSRS];
 	bool has_msr[MAX_MSRS];
@@ -57,13 +57,15 @@ static void need(int r, const char *what)
 
 static bool msr_access(const struct vcpu *vcpu, unsigned long request, uint32_t index, uint64_t *value)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} one = { .head.nmsrs = 1, .entry = { .index = index, .data = *value } };
-	bool ok = kvm_ioctl(vcpu->fd, request, &one) == 1;
+	union { /* the list ends in an array of any length */
+		struct kvm_msrs list;
+		uint8_t space[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+	} one = { .list.nmsrs = 1 };
+	bool ok;
 
-	*value = one.entry.data;
+	one.list.entries[0] = (struct kvm_msr_entry){ .index = index, .data = *value };
+	ok = kvm_ioctl(vcpu->fd, request, &one) == 1;
+	*value = one.list.entries[0].data;
 	return ok;
 }
 
@@ -78,7 +80,7 @@ static void state_read(struct state *s, const struct vcpu *vcpu, const struct ms
 	need(kvm_ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &s->events), "KVM_GET_VCPU_EVENTS");
 	need(kvm_ioctl(vcpu->fd, KVM_GET_MP_STATE, &s->mp_state), "KVM_GET_MP_STATE");
 	need(kvm_ioctl(vcpu->fd, KVM_GET_LAPIC, &s->lapic), "KVM_GET_LAPIC");
-	need(kvm_ioctl(vcpu->fd, KVM_GET_XSAVE, &s->xsave), "KVM_GET_XSAVE");
+	need(kvm_ioctl(vcpu->fd, KVM_GET_XSAVE, s->xsave), "KVM_GET_XSAVE");
 	need(kvm_ioctl(vcpu->fd, KVM_GET_XCRS, &s->xcrs), "KVM_GET_XCRS");
 	for (uint32_t i = 0; i < msrs->n; i++)
 		s->has_msr[i] = msr_access(vcpu, KVM_GET_MSRS, msrs->index[i], &s->msr[i]);
@@ -114,9 +116,9 @@ static void state_spoil(const struct state *fresh, const struct vcpu *vcpu, cons
 	s.lapic.regs[0x320] = 0x33; /* timer vector, not masked */
 	s.lapic.regs[0x322] = 0;
 	for (size_t i = 0; i < 104; i++)
-		s.xsave.region[40 + i] = 0x01010101;
-	s.xsave.region[0] = 0x27f;
-	s.xsave.region[128] = 3; /* x87 and SSE state in use */
+		s.xsave[40 + i] = 0x01010101;
+	s.xsave[0] = 0x27f;
+	s.xsave[128] = 3; /* x87 and SSE state in use */
 	for (uint32_t i = 0; i < msrs->n; i++) {
 		for (size_t k = 0; k < ARRAY_SIZE(tries) && s.has_msr[i]; k++) {
 			uint64_t v = tries[k];
@@ -132,7 +134,7 @@ static void state_spoil(const struct state *fresh, const struct vcpu *vcpu, cons
 	kvm_ioctl(vcpu->fd, KVM_SET_REGS, &s.regs);
 	kvm_ioctl(vcpu->fd, KVM_SET_DEBUGREGS, &s.debug);
 	kvm_ioctl(vcpu->fd, KVM_SET_LAPIC, &s.lapic);
-	kvm_ioctl(vcpu->fd, KVM_SET_XSAVE, &s.xsave);
+	kvm_ioctl(vcpu->fd, KVM_SET_XSAVE, s.xsave);
 	s.xcrs.xcrs[0].value = 7;
 	kvm_ioctl(vcpu->fd, KVM_SET_XCRS, &s.xcrs);
 	kvm_ioctl(vcpu->fd, KVM_SET_MP_STATE, &s.mp_state);
@@ -204,7 +206,7 @@ static void state_compare(struct counts *c, unsigned vcpu, const struct state *f
 	for (size_t i = 0; i < sizeof(fresh->regs) / 8; i++)
 		compare(c, vcpu, "regs", i * 8, ((const uint64_t *)&fresh->regs)[i], ((const uint64_t *)&spoilt->regs)[i],
 			((const uint64_t *)&after->regs)[i]);
-	compare(c, vcpu, "XSAVE: states in use", 512, fresh->xsave.region[128], spoilt->xsave.region[128], after->xsave.region[128]);
+	compare(c, vcpu, "XSAVE: states in use", 512, fresh->xsave[128], spoilt->xsave[128], after->xsave[128]);
 	for (unsigned i = 0; i < 3; i++) {
 		struct kvm_pit_channel_state f = fresh->chips.pit.channels[i], s = spoilt->chips.pit.channels[i],
 					     a = after->chips.pit.channels[i];
