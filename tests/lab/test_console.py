@@ -161,6 +161,7 @@ def console_flood(t):
     guest.send("stty -echo; PS1=; echo sta''rt\n")
     guest.expect(rb"start")
     before = guest.memory()
+    os.set_blocking(guest.input, True)
     source = subprocess.Popen(["/usr/bin/python3", "-c", "import sys; [sys.stdout.write(': ' + 'x' * 61 + '\\n') for i in range(163840)]"],
                               stdout=guest.process.stdin, stderr=subprocess.DEVNULL)
     try:
@@ -170,6 +171,7 @@ def console_flood(t):
     finally:
         source.kill()
         source.wait()
+        os.set_blocking(guest.input, False)
     t.check(grown < 4096, f"it grew by {grown} KiB")
     for _ in range(3):  # the line that the kill cut, then one of ours
         guest.send("\n")
