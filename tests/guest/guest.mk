@@ -17,20 +17,24 @@ payloads: $(GUEST_ELF)
 
 $(GUEST_B)/%.c.o: $(GUEST)/%.c $(GUEST)/guest.mk
 	@mkdir -p $(@D)
-	$(CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,  $<)
+	$(Q)$(CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(GUEST_B)/%.S.o: $(GUEST)/%.S $(GUEST)/guest.mk
 	@mkdir -p $(@D)
-	$(CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,  $<)
+	$(Q)$(CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(GUEST_B)/%.elf: $(GUEST_B)/%.elf64
-	objcopy -O elf32-i386 $< $@
+	$(Q)objcopy -O elf32-i386 $< $@
 
 $(GUEST_B)/%.elf64: $(GUEST_B)/%.c.o $(GUEST_RT) $(GUEST)/rt/link.ld
-	$(CC) $(GUEST_LDFLAGS) -o $@ $< $(GUEST_RT)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(GUEST_LDFLAGS) -o $@ $< $(GUEST_RT)
 
 $(GUEST_B)/%.elf64: $(GUEST_B)/%.S.o $(GUEST)/rt/link.ld
-	$(CC) $(GUEST_LDFLAGS) -o $@ $<
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(GUEST_LDFLAGS) -o $@ $<
 
 -include $(GUEST_RT:.o=.d) $(GUEST_ELF:.elf=.c.d) $(GUEST_ELF:.elf=.S.d)
 
@@ -42,9 +46,11 @@ payloads: $(GUEST_HOST)
 
 $(GUEST_B)/reset-state: $(B)/$(GUEST)/host/reset_state.o $(B)/libkite.a
 	@mkdir -p $(@D)
+	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libkite.a $(LIBS)
 
 $(GUEST_B)/kite-faults: $(MAIN_OBJ) $(B)/$(GUEST)/host/faults.o $(B)/libkite.a
 	@mkdir -p $(@D)
+	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(GUEST_HOST_WRAP:%=-Wl,--wrap=%) -o $@ $(MAIN_OBJ) $(B)/$(GUEST)/host/faults.o $(B)/libkite.a $(LIBS)
 -include $(wildcard $(B)/$(GUEST)/host/*.d)
