@@ -12,7 +12,8 @@
  * needed, and what lies outside the guards is given back. The guards turn an access past the end, should a bug here or in KVM's
  * memory slots ever make one, into a fault instead of a neighbour's memory.
  *
- * MAP_NORESERVE: a guest seldom touches all that it is given, and the host decides with its own limits when it does.
+ * The region counts against the host's overcommit limit (vm.overcommit_memory): a guest seldom touches all that it is given, so the
+ * host's default lets several add up to more than it has, but refuses one that alone never fits.
  */
 #include "vmm/guest_mem.h"
 
@@ -49,8 +50,7 @@ static int region_map(struct gm_region *r, uint64_t page)
 	first = (uint64_t)(uintptr_t)base + page;
 	start = first + ((r->gpa - first) & (HUGE_PAGE - 1)) - (uint64_t)(uintptr_t)base;
 	end = start + r->size;
-	if (mmap(base + start, r->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
-		 0) == MAP_FAILED) {
+	if (mmap(base + start, r->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
 		rc = -errno;
 		munmap(base, want);
 		return rc;

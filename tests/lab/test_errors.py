@@ -168,6 +168,12 @@ def error_memory_too_small(t):
 
 
 @case
+def error_memory_beyond_the_host(t):
+    """More memory than the host can map."""
+    refused(t, t.run(*t.linux(memory="3T"), "-serial", "null"), r"cannot map .* of guest memory.*lower -m")
+
+
+@case
 def error_terminal_untouched(t):
     """The terminal is as it was when the last step of the start fails."""
     guest = t.guest(kernel="/nonexistent/kernel", console="-nographic", tty=True)
