@@ -16,6 +16,7 @@
 
 #include "vmm/device.h"
 #include "vmm/irq.h"
+#include "vmm/msi.h"
 
 struct bus;
 struct chardev;
@@ -29,6 +30,9 @@ struct device_env {
 	struct bus *mmio;
 	struct eventloop *loop; /* timers and input */
 	struct machine_link link;
+	const struct guest_mem *mem;
+	struct msi_source msi;           /* vectors for MSI-X */
+	struct doorbell_source doorbells;
 };
 
 /* hw/serial.c: a National Semiconductor PC16550D UART with 16-byte FIFOs, 8 ports. */

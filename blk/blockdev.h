@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A block device as its users (virtio-blk, later the image tool and jobs) see it: asynchronous requests on a range of bytes, with a
+ * file, an image format or a throttle behind it.
+ *
+ * blockdev_submit checks every request against size, alignment and read-only before any back end sees it. `done` runs later on
+ * the device's loop, exactly once, never inside blockdev_submit. Requests may complete in any order; a flush covers the writes that
+ * completed before it was submitted.
+ *
+ * Cache modes as QEMU defines them: see enum blk_cache.
+ *
+ * Thread: everything on the device's loop, but create and close on the main thread while the loop does nothing for it.
+ */
+#ifndef BLK_BLOCKDEV_H
+#define BLK_BLOCKDEV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct blockdev;
+struct err;
+struct eventloop;
+struct uring;
+
+enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_WRITE_ZEROES };
+
+#define BLK_REQ_UNMAP 1u /* WRITE_ZEROES: may give the space back */
+
+#define BLK_SECTOR 512
+
+struct blk_req {
+	enum blk_op op;
+	unsigned flags;          /* BLK_REQ_... */
+	uint64_t off, len;       /* bytes; for READ and WRITE len is the size of iov */
+	const struct iovec *iov; /* borrowed until done */
+	size_t n;
+	/* `result` is 0 or -errno: -EROFS, -EINVAL (range, alignment), -ENOTSUP, -EIO, -ENOSPC... */
+	void (*done)(struct blk_req *req, int result);
+	/* The layers' own: */
+	struct blk_req *next;
+	void *layer;
+	int result;
+};
+
+enum blk_cache {            /*            O_DIRECT  flush on each write  flushes reach the disk */
+	BLK_CACHE_WRITEBACK,    /* default    no        no                   yes */
+	BLK_CACHE_NONE,         /*            yes       no                   yes */
+	BLK_CACHE_WRITETHROUGH, /*            no        yes                  yes */
+	BLK_CACHE_DIRECTSYNC,   /*            yes       yes                  yes */
+	BLK_CACHE_UNSAFE,       /*            no        no                   no  */
+};
+
+enum blk_discard { BLK_DISCARD_IGNORE, BLK_DISCARD_UNMAP };
+
+struct blockdev_stats { /* completed, by what the user asked for */
+	uint64_t ops[BLK_WRITE_ZEROES + 1], bytes[BLK_WRITE_ZEROES + 1], ns[BLK_WRITE_ZEROES + 1], errors[BLK_WRITE_ZEROES + 1];
+};
+
+/* A back end. */
+struct blockdev_ops {
+	const char *format; /* "raw" */
+	/* The request has passed the checks. */
+	void (*submit)(struct blockdev *bd, struct blk_req *req);
+	/* Returns with nothing in flight. */
+	void (*drain)(struct blockdev *bd);
+	/* New size in bytes; 0 or -errno. NULL: -ENOTSUP. */
+	int (*resize)(struct blockdev *bd, uint64_t size);
+	/* The back end's own end; nothing is in flight. */
+	void (*close)(struct blockdev *bd);
+};
+
+/* Embedded in the back ends. */
+struct blockdev {
+	const struct blockdev_ops *ops;
+	char *name;              /* the file, for messages; owned */
+	struct eventloop *loop;  /* borrowed */
+	uint64_t size;           /* bytes */
+	uint32_t request_align;  /* bytes that offset and length must be multiples of: 512 as a rule */
+	uint32_t physical_block; /* bytes; a hint for the guest */
+	uint64_t max_transfer;   /* bytes of one READ or WRITE; 0: no limit */
+	bool read_only;
+	bool discard, write_zeroes; /* it can */
+	bool write_cache;           /* completed writes may need a flush */
+	unsigned in_flight;
+	struct blockdev_stats stats;
+	/* Called on the loop after a resize; NULL or set by the user of the device. */
+	void (*resized)(void *opaque);
+	void *resized_opaque;
+};
+
+void blockdev_submit(struct blockdev *bd, struct blk_req *req);
+void blockdev_drain(struct blockdev *bd);
+int blockdev_resize(struct blockdev *bd, uint64_t size);
+/* Drains, closes, frees. NULL is fine. */
+void blockdev_close(struct blockdev *bd);
+
+/* For back ends: ends a request, from the loop, possibly inside `submit` (then `done` is called on the next turn). */
+void blockdev_complete(struct blockdev *bd, struct blk_req *req, int result);
+
+/* What a file is opened as. Strings are borrowed during the call. */
+struct blk_file_config {
+	const char *path;
+	bool read_only;
+	bool auto_read_only; /* read-only when it cannot be opened for writing */
+	enum blk_cache cache;
+	enum blk_discard discard;
+	bool detect_zeroes;
+	bool lock;           /* OFD locks as below; off only for -U style use */
+	struct uring *uring; /* borrowed; of the loop */
+	struct eventloop *loop;
+};
+
+/*
+ * blk/raw.c: a regular file or block device as it is. Takes an OFD lock: shared for reading, exclusive for writing; -EBUSY
+ * with a message that names the process that holds it. NULL with `err`.
+ */
+struct blockdev *raw_open(const struct blk_file_config *cfg, struct err *err);
+
+/* blk/probe.c: what an image's first bytes say it is. Needs no more than BLK_PROBE_BYTES of them. */
+#define BLK_PROBE_BYTES 2048
+enum blk_format { BLK_FORMAT_RAW, BLK_FORMAT_QCOW2, BLK_FORMAT_QCOW, BLK_FORMAT_VMDK, BLK_FORMAT_VDI, BLK_FORMAT_VPC, BLK_FORMAT_VHDX,
+		  BLK_FORMAT_QED, BLK_FORMAT_LUKS, BLK_FORMAT_PARALLELS, BLK_FORMAT_DMG };
+enum blk_format blk_probe(const uint8_t *head, size_t len);
+const char *blk_format_name(enum blk_format format);
+
+/*
+ * blk/probe_guard.c: a filter over a raw device whose format was not given but found to be raw: a write to the first sectors that would
+ * make the file probe as another format fails with -EPERM (GHSA-jmr4-g2hv-mjj6). Takes `below` over. NULL with `err`, and then
+ * `below` is the caller's.
+ */
+struct blockdev *probe_guard_create(struct blockdev *below, struct err *err);
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The PCI bus (PCI Local Bus Specification 3.0) and the functions on it.
+ *
+ * A bus has 32 slots of 8 functions, reached by configuration mechanism 1 (ports 0xcf8, 0xcfc) and by ECAM (PCI Firmware
+ * Specification 3.3, 4.1). A function embeds struct pci_dev, describes itself in its configuration space, and is placed by pci_dev_add.
+ *
+ * BARs are moved, sized and switched off by the guest at any time: an access that has begun finishes against the device, one that comes
+ * later finds the new place. The bus forgets a place only after the new one is known.
+ *
+ * MSI-X (PCI 3.0, 6.8.2): the vector table and the pending bits live in a BAR of their own; a vector that is masked when it fires
+ * becomes pending and fires when it is unmasked. INTx is a level, wired to the interrupt router's four lines by slot and pin:
+ * (slot + pin - 1) mod 4.
+ *
+ * Thread: constructors and reset on the main thread with vCPUs paused; configuration and BAR accesses in vCPU threads under the
+ * bus's mutex; pci_set_intx and pci_msix_fire any thread.
+ */
+#ifndef HW_PCI_H
+#define HW_PCI_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hw/devices.h"
+#include "vmm/bus.h"
+#include "vmm/device.h"
+#include "vmm/irq.h"
+#include "vmm/msi.h"
+
+struct err;
+struct pci_bus;
+struct pci_dev;
+
+#define PCI_CONFIG_SIZE 4096 /* with ECAM; mechanism 1 reaches the first 256 bytes */
+#define PCI_BARS 6
+#define PCI_ADDR_AUTO (-1)
+#define PCI_DEVFN(slot, fn) ((slot) << 3 | (fn))
+#define PCI_ECAM_SIZE (UINT64_C(1) << 20) /* one bus */
+
+struct pci_window {
+	uint64_t base, size;
+};
+
+struct pci_bus_config {
+	uint64_t ecam_base;          /* 0: none */
+	struct pci_window io;        /* ports */
+	struct pci_window mem32, mem64;
+	struct irq_line intx[4];     /* router lines A to D */
+	struct device *reset_ctl;    /* owns port 0xcf9 in the middle of mechanism 1's address register; see hw/reset_ctl.c */
+};
+
+/* The bus with its host bridge at 00.0. A device like others for the machine. NULL with `err`. */
+struct pci_bus *pci_bus_create(const struct device_env *env, const struct pci_bus_config *cfg, struct err *err);
+struct device *pci_bus_device(struct pci_bus *bus);
+
+/*
+ * Gives every BAR a place in the windows, as firmware does, and switches decoding on. For machines without firmware: after every reset,
+ * before the kernel is entered. 0 or -ENOSPC with `err`.
+ */
+int pci_bus_assign(struct pci_bus *bus, struct err *err);
+
+struct pci_ids {
+	uint16_t vendor, device, subsystem_vendor, subsystem;
+	uint32_t class_code; /* 24 bits: class, subclass, interface */
+	uint8_t revision;
+};
+
+enum pci_bar_kind { PCI_BAR_IO, PCI_BAR_MEM32, PCI_BAR_MEM64 };
+
+struct pci_bar {
+	enum pci_bar_kind kind;
+	bool prefetchable;
+	struct bus_region region; /* size a power of two; base where it is now */
+	bool used, mapped;
+	/* The BAR came to, or went from, `base`; for doorbells, which follow it. NULL: nothing. Under the bus's mutex. */
+	void (*moved)(struct pci_dev *dev, unsigned bar, bool mapped, uint64_t base);
+};
+
+struct pci_dev_ops {
+	/* A write to the function's own configuration bytes (capabilities) has been stored. NULL: nothing. */
+	void (*config_written)(struct pci_dev *dev, unsigned offset, unsigned len);
+	/* A read of them is about to happen: refresh dev->config. NULL: nothing. */
+	void (*config_read)(struct pci_dev *dev, unsigned offset, unsigned len);
+	/* Bus master or decoding was switched. NULL: nothing. */
+	void (*command_changed)(struct pci_dev *dev, uint16_t command);
+};
+
+struct pci_msix;
+
+/* The first member of every function's device struct is `struct device`, this one follows it. */
+struct pci_dev {
+	const struct pci_dev_ops *ops;
+	const char *name; /* "virtio-disk0" */
+	struct pci_bus *bus;
+	int devfn;
+	uint8_t config[PCI_CONFIG_SIZE];
+	uint8_t wmask[PCI_CONFIG_SIZE]; /* bits that the guest may write */
+	struct pci_bar bars[PCI_BARS];
+	uint8_t next_cap;     /* where the next capability goes */
+	uint8_t *last_link;   /* the byte that points to it */
+	struct pci_msix *msix; /* NULL: none */
+	bool intx_level;
+};
+
+/* Fills in the header. `intx` gives it pin A. */
+void pci_dev_init(struct pci_dev *dev, const char *name, const struct pci_dev_ops *ops, const struct pci_ids *ids, bool intx);
+/* Before pci_dev_add. `size` is a power of two, at least 4 for I/O and 16 for memory; 64-bit BARs take two numbers. */
+void pci_dev_set_bar(struct pci_dev *dev, unsigned bar, enum pci_bar_kind kind, uint64_t size, const struct bus_ops *ops, void *opaque);
+/* Appends a capability of `len` bytes (the first two, id and link, included) and returns its offset. Content from `body`, len - 2 bytes. */
+unsigned pci_dev_add_capability(struct pci_dev *dev, uint8_t id, const void *body, unsigned len);
+/* MSI-X with `vectors` (1 to 2048) in memory BAR `bar`. 0 or -errno with `err`. */
+int pci_dev_add_msix(struct pci_dev *dev, unsigned bar, unsigned vectors, const struct msi_source *source, struct err *err);
+
+/*
+ * Puts it on the bus at `devfn`, or in the first free slot for PCI_ADDR_AUTO. -EBUSY with both names when the place is taken, -ENOSPC
+ * when the bus is full.
+ */
+int pci_dev_add(struct pci_bus *bus, struct pci_dev *dev, int devfn, struct err *err);
+/* Off the buses, vectors freed. Fine when it was never added. */
+void pci_dev_remove(struct pci_dev *dev);
+/* Header, BARs, MSI-X and INTx to power-on. */
+void pci_dev_reset(struct pci_dev *dev);
+
+void pci_set_intx(struct pci_dev *dev, bool level);
+bool pci_msix_enabled(const struct pci_dev *dev);
+/* Nothing when MSI-X is off or the vector does not exist. */
+void pci_msix_fire(struct pci_dev *dev, unsigned vector);
+
+#endif
