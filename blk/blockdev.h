@@ -19,9 +19,10 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "vmm/eventloop.h"
+
 struct blockdev;
 struct err;
-struct eventloop;
 struct uring;
 
 enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_WRITE_ZEROES };
@@ -42,6 +43,7 @@ struct blk_req {
 	struct blk_req *next;
 	void *layer;
 	int result;
+	int64_t start_ns;
 };
 
 enum blk_cache {            /*            O_DIRECT  flush on each write  flushes reach the disk */
@@ -88,12 +90,20 @@ struct blockdev {
 	/* Called on the loop after a resize; NULL or set by the user of the device. */
 	void (*resized)(void *opaque);
 	void *resized_opaque;
+	/* blockdev.c's own; zero to begin with: */
+	unsigned submitting;                 /* calls of `submit` in progress */
+	struct blk_req *done_first, *done_last; /* ended in one, `done` on the next turn */
+	struct event_work done_work;
 };
 
+/*
+ * A DISCARD of a device that cannot do that succeeds and does nothing: it is a hint. Its ranges and those of WRITE_ZEROES are
+ * checked like any other's.
+ */
 void blockdev_submit(struct blockdev *bd, struct blk_req *req);
 void blockdev_drain(struct blockdev *bd);
 int blockdev_resize(struct blockdev *bd, uint64_t size);
-/* Drains, closes, frees. NULL is fine. */
+/* Drains, closes, frees, on the device's loop if a thread runs it. NULL is fine. */
 void blockdev_close(struct blockdev *bd);
 
 /* For back ends: ends a request, from the loop, possibly inside `submit` (then `done` is called on the next turn). */

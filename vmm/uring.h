@@ -9,7 +9,7 @@
  * Errors of a request: `done` gets what the system call would return: bytes, or -errno. -EINTR and -EAGAIN never come out: they
  * are tried again here. Short results do come out.
  *
- * Thread: the loop's own.
+ * Thread: the loop's own. Another thread may take its place while nothing is in flight, as when a loop starts or ends.
  */
 #ifndef VMM_URING_H
 #define VMM_URING_H
@@ -38,6 +38,7 @@ struct uring_req {
 	/* The uring's own: */
 	struct uring_req *next;
 	int64_t result;
+	unsigned tries; /* how often it was tried again */
 };
 
 /* `force_threads`: the pool even where io_uring works (aio=threads). NULL with `err` only when neither can be had. */

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Theory of operation
+ *
+ * Every limit is a leaking bucket. A request pours in its bytes, or its operations; the bucket leaks at the rate of the limit. A request
+ * may go when the bucket is not over its mark, however much it then pours in. So the rate holds in the long run for requests of any size,
+ * and the mark is what a burst may be ahead: `max` for `max_length` seconds, or a tenth of a second's worth. During a long
+ * burst a second level, which leaks at the rate `max`, keeps to that rate.
+ *
+ * Reads and writes wait in queues of their own, as they may have different limits. The devices of a group that have something
+ * waiting in a direction stand in a line, which is the group's. Only the first of the line may admit a request, one, and then goes to its
+ * end; so they take turns. And only the first has its timer armed; whoever makes another the first arms that one's. Nobody wakes up
+ * without something to admit.
+ *
+ * Locks: the group's lock covers buckets and lines, and is above that of the event loops. Queues belong to the device's loop.
+ */
+#include "blk/throttle.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "blk/filter.h"
+#include "vmm/err.h"
+#include "vmm/util.h"
+
+enum { DIR_READ, DIR_WRITE, DIRS };
+
+struct bucket {
+	double level;       /* leaks at the rate `avg` */
+	double burst_level; /* at the rate `max` */
+};
+
+struct throttle;
+
+/* A device's place in the line of a direction. */
+struct waiter {
+	struct throttle *t;
+	unsigned dir;
+	struct event_timer timer;
+	struct blk_req *first, *last; /* the queue; the loop's */
+	/* Under the group's lock: */
+	struct waiter *next;
+	bool in_line;
+};
+
+struct throttle_group {
+	pthread_mutex_t lock;
+	/* Under the lock: */
+	unsigned refs;
+	struct throttle_config cfg;
+	struct bucket buckets[THROTTLE_KINDS];
+	int64_t leaked_ns; /* until then they have leaked */
+	struct waiter *line[DIRS];
+};
+
+struct throttle {
+	struct filter filter;
+	struct throttle_group *group;
+	struct waiter waiters[DIRS];
+	bool draining;
+};
+
+static const char *const kind_names[] = {
+	[THROTTLE_BPS_TOTAL] = "bps-total",	[THROTTLE_BPS_READ] = "bps-read",   [THROTTLE_BPS_WRITE] = "bps-write",
+	[THROTTLE_IOPS_TOTAL] = "iops-total", [THROTTLE_IOPS_READ] = "iops-read", [THROTTLE_IOPS_WRITE] = "iops-write",
+};
+
+static const unsigned char kinds_of[DIRS][4] = {
+	[DIR_READ] = { THROTTLE_BPS_TOTAL, THROTTLE_BPS_READ, THROTTLE_IOPS_TOTAL, THROTTLE_IOPS_READ },
+	[DIR_WRITE] = { THROTTLE_BPS_TOTAL, THROTTLE_BPS_WRITE, THROTTLE_IOPS_TOTAL, THROTTLE_IOPS_WRITE },
+};
+
+/* Configuration */
+
+static int limit_check(enum throttle_kind kind, const struct throttle_limit *l, struct err *err)
+{
+	const char *name = kind_names[kind];
+
+	if (l->avg > THROTTLE_VALUE_MAX || l->max > THROTTLE_VALUE_MAX)
+		return err_set(err, -EINVAL, "%s and %s-max can be at most %llu", name, name, (unsigned long long)THROTTLE_VALUE_MAX);
+	if (l->max && !l->avg)
+		return err_set(err, -EINVAL, "%s-max needs %s", name, name);
+	if (l->max && l->max < l->avg)
+		return err_set(err, -EINVAL, "%s-max cannot be less than %s", name, name);
+	if (l->max_length > 1 && !l->max)
+		return err_set(err, -EINVAL, "%s-max-length needs %s-max", name, name);
+	if (l->max_length > THROTTLE_LENGTH_MAX)
+		return err_set(err, -EINVAL, "%s-max-length can be at most %d seconds", name, THROTTLE_LENGTH_MAX);
+	return 0;
+}
+
+int throttle_config_check(const struct throttle_config *cfg, struct err *err)
+{
+	const struct throttle_limit *l = cfg->limits;
+	int rc = 0;
+
+	for (unsigned i = 0; i < THROTTLE_KINDS && rc == 0; i++)
+		rc = limit_check(i, &l[i], err);
+	if (rc < 0)
+		return rc;
+	for (unsigned i = 0; i < THROTTLE_KINDS; i += THROTTLE_IOPS_TOTAL)
+		if (l[i].avg && (l[i + 1].avg || l[i + 2].avg))
+			return err_set(err, -EINVAL, "%s excludes %s and %s: give the one or the others", kind_names[i], kind_names[i + 1],
+				       kind_names[i + 2]);
+	if (cfg->iops_size && !l[THROTTLE_IOPS_TOTAL].avg && !l[THROTTLE_IOPS_READ].avg && !l[THROTTLE_IOPS_WRITE].avg)
+		return err_set(err, -EINVAL, "iops-size needs iops-total, iops-read or iops-write");
+	return 0;
+}
+
+bool throttle_config_is_set(const struct throttle_config *cfg)
+{
+	for (unsigned i = 0; i < THROTTLE_KINDS; i++)
+		if (cfg->limits[i].avg)
+			return true;
+	return false;
+}
+
+/* Buckets; all under the lock */
+
+static uint32_t burst_length(const struct throttle_limit *l)
+{
+	return l->max_length ? l->max_length : 1;
+}
+
+static double leak(double level, double amount)
+{
+	return level > amount ? level - amount : 0;
+}
+
+static void group_leak(struct throttle_group *g, int64_t now)
+{
+	double s = now > g->leaked_ns ? (double)(now - g->leaked_ns) / NS_PER_SEC : 0;
+
+	if (now > g->leaked_ns)
+		g->leaked_ns = now;
+	for (unsigned i = 0; i < THROTTLE_KINDS; i++) {
+		g->buckets[i].level = leak(g->buckets[i].level, s * (double)g->cfg.limits[i].avg);
+		g->buckets[i].burst_level = leak(g->buckets[i].burst_level, s * (double)g->cfg.limits[i].max);
+	}
+}
+
+/* Seconds until a bucket is down at its mark. */
+static double bucket_wait(const struct bucket *b, const struct throttle_limit *l)
+{
+	double avg = (double)l->avg, max = (double)l->max, wait = 0, extra;
+
+	if (!l->avg)
+		return 0;
+	extra = b->level - (l->max ? max * burst_length(l) : avg / 10);
+	if (extra > 0)
+		wait = extra / avg;
+	if (l->max && burst_length(l) > 1) {
+		extra = b->burst_level - max / 10;
+		if (extra > 0 && extra / max > wait)
+			wait = extra / max;
+	}
+	return wait;
+}
+
+/* Nanoseconds until a request may go in this direction. */
+static int64_t group_wait(const struct throttle_group *g, unsigned dir)
+{
+	double wait = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(kinds_of[dir]); i++) {
+		unsigned kind = kinds_of[dir][i];
+		double w = bucket_wait(&g->buckets[kind], &g->cfg.limits[kind]);
+
+		wait = w > wait ? w : wait;
+	}
+	/* Rounded up, or the timer finds the bucket still a hair over the mark. No limit is so low that a year were too short. */
+	return wait > 0 ? (int64_t)((wait < 3.2e7 ? wait : 3.2e7) * NS_PER_SEC) + 1 : 0;
+}
+
+static void group_account(struct throttle_group *g, unsigned dir, uint64_t bytes)
+{
+	double ops = g->cfg.iops_size && bytes > g->cfg.iops_size ? (double)bytes / (double)g->cfg.iops_size : 1;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(kinds_of[dir]); i++) {
+		struct bucket *b = &g->buckets[kinds_of[dir][i]];
+		double units = kinds_of[dir][i] >= THROTTLE_IOPS_TOTAL ? ops : (double)bytes;
+
+		b->level += units;
+		b->burst_level += units;
+	}
+}
+
+/* Lines; under the lock */
+
+static void line_arm_first(struct throttle_group *g, unsigned dir, int64_t now)
+{
+	struct waiter *w = g->line[dir];
+
+	if (w)
+		eventloop_arm(w->t->filter.bd.loop, &w->timer, now + group_wait(g, dir));
+}
+
+static void line_append(struct waiter *w)
+{
+	struct waiter **p = &w->t->group->line[w->dir];
+
+	while (*p)
+		p = &(*p)->next;
+	*p = w;
+	w->next = NULL;
+	w->in_line = true;
+}
+
+static void line_remove(struct waiter *w)
+{
+	struct waiter **p = &w->t->group->line[w->dir];
+
+	if (!w->in_line)
+		return;
+	while (*p != w)
+		p = &(*p)->next;
+	*p = w->next;
+	w->in_line = false;
+}
+
+/* Groups */
+
+struct throttle_group *throttle_group_create(const struct throttle_config *cfg, struct err *err)
+{
+	struct throttle_group *g;
+
+	if (throttle_config_check(cfg, err) < 0)
+		return NULL;
+	g = calloc(1, sizeof(*g));
+	if (!g) {
+		err_set_errno(err, -ENOMEM, "cannot create a throttle group");
+		return NULL;
+	}
+	pthread_mutex_init(&g->lock, NULL);
+	g->refs = 1;
+	g->cfg = *cfg;
+	g->leaked_ns = now_ns();
+	return g;
+}
+
+struct throttle_group *throttle_group_ref(struct throttle_group *g)
+{
+	pthread_mutex_lock(&g->lock);
+	g->refs++;
+	pthread_mutex_unlock(&g->lock);
+	return g;
+}
+
+void throttle_group_unref(struct throttle_group *g)
+{
+	bool last;
+
+	if (!g)
+		return;
+	pthread_mutex_lock(&g->lock);
+	last = --g->refs == 0;
+	pthread_mutex_unlock(&g->lock);
+	if (!last)
+		return;
+	pthread_mutex_destroy(&g->lock);
+	free(g);
+}
+
+int throttle_group_set(struct throttle_group *g, const struct throttle_config *cfg, struct err *err)
+{
+	int rc = throttle_config_check(cfg, err);
+	int64_t now = now_ns();
+
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&g->lock);
+	group_leak(g, now);
+	g->cfg = *cfg;
+	/* A level from before must not hold up those who now have a far lower limit: all begin as new. */
+	for (unsigned i = 0; i < THROTTLE_KINDS; i++)
+		g->buckets[i] = (struct bucket){ 0 };
+	for (unsigned dir = 0; dir < DIRS; dir++)
+		line_arm_first(g, dir, now);
+	pthread_mutex_unlock(&g->lock);
+	return 0;
+}
+
+/* Devices */
+
+static struct throttle *throttle_of(struct blockdev *bd)
+{
+	return CONTAINER_OF(bd, struct throttle, filter.bd);
+}
+
+static struct blk_req *queue_pop(struct waiter *w)
+{
+	struct blk_req *req = w->first;
+
+	w->first = req->next;
+	return req;
+}
+
+/*
+ * Whether the request may go now, at its device's turn; else the line's first has its timer armed. `more`: the device has others
+ * waiting behind it.
+ */
+static bool waiter_admit(struct waiter *w, uint64_t bytes, bool more)
+{
+	struct throttle_group *g = w->t->group;
+	int64_t now = now_ns();
+	bool go;
+
+	pthread_mutex_lock(&g->lock);
+	group_leak(g, now);
+	if (!w->in_line)
+		line_append(w);
+	go = g->line[w->dir] == w && group_wait(g, w->dir) == 0;
+	if (go) {
+		group_account(g, w->dir, bytes);
+		line_remove(w);
+		if (more)
+			line_append(w);
+	}
+	/* Who has gone comes back at once if it is first again. Behind somebody else nothing has changed: that one's timer is armed. */
+	if (go != (g->line[w->dir] == w))
+		line_arm_first(g, w->dir, now);
+	pthread_mutex_unlock(&g->lock);
+	return go;
+}
+
+static void waiter_fire(void *opaque)
+{
+	struct waiter *w = opaque;
+
+	while (w->first && waiter_admit(w, w->first->len, w->first->next != NULL))
+		filter_forward(&w->t->filter, queue_pop(w));
+	/* Somebody may have armed it again for what has gone meanwhile. */
+	if (!w->first)
+		eventloop_cancel(w->t->filter.bd.loop, &w->timer);
+}
+
+static void throttle_submit(struct blockdev *bd, struct blk_req *req)
+{
+	struct throttle *t = throttle_of(bd);
+	struct waiter *w = &t->waiters[req->op == BLK_READ ? DIR_READ : DIR_WRITE];
+
+	if (req->op == BLK_FLUSH || t->draining || (!w->first && waiter_admit(w, req->len, false))) {
+		filter_forward(&t->filter, req);
+		return;
+	}
+	req->next = NULL;
+	if (w->first)
+		w->last->next = req;
+	else
+		w->first = req;
+	w->last = req;
+}
+
+/* Out of the line, and its turn to the next one. */
+static void waiter_leave(struct waiter *w)
+{
+	struct throttle_group *g = w->t->group;
+
+	pthread_mutex_lock(&g->lock);
+	if (w->in_line) {
+		int64_t now = now_ns();
+
+		group_leak(g, now);
+		line_remove(w);
+		line_arm_first(g, w->dir, now);
+	}
+	pthread_mutex_unlock(&g->lock);
+	eventloop_cancel(w->t->filter.bd.loop, &w->timer);
+}
+
+static void throttle_drain(struct blockdev *bd)
+{
+	struct throttle *t = throttle_of(bd);
+
+	t->draining = true;
+	for (unsigned dir = 0; dir < DIRS; dir++) {
+		struct waiter *w = &t->waiters[dir];
+
+		waiter_leave(w);
+		while (w->first) {
+			struct blk_req *req = queue_pop(w);
+
+			pthread_mutex_lock(&t->group->lock);
+			group_account(t->group, dir, req->len);
+			pthread_mutex_unlock(&t->group->lock);
+			filter_forward(&t->filter, req);
+		}
+	}
+	blockdev_drain(t->filter.below);
+	t->draining = false;
+}
+
+static void throttle_close(struct blockdev *bd)
+{
+	struct throttle *t = throttle_of(bd);
+
+	for (unsigned dir = 0; dir < DIRS; dir++)
+		waiter_leave(&t->waiters[dir]);
+	filter_fini(&t->filter);
+	throttle_group_unref(t->group);
+	free(t);
+}
+
+static const struct blockdev_ops throttle_ops = {
+	.format = "throttle",
+	.submit = throttle_submit,
+	.drain = throttle_drain,
+	.resize = filter_resize,
+	.close = throttle_close,
+};
+
+struct blockdev *throttle_create(struct blockdev *below, struct throttle_group *group, struct err *err)
+{
+	struct throttle *t = calloc(1, sizeof(*t));
+
+	if (!t) {
+		err_set_errno(err, -ENOMEM, "%s", below->name);
+		return NULL;
+	}
+	if (filter_init(&t->filter, &throttle_ops, below, err) < 0) {
+		free(t);
+		return NULL;
+	}
+	t->group = throttle_group_ref(group);
+	for (unsigned dir = 0; dir < DIRS; dir++)
+		t->waiters[dir] = (struct waiter){ .t = t, .dir = dir, .timer = { .fire = waiter_fire, .opaque = &t->waiters[dir] } };
+	return &t->filter.bd;
+}
