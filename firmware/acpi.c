@@ -5,7 +5,7 @@
  * and is filled in last.
  *
  *	RSDP -> XSDT, RSDT -> FADT -> FACS, DSDT
- *	                   -> MADT
+ *	                   -> MADT, MCFG
  *
  * The RSDT and the 32-bit pointers of the FADT say the same as the XSDT and the 64-bit ones, for systems that know only ACPI 1.0.
  */
@@ -214,6 +214,13 @@ static uint64_t build_madt(struct builder *b)
 	return table_end(b, off);
 }
 
+static uint64_t build_mcfg(struct builder *b)
+{
+	struct acpi_mcfg mcfg = { .h = header("MCFG", 1), .base = le64_of(b->platform->pci->ecam_base) };
+
+	return table_end(b, table_begin(b, &mcfg, sizeof(mcfg)));
+}
+
 /* The RSDT (`width` 4) or XSDT (8): a header and addresses. */
 static uint64_t build_sdt(struct builder *b, const char *signature, unsigned width, const uint64_t *tables, size_t n)
 {
@@ -250,15 +257,18 @@ static void fill_rsdp(struct builder *b, uint64_t rsdt, uint64_t xsdt)
 static void build_all(struct builder *b)
 {
 	struct acpi_rsdp room = { .revision = 0 };
-	uint64_t tables[2], facs, dsdt, rsdt, xsdt;
+	uint64_t tables[3], facs, dsdt, rsdt, xsdt;
+	size_t n = 0;
 
 	blob_put(&b->out, &room, sizeof(room));
 	facs = build_facs(b);
 	dsdt = build_dsdt(b);
-	tables[0] = build_fadt(b, facs, dsdt);
-	tables[1] = build_madt(b);
-	rsdt = build_sdt(b, "RSDT", 4, tables, ARRAY_SIZE(tables));
-	xsdt = build_sdt(b, "XSDT", 8, tables, ARRAY_SIZE(tables));
+	tables[n++] = build_fadt(b, facs, dsdt);
+	tables[n++] = build_madt(b);
+	if (b->platform->pci && b->platform->pci->ecam_base)
+		tables[n++] = build_mcfg(b);
+	rsdt = build_sdt(b, "RSDT", 4, tables, n);
+	xsdt = build_sdt(b, "XSDT", 8, tables, n);
 	fill_rsdp(b, rsdt, xsdt);
 }
 

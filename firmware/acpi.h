@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ACPI tables (ACPI 6.4) from a plain description of the platform: RSDP, XSDT, FADT, FACS, MADT, DSDT. What a guest is told here
+ * ACPI tables (ACPI 6.4) from a plain description of the platform: RSDP, XSDT, FADT, FACS, MADT, MCFG, DSDT. What a guest is told here
  * must be what machine.c built; this module knows no device.
  *
  * Thread: any; a pure function of its arguments.
@@ -30,6 +30,20 @@ struct acpi_isa_device {
 	uint8_t irq; /* ISA interrupt, edge-triggered, active high; ACPI_NO_IRQ: none */
 };
 
+struct acpi_window {
+	uint64_t base, size; /* bytes; size 0: none */
+};
+
+/*
+ * The PCI bus. INTA to INTD are four GSIs in a row, level-triggered and active low, as PCI's are without saying; function pins are wired to
+ * them by slot: (slot + pin - 1) mod 4. All I/O ports but 0xcf8 to 0xcff are the bus's.
+ */
+struct acpi_pci {
+	uint64_t ecam_base, ecam_size; /* of bus 0; 0: none. Below 4 GiB */
+	struct acpi_window mem32, mem64;
+	uint32_t gsi; /* of INTA */
+};
+
 struct acpi_platform {
 	const uint32_t *apic_ids; /* one per vCPU, unique; below 255: MADT local APIC entries, others: x2APIC entries */
 	size_t n_cpus;
@@ -45,6 +59,7 @@ struct acpi_platform {
 	uint8_t reset_value;
 	uint8_t s5_slp_typ;    /* SLP_TYP of soft-off */
 	bool has_i8042;        /* IA-PC boot architecture flags, 5.2.9.3 */
+	const struct acpi_pci *pci; /* NULL: none */
 	const struct acpi_isa_device *isa;
 	size_t n_isa;
 };

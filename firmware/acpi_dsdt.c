@@ -6,6 +6,11 @@
 #include "firmware/acpi_tables.h"
 #include "firmware/aml.h"
 
+#define PCI_SLOTS 32
+#define PCI_PINS 4
+#define PCI_ANY_FUNCTION 0xffff
+#define PCI_MECHANISM_1 0xcf8 /* its ports */
+#define PCI_MECHANISM_1_LEN 8
 #define STA_ALL 0xf /* present, enabled, shown, functioning (ACPI 6.4, 6.3.7) */
 
 /* C000, C001 and so on: processor devices (5.2.12, 8.4). */
@@ -41,6 +46,63 @@ static void put_isa_device(struct aml *aml, const struct acpi_isa_device *dev)
 	aml_end(aml);
 }
 
+/* Every slot's four pins (6.2.13): whose address, which pin from 0, no link device, the GSI. */
+static void put_prt(struct aml *aml, uint32_t gsi)
+{
+	aml_name(aml, "_PRT");
+	aml_begin_package(aml, PCI_SLOTS * PCI_PINS);
+	for (uint64_t slot = 0; slot < PCI_SLOTS; slot++) {
+		for (uint32_t pin = 0; pin < PCI_PINS; pin++) {
+			aml_begin_package(aml, 4);
+			aml_int(aml, slot << 16 | PCI_ANY_FUNCTION);
+			aml_int(aml, pin);
+			aml_int(aml, 0);
+			aml_int(aml, gsi + (slot + pin) % PCI_PINS);
+			aml_end(aml);
+		}
+	}
+	aml_end(aml);
+}
+
+static void put_pci(struct aml *aml, const struct acpi_pci *pci)
+{
+	aml_begin_device(aml, "PCI0");
+	aml_name(aml, "_HID");
+	aml_hid(aml, "PNP0A03");
+	aml_name(aml, "_UID");
+	aml_int(aml, 0);
+	aml_name(aml, "_BBN");
+	aml_int(aml, 0);
+	aml_name(aml, "_CRS");
+	aml_begin_resources(aml);
+	aml_window(aml, AML_BUSES, 0, 1);
+	aml_window(aml, AML_PORTS, 0, PCI_MECHANISM_1);
+	aml_io(aml, PCI_MECHANISM_1, PCI_MECHANISM_1_LEN); /* the bridge's own */
+	aml_window(aml, AML_PORTS, PCI_MECHANISM_1 + PCI_MECHANISM_1_LEN, 0x10000 - PCI_MECHANISM_1 - PCI_MECHANISM_1_LEN);
+	if (pci->mem32.size)
+		aml_window(aml, AML_MEMORY, pci->mem32.base, pci->mem32.size);
+	if (pci->mem64.size)
+		aml_window(aml, AML_MEMORY, pci->mem64.base, pci->mem64.size);
+	aml_end(aml);
+	put_prt(aml, pci->gsi);
+	aml_end(aml);
+}
+
+/* Configuration space in memory belongs to the board, not to the bus (PCI Firmware Specification 3.3, 4.1.2). */
+static void put_ecam(struct aml *aml, const struct acpi_pci *pci)
+{
+	aml_begin_device(aml, "ECAM");
+	aml_name(aml, "_HID");
+	aml_hid(aml, "PNP0C02");
+	aml_name(aml, "_UID");
+	aml_string(aml, "ECAM");
+	aml_name(aml, "_CRS");
+	aml_begin_resources(aml);
+	aml_memory(aml, (uint32_t)pci->ecam_base, (uint32_t)pci->ecam_size);
+	aml_end(aml);
+	aml_end(aml);
+}
+
 /* \_S5: the SLP_TYP values of soft-off for PM1a and PM1b, and two reserved (7.4.2). */
 static void put_s5(struct aml *aml, uint8_t slp_typ)
 {
@@ -63,6 +125,11 @@ void acpi_dsdt_put(struct blob *out, const struct acpi_platform *platform)
 		put_cpu(&aml, i, platform->apic_ids[i]);
 	for (size_t i = 0; i < platform->n_isa; i++)
 		put_isa_device(&aml, &platform->isa[i]);
+	if (platform->pci) {
+		put_pci(&aml, platform->pci);
+		if (platform->pci->ecam_base)
+			put_ecam(&aml, platform->pci);
+	}
 	aml_end(&aml);
 	put_s5(&aml, platform->s5_slp_typ);
 	aml_finish(&aml); /* an error stays in `out` */

@@ -215,6 +215,16 @@ struct acpi_madt_x2apic_nmi { /* 5.2.12.13 */
 };
 static_assert(sizeof(struct acpi_madt_x2apic_nmi) == 12, "MADT local x2APIC NMI");
 
+struct acpi_mcfg { /* PCI Firmware Specification 3.3, 4.1.2 */
+	struct acpi_header h;
+	uint8_t reserved0[8];
+	le64 base; /* of bus 0 */
+	le16 segment;
+	uint8_t first_bus, last_bus;
+	uint8_t reserved1[4];
+};
+static_assert(sizeof(struct acpi_mcfg) == 60, "MCFG with one range");
+
 /*
  * A CPU's _UID in the DSDT, and its UID in the MADT, is its APIC id: unique, and below 255 for exactly the CPUs whose MADT
  * entry has one byte for it, in which 255 means "all".

@@ -32,10 +32,14 @@ enum { /* ACPI 6.4, 20.3 */
 	OP_EXT_DEVICE = 0x82,
 };
 
-enum { /* ACPI 6.4, 6.4.2: type and length in one byte */
+enum { /* ACPI 6.4, 6.4.2: type and length in one byte; 6.4.3, from 0x80 on: the type, and then two bytes of length */
 	RES_IRQ_NO_FLAGS = 0x22,
 	RES_IO = 0x47,
 	RES_END = 0x79,
+	RES_MEMORY32_FIXED = 0x86,
+	RES_DWORD_SPACE = 0x87,
+	RES_WORD_SPACE = 0x88,
+	RES_QWORD_SPACE = 0x8a,
 };
 
 #define NAME_SEG 4
@@ -301,4 +305,46 @@ void aml_irq(struct aml *aml, uint8_t irq)
 	}
 	store_le16(d + 1, (uint16_t)BIT(irq));
 	blob_put(aml->out, d, sizeof(d));
+}
+
+void aml_memory(struct aml *aml, uint32_t base, uint32_t len)
+{
+	uint8_t d[12] = { RES_MEMORY32_FIXED, sizeof(d) - 3, [3] = 1 /* writable */ };
+
+	if (!in_resources(aml))
+		return;
+	store_le32(d + 4, base);
+	store_le32(d + 8, len);
+	blob_put(aml->out, d, sizeof(d));
+}
+
+#define SPACE_FIXED 0x0c /* general flags: neither end moves; handed on, not consumed */
+#define SPACE_HEAD 6
+
+void aml_window(struct aml *aml, enum aml_space space, uint64_t base, uint64_t len)
+{
+	static const uint8_t specific[] = {
+		[AML_MEMORY] = 1, /* writable, not cacheable */
+		[AML_PORTS] = 3,  /* all of them, not only those that ISA decodes */
+		[AML_BUSES] = 0,
+	};
+	uint64_t last = base + (len - 1);
+	unsigned bytes = last > UINT32_MAX ? 8 : last > UINT16_MAX || space == AML_MEMORY ? 4 : 2;
+	uint8_t d[SPACE_HEAD + 5 * 8] = { bytes == 8 ? RES_QWORD_SPACE : bytes == 4 ? RES_DWORD_SPACE : RES_WORD_SPACE };
+
+	if (!in_resources(aml))
+		return;
+	if (len == 0 || last < base) {
+		blob_fail(aml->out, -EINVAL);
+		return;
+	}
+	store_le16(d + 1, (uint16_t)(SPACE_HEAD - 3 + 5 * bytes));
+	d[3] = (uint8_t)space;
+	d[4] = SPACE_FIXED;
+	d[5] = specific[space];
+	/* Granularity 0, first, last, translation 0, length. */
+	store_le(d + SPACE_HEAD + bytes, base, bytes);
+	store_le(d + SPACE_HEAD + 2 * bytes, last, bytes);
+	store_le(d + SPACE_HEAD + 4 * bytes, len, bytes);
+	blob_put(aml->out, d, SPACE_HEAD + 5 * bytes);
 }

@@ -56,9 +56,14 @@ void aml_begin_device(struct aml *aml, const char *path);
 void aml_begin_package(struct aml *aml, uint8_t n_elements);
 void aml_end(struct aml *aml);
 
-/* A resource template, closed by aml_end, holding only the descriptors below (ACPI 6.4, 6.4.2). */
+/* A resource template, closed by aml_end, holding only the descriptors below (ACPI 6.4, 6.4.2 and 6.4.3). */
 void aml_begin_resources(struct aml *aml);
 void aml_io(struct aml *aml, uint16_t base, uint16_t len); /* fixed ports, 16 bits decoded; at most 255 */
 void aml_irq(struct aml *aml, uint8_t irq);                /* ISA 0 to 15, edge-triggered, active high, exclusive */
+void aml_memory(struct aml *aml, uint32_t base, uint32_t len); /* fixed, writable */
+
+/* A range that a bridge hands on to its bus (6.4.3.5), fixed; in the shortest of 2 (not memory), 4 or 8-byte numbers. `len` is not 0. */
+enum aml_space { AML_MEMORY, AML_PORTS, AML_BUSES };
+void aml_window(struct aml *aml, enum aml_space space, uint64_t base, uint64_t len);
 
 #endif

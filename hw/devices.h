@@ -19,6 +19,7 @@
 #include "vmm/msi.h"
 
 struct bus;
+struct bus_region;
 struct chardev;
 struct err;
 struct eventloop;
@@ -61,6 +62,11 @@ struct device *i8042_create(const struct device_env *env, const struct i8042_con
 
 /* hw/reset_ctl.c: reset control register 0xcf9 (PIIX4, ICH) and system control port A 0x92 (PS/2). */
 struct device *reset_ctl_create(const struct device_env *env, struct err *err);
+/*
+ * Takes register 0xcf9 off the ports and returns it, for the PCI bus, whose configuration address register is around it: from now on
+ * its owner hands the accesses on. Borrowed; lives as long as the device.
+ */
+const struct bus_region *reset_ctl_take_rcr(struct device *dev);
 
 /* hw/acpi_pm.c: the fixed hardware of ACPI 6.4, 4.8: PM1a event and control blocks, PM timer, GPE0; 16 ports from `iobase`. */
 #define ACPI_PM_PORTS 16

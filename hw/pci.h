@@ -12,8 +12,9 @@
  * becomes pending and fires when it is unmasked. INTx is a level, wired to the interrupt router's four lines by slot and pin:
  * (slot + pin - 1) mod 4.
  *
- * Thread: constructors and reset on the main thread with vCPUs paused; configuration and BAR accesses in vCPU threads under the
- * bus's mutex; pci_set_intx and pci_msix_fire any thread.
+ * Thread: constructors and reset on the main thread with vCPUs paused; configuration and BAR accesses in vCPU threads, one at a time
+ * for a function: its handlers and the ops below run under the function's mutex (configuration: the bus's mutex, too), so none of
+ * them may access the function through a bus. pci_set_intx, pci_msix_enabled and pci_msix_fire any thread, also from handlers.
  */
 #ifndef HW_PCI_H
 #define HW_PCI_H
@@ -50,7 +51,7 @@ struct pci_bus_config {
 	struct device *reset_ctl;    /* owns port 0xcf9 in the middle of mechanism 1's address register; see hw/reset_ctl.c */
 };
 
-/* The bus with its host bridge at 00.0. A device like others for the machine. NULL with `err`. */
+/* The bus with its host bridge at 00.0 and the ISA bridge at 01.0. A device like others for the machine. NULL with `err`. */
 struct pci_bus *pci_bus_create(const struct device_env *env, const struct pci_bus_config *cfg, struct err *err);
 struct device *pci_bus_device(struct pci_bus *bus);
 
@@ -71,9 +72,13 @@ enum pci_bar_kind { PCI_BAR_IO, PCI_BAR_MEM32, PCI_BAR_MEM64 };
 struct pci_bar {
 	enum pci_bar_kind kind;
 	bool prefetchable;
-	struct bus_region region; /* size a power of two; base where it is now */
+	struct bus_region region; /* size a power of two; base where it is now; its handlers lock, then call `ops` */
 	bool used, mapped;
-	/* The BAR came to, or went from, `base`; for doorbells, which follow it. NULL: nothing. Under the bus's mutex. */
+	struct pci_dev *dev;
+	const struct bus_ops *ops; /* the device's */
+	void *opaque;
+	struct bus_ops locked;
+	/* The BAR came to, or went from, `base`; for doorbells, which follow it. NULL: nothing. Under both mutexes. */
 	void (*moved)(struct pci_dev *dev, unsigned bar, bool mapped, uint64_t base);
 };
 
@@ -92,15 +97,17 @@ struct pci_msix;
 struct pci_dev {
 	const struct pci_dev_ops *ops;
 	const char *name; /* "virtio-disk0" */
-	struct pci_bus *bus;
+	struct pci_bus *bus;  /* NULL: on none */
 	int devfn;
+	pthread_mutex_t lock; /* see above; the bus's own */
 	uint8_t config[PCI_CONFIG_SIZE];
 	uint8_t wmask[PCI_CONFIG_SIZE]; /* bits that the guest may write */
 	struct pci_bar bars[PCI_BARS];
 	uint8_t next_cap;     /* where the next capability goes */
 	uint8_t *last_link;   /* the byte that points to it */
 	struct pci_msix *msix; /* NULL: none */
-	bool intx_level;
+	bool intx_level;       /* what the device wants */
+	bool intx_driven;      /* what the line gets: not while INTx is disabled or MSI-X enabled */
 };
 
 /* Fills in the header. `intx` gives it pin A. */
@@ -119,7 +126,7 @@ int pci_dev_add_msix(struct pci_dev *dev, unsigned bar, unsigned vectors, const 
 int pci_dev_add(struct pci_bus *bus, struct pci_dev *dev, int devfn, struct err *err);
 /* Off the buses, vectors freed. Fine when it was never added. */
 void pci_dev_remove(struct pci_dev *dev);
-/* Header, BARs, MSI-X and INTx to power-on. */
+/* Header, BARs, MSI-X and INTx to power-on: all that the guest may write becomes zero, in capabilities too. */
 void pci_dev_reset(struct pci_dev *dev);
 
 void pci_set_intx(struct pci_dev *dev, bool level);

@@ -122,6 +122,14 @@ static void reset_ctl_destroy(struct device *dev)
 	free(s);
 }
 
+const struct bus_region *reset_ctl_take_rcr(struct device *dev)
+{
+	struct reset_ctl *s = CONTAINER_OF(dev, struct reset_ctl, dev);
+
+	bus_remove(s->pio, &s->rcr);
+	return &s->rcr;
+}
+
 static const struct device_ops reset_ctl_ops = {
 	.reset = reset_ctl_reset,
 	.destroy = reset_ctl_destroy,

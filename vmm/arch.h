@@ -15,6 +15,7 @@ struct chardev;
 struct err;
 struct eventloop;
 struct machine;
+struct pci_bus;
 struct vcpu;
 struct vm;
 struct vm_config;
@@ -42,6 +43,8 @@ int machine_add_devices(struct machine *machine, struct chardev *const *serials,
 /* Ends the vCPU threads and everything else. NULL is fine. */
 void machine_destroy(struct machine *machine);
 struct vm *machine_vm(struct machine *machine);
+/* The machine's PCI bus, for creating devices on it before it starts. Borrowed. */
+struct pci_bus *machine_pci_bus(struct machine *machine);
 
 /* Presses the ACPI power button. */
 void machine_power_button(struct machine *machine);

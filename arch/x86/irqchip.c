@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "arch/x86/irqchip.h"
 
+#include <string.h>
+
 #include "arch/x86/memmap.h"
 #include "vmm/err.h"
-#include "vmm/irq_kvm.h"
 #include "vmm/kvm.h"
 
-#define PIC_INPUTS 16
 #define PIC_SLAVE_FIRST 8
-#define ROUTES_MAX (PIC_INPUTS + IRQ_KVM_PINS)
 
-static void route_add(struct kvm_irq_routing *routing, unsigned gsi, unsigned chip, unsigned pin)
+static void route_add(struct irqchip_routes *routes, unsigned gsi, unsigned chip, unsigned pin)
 {
-	routing->entries[routing->nr++] = (struct kvm_irq_routing_entry){
+	routes->entries[routes->n++] = (struct kvm_irq_routing_entry){
 		.gsi = gsi,
 		.type = KVM_IRQ_ROUTING_IRQCHIP,
 		.u.irqchip = { .irqchip = chip, .pin = pin },
@@ -20,26 +19,35 @@ static void route_add(struct kvm_irq_routing *routing, unsigned gsi, unsigned ch
 }
 
 /* KVM's default routes GSI 0 to IOAPIC pin 0; a PC wires the PIT to pin 2. */
+void irqchip_routes(struct irqchip_routes *routes)
+{
+	routes->n = 0;
+	for (unsigned gsi = 0; gsi < IRQCHIP_PIC_INPUTS; gsi++) {
+		if (gsi < PIC_SLAVE_FIRST)
+			route_add(routes, gsi, KVM_IRQCHIP_PIC_MASTER, gsi);
+		else
+			route_add(routes, gsi, KVM_IRQCHIP_PIC_SLAVE, gsi - PIC_SLAVE_FIRST);
+	}
+	for (unsigned gsi = 0; gsi < IRQ_KVM_PINS; gsi++) {
+		if (gsi == IRQ_PIT)
+			route_add(routes, gsi, KVM_IRQCHIP_IOAPIC, IOAPIC_PIT_PIN);
+		else if (gsi != IOAPIC_PIT_PIN)
+			route_add(routes, gsi, KVM_IRQCHIP_IOAPIC, gsi);
+	}
+}
+
 static int irqchip_route(int vm_fd, struct err *err)
 {
 	union { /* the list ends in an array of any length */
 		struct kvm_irq_routing list;
-		uint8_t space[sizeof(struct kvm_irq_routing) + ROUTES_MAX * sizeof(struct kvm_irq_routing_entry)];
+		uint8_t space[sizeof(struct kvm_irq_routing) + IRQCHIP_ROUTES * sizeof(struct kvm_irq_routing_entry)];
 	} table = { .list = { .nr = 0 } };
+	struct irqchip_routes routes;
 	int r;
 
-	for (unsigned gsi = 0; gsi < PIC_INPUTS; gsi++) {
-		if (gsi < PIC_SLAVE_FIRST)
-			route_add(&table.list, gsi, KVM_IRQCHIP_PIC_MASTER, gsi);
-		else
-			route_add(&table.list, gsi, KVM_IRQCHIP_PIC_SLAVE, gsi - PIC_SLAVE_FIRST);
-	}
-	for (unsigned gsi = 0; gsi < IRQ_KVM_PINS; gsi++) {
-		if (gsi == IRQ_PIT)
-			route_add(&table.list, gsi, KVM_IRQCHIP_IOAPIC, IOAPIC_PIT_PIN);
-		else if (gsi != IOAPIC_PIT_PIN)
-			route_add(&table.list, gsi, KVM_IRQCHIP_IOAPIC, gsi);
-	}
+	irqchip_routes(&routes);
+	table.list.nr = routes.n;
+	memcpy(table.list.entries, routes.entries, routes.n * sizeof(routes.entries[0]));
 	r = kvm_ioctl(vm_fd, KVM_SET_GSI_ROUTING, &table.list);
 	return r < 0 ? err_set_errno(err, r, "KVM refuses the interrupt routing") : 0;
 }

@@ -10,8 +10,12 @@
 
 #include <linux/kvm.h>
 
+#include "vmm/irq_kvm.h"
+
 struct err;
 
+#define IRQCHIP_PIC_INPUTS 16
+#define IRQCHIP_ROUTES (IRQCHIP_PIC_INPUTS + IRQ_KVM_PINS)
 #define IRQCHIP_COUNT 3 /* KVM_IRQCHIP_PIC_MASTER, _PIC_SLAVE, _IOAPIC */
 
 /* Their power-on state, as KVM made them. */
@@ -28,5 +32,12 @@ int irqchip_reset(const struct irqchip *irqchip, struct err *err);
 
 /* Makes the controllers of a VM, before its first vCPU. */
 int irqchip_create(int vm_fd, struct err *err);
+
+/* How interrupt lines reach the controllers: GSIs below IRQ_KVM_PINS. */
+struct irqchip_routes {
+	unsigned n;
+	struct kvm_irq_routing_entry entries[IRQCHIP_ROUTES];
+};
+void irqchip_routes(struct irqchip_routes *routes);
 
 #endif

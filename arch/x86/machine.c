@@ -18,16 +18,20 @@
 #include "arch/x86/vcpu_x86.h"
 #include "firmware/boot.h"
 #include "hw/devices.h"
+#include "hw/pci.h"
+#include "vmm/bus.h"
 #include "vmm/chardev.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/guest_mem.h"
+#include "vmm/msi_kvm.h"
 #include "vmm/vcpu.h"
 #include "vmm/vm.h"
 
 #define MAX_DEVICES 32
 #define MAX_RAM_RANGES 3
 #define MAX_MAP_ENTRIES 8
+#define INSIDE_KVM 8
 
 struct machine {
 	const struct vm_config *cfg; /* borrowed */
@@ -37,11 +41,34 @@ struct machine {
 	uint64_t ram_below_4g, ram_above_4g;
 	struct irqchip irqchip;
 	struct cpuid_template cpuid;
+	struct msi_kvm msis;
 	struct device_env env;
+	struct bus_region inside_kvm[INSIDE_KVM];
+	struct pci_window pci64; /* size 0: none */
+	struct pci_bus *pci;
 	struct device *devices[MAX_DEVICES]; /* in the order of creation */
 	size_t n_devices;
 	struct device *acpi_pm; /* one of them */
 };
+
+/* Where KVM answers before any bus is asked: claimed, so that no BAR goes there. */
+static const struct {
+	const char *name;
+	bool pio;
+	uint64_t base, size;
+} inside_kvm[] = {
+	{ "PIC", true, 0x20, 2 },
+	{ "PIT", true, 0x40, 4 },
+	{ "PIT channel 2 gate", true, 0x61, 1 },
+	{ "second PIC", true, 0xa0, 2 },
+	{ "PIC trigger modes", true, 0x4d0, 2 },
+	{ "IOAPIC", false, MEM_IOAPIC, MEM_IOAPIC_SIZE },
+	{ "local APIC", false, MEM_LAPIC, MEM_LAPIC_SIZE },
+	{ "KVM's own pages", false, MEM_KVM_IDENTITY_MAP, MEM_KVM_SIZE },
+};
+
+static_assert(ARRAY_SIZE(inside_kvm) == INSIDE_KVM, "a region for each");
+static const struct bus_ops nobody_ops = { .width = 8 };
 
 /* COM1 to COM4 as every PC has them. */
 static const struct com_port com_ports[MAX_COM] = {
@@ -82,7 +109,8 @@ static size_t memory_map(const struct machine *m, struct boot_map_entry map[MAX_
 	map[n++] = (struct boot_map_entry){ MEM_EBDA_START, MEM_VIDEO_START - MEM_EBDA_START, BOOT_MAP_RESERVED };
 	map[n++] = (struct boot_map_entry){ MEM_ACPI_START, MEM_BIOS_END - MEM_ACPI_START, BOOT_MAP_RESERVED };
 	map[n++] = (struct boot_map_entry){ MEM_BIOS_END, m->ram_below_4g - MEM_BIOS_END, BOOT_MAP_RAM };
-	map[n++] = (struct boot_map_entry){ MEM_KVM_IDENTITY_MAP, 0x4000, BOOT_MAP_RESERVED };
+	map[n++] = (struct boot_map_entry){ MEM_ECAM, PCI_ECAM_SIZE, BOOT_MAP_RESERVED };
+	map[n++] = (struct boot_map_entry){ MEM_KVM_IDENTITY_MAP, MEM_KVM_SIZE, BOOT_MAP_RESERVED };
 	if (m->ram_above_4g)
 		map[n++] = (struct boot_map_entry){ MEM_HIGH_START, m->ram_above_4g, BOOT_MAP_RAM };
 	return n;
@@ -98,6 +126,14 @@ static int machine_check_ram(const struct machine *m, struct err *err)
 			       (unsigned long long)(m->cfg->ram_size / MIB),
 			       (unsigned long long)((BIT64(m->cpuid.phys_bits) - (MEM_HIGH_START - MEM_LOW_MAX)) / MIB));
 	return 0;
+}
+
+/* Above RAM, as far as the guest's physical addresses go. */
+static struct pci_window pci64_window(const struct machine *m)
+{
+	uint64_t base = align_up(MEM_HIGH_START + m->ram_above_4g, MEM_PCI64_ALIGN), end = BIT64(m->cpuid.phys_bits);
+
+	return (struct pci_window){ .base = base, .size = base < end ? min_u64(end - base, MEM_PCI64_MAX) : 0 };
 }
 
 /* ---- vCPUs ---- */
@@ -157,6 +193,35 @@ static int64_t rtc_start(const struct vm_config *cfg)
 	return now;
 }
 
+static int machine_claim_kvm(struct machine *m, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < INSIDE_KVM; i++) {
+		m->inside_kvm[i] = (struct bus_region){
+			.name = inside_kvm[i].name, .base = inside_kvm[i].base, .size = inside_kvm[i].size, .ops = &nobody_ops,
+		};
+		r = bus_add(inside_kvm[i].pio ? m->vm->pio : m->vm->mmio, &m->inside_kvm[i], err);
+	}
+	return r;
+}
+
+static int machine_add_pci(struct machine *m, struct device *reset_ctl, struct err *err)
+{
+	struct pci_bus_config cfg = {
+		.ecam_base = MEM_ECAM,
+		.io = { .base = PORT_PCI_START, .size = PORT_PCI_SIZE },
+		.mem32 = { .base = MEM_PCI32_START, .size = MEM_PCI32_SIZE },
+		.mem64 = m->pci64,
+		.reset_ctl = reset_ctl,
+	};
+
+	for (unsigned i = 0; i < IRQ_PCI_LINES; i++)
+		cfg.intx[i] = machine_irq(m, IRQ_PCI + i);
+	m->pci = pci_bus_create(&m->env, &cfg, err);
+	return m->pci ? machine_add(m, pci_bus_device(m->pci), err) : err->code;
+}
+
 static int machine_add_board(struct machine *m, struct err *err)
 {
 	const struct rtc_config rtc = {
@@ -167,12 +232,19 @@ static int machine_add_board(struct machine *m, struct err *err)
 	};
 	const struct i8042_config i8042 = { .irq = machine_irq(m, IRQ_KEYBOARD) };
 	const struct acpi_pm_config pm = { .iobase = PORT_ACPI_PM, .sci = machine_irq(m, IRQ_SCI) };
-	int r = machine_add(m, rtc_create(&m->env, &rtc, err), err);
+	struct device *reset_ctl;
+	int r = machine_claim_kvm(m, err);
 
 	if (r == 0)
-		r = machine_add(m, i8042_create(&m->env, &i8042, err), err);
+		r = machine_add(m, rtc_create(&m->env, &rtc, err), err);
 	if (r == 0)
-		r = machine_add(m, reset_ctl_create(&m->env, err), err);
+		r = machine_add(m, i8042_create(&m->env, &i8042, err), err);
+	if (r < 0)
+		return r;
+	reset_ctl = reset_ctl_create(&m->env, err);
+	r = machine_add(m, reset_ctl, err);
+	if (r == 0)
+		r = machine_add_pci(m, reset_ctl, err);
 	if (r < 0)
 		return r;
 	m->acpi_pm = acpi_pm_create(&m->env, &pm, err);
@@ -224,7 +296,9 @@ int machine_add_devices(struct machine *m, struct chardev *const *serials, struc
 {
 	int r = machine_add_serials(m, serials, err);
 
-	return r < 0 ? r : machine_add_test_devices(m, err);
+	if (r == 0)
+		r = machine_add_test_devices(m, err);
+	return r < 0 ? r : pci_bus_assign(m->pci, err); /* as firmware would have, with all devices there */
 }
 
 /* ---- loading and reset ---- */
@@ -237,6 +311,7 @@ static int machine_write_tables(struct machine *m, struct err *err)
 		.com_ports = com_ports,
 		.ram_below_4g = m->ram_below_4g,
 		.ram_above_4g = m->ram_above_4g,
+		.pci64 = { m->pci64.base, m->pci64.size },
 	};
 
 	return tables_write(&cfg, m->vm->mem, err);
@@ -268,7 +343,9 @@ static int machine_reset(void *opaque, struct err *err)
 
 	for (size_t i = 0; i < m->n_devices; i++)
 		m->devices[i]->ops->reset(m->devices[i]);
-	r = irqchip_reset(&m->irqchip, err);
+	r = pci_bus_assign(m->pci, err);
+	if (r == 0)
+		r = irqchip_reset(&m->irqchip, err);
 	for (unsigned i = 0; r == 0 && i < m->vm->n_vcpus; i++)
 		r = vcpu_x86_reset(&m->vm->vcpus[i], err);
 	return r < 0 ? r : machine_load(m, err);
@@ -277,6 +354,14 @@ static int machine_reset(void *opaque, struct err *err)
 static const struct vm_machine_ops machine_ops = { .reset = machine_reset };
 
 /* ---- the whole ---- */
+
+static int machine_init_msis(struct machine *m, struct err *err)
+{
+	struct irqchip_routes lines;
+
+	irqchip_routes(&lines);
+	return msi_kvm_init(&m->msis, m->vm->fd, lines.entries, lines.n, IRQ_KVM_PINS, err);
+}
 
 static int machine_init(struct machine *m, struct eventloop *loop, struct err *err)
 {
@@ -304,8 +389,16 @@ static int machine_init(struct machine *m, struct eventloop *loop, struct err *e
 		.mmio = m->vm->mmio,
 		.loop = loop,
 		.link = { .request = machine_link_request, .machine = m },
+		.mem = m->vm->mem,
+		.msi = msi_kvm_source(&m->msis),
+		.doorbells = msi_kvm_doorbells(&m->msis),
 	};
-	r = machine_setup_vcpus(m, err);
+	r = machine_init_msis(m, err);
+	if (r == 0)
+		r = machine_setup_vcpus(m, err);
+	if (r < 0)
+		return r;
+	m->pci64 = pci64_window(m);
 	if (r == 0)
 		r = irqchip_init(&m->irqchip, m->vm->fd, err);
 	if (r == 0)
@@ -344,6 +437,7 @@ void machine_destroy(struct machine *m)
 
 		dev->ops->destroy(dev);
 	}
+	msi_kvm_fini(&m->msis);
 	vm_destroy(m->vm);
 	free(m);
 }
@@ -351,6 +445,11 @@ void machine_destroy(struct machine *m)
 struct vm *machine_vm(struct machine *m)
 {
 	return m->vm;
+}
+
+struct pci_bus *machine_pci_bus(struct machine *m)
+{
+	return m->pci;
 }
 
 void machine_power_button(struct machine *m)

@@ -7,10 +7,16 @@
  *   0x000c_0000  RAM; from 0xe0000 the tables that the guest searches (ACPI, SMBIOS)
  *   0x0010_0000  RAM, to at most 3 GiB
  *   0xc000_0000  32-bit PCI window
+ *   0xe000_0000  PCI configuration space (ECAM) of bus 0; room for 255 more
+ *   0xf000_0000  nothing
  *   0xfec0_0000  IOAPIC
  *   0xfee0_0000  local APIC
  *   0xfeff_c000  KVM's own pages (identity map, task state segment)
  *   0x1_0000_0000  RAM, what did not fit below
+ *   above RAM    64-bit PCI window
+ *
+ * The MTRRs make all from 0xc000_0000 to 4 GiB uncached, and leave what is above write-back: a guest maps 64-bit BARs uncached itself,
+ * and to KVM a device's memory is never cached.
  */
 #ifndef ARCH_X86_MEMMAP_H
 #define ARCH_X86_MEMMAP_H
@@ -25,19 +31,31 @@
 #define MEM_BIOS_END UINT64_C(0x100000)
 #define MEM_LOW_MAX UINT64_C(0xc0000000) /* RAM below 4 GiB ends here at the latest */
 #define MEM_HIGH_START UINT64_C(0x100000000)
+#define MEM_PCI32_START MEM_LOW_MAX
+#define MEM_PCI32_SIZE (MEM_ECAM - MEM_PCI32_START)
+#define MEM_ECAM UINT64_C(0xe0000000) /* PCI_ECAM_SIZE */
+#define MEM_PCI64_ALIGN GIB
+#define MEM_PCI64_MAX (64 * GIB) /* at most */
 #define MEM_IOAPIC 0xfec00000u
+#define MEM_IOAPIC_SIZE 0x1000
 #define MEM_LAPIC 0xfee00000u
+#define MEM_LAPIC_SIZE 0x100000 /* with the addresses of messages */
 #define MEM_KVM_IDENTITY_MAP UINT64_C(0xfeffc000) /* 1 page, then 3 of the task state segment */
 #define MEM_KVM_TSS UINT64_C(0xfeffd000)
+#define MEM_KVM_SIZE 0x4000 /* both */
 
 #define PORT_ACPI_PM 0x600
 #define PORT_RESET 0xcf9
+#define PORT_PCI_START 0xc000 /* for BARs */
+#define PORT_PCI_SIZE 0x4000
 #define RESET_VALUE 0x06 /* hard reset, now */
 
 #define IRQ_PIT 0
 #define IRQ_KEYBOARD 1
 #define IRQ_RTC 8
 #define IRQ_SCI 9
+#define IRQ_PCI 16 /* to 19: INTA to INTD, IOAPIC pins that no ISA device shares */
+#define IRQ_PCI_LINES 4
 #define IOAPIC_PIT_PIN 2
 
 #define MAX_COM 4

@@ -6,9 +6,9 @@
 
 #include "arch/x86/memmap.h"
 #include "arch/x86/topology.h"
-#include "firmware/acpi.h"
 #include "firmware/smbios.h"
 #include "hw/devices.h"
+#include "hw/pci.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/guest_mem.h"
@@ -45,6 +45,13 @@ static int tables_write_acpi(const struct tables_config *cfg, struct guest_mem *
 {
 	struct acpi_isa_device isa[MAX_ISA];
 	uint32_t apic_ids[CONFIG_MAX_CPUS];
+	const struct acpi_pci pci = {
+		.ecam_base = MEM_ECAM,
+		.ecam_size = PCI_ECAM_SIZE,
+		.mem32 = { MEM_PCI32_START, MEM_PCI32_SIZE },
+		.mem64 = cfg->pci64,
+		.gsi = IRQ_PCI,
+	};
 	const struct acpi_platform platform = {
 		.apic_ids = apic_ids,
 		.n_cpus = cfg->vm->smp.cpus,
@@ -60,6 +67,7 @@ static int tables_write_acpi(const struct tables_config *cfg, struct guest_mem *
 		.reset_value = RESET_VALUE,
 		.s5_slp_typ = ACPI_PM_S5_SLP_TYP,
 		.has_i8042 = false, /* it answers, but nothing is plugged in: no guest need look for a keyboard */
+		.pci = &pci,
 		.isa = isa,
 		.n_isa = isa_devices(cfg, isa),
 	};

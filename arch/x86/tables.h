@@ -10,6 +10,8 @@
 
 #include <stdint.h>
 
+#include "firmware/acpi.h"
+
 struct err;
 struct guest_mem;
 struct topology;
@@ -25,6 +27,7 @@ struct tables_config {
 	const struct topology *topology;
 	const struct com_port *com_ports; /* by config_serial.index */
 	uint64_t ram_below_4g, ram_above_4g;
+	struct acpi_window pci64;
 };
 
 /* ACPI at MEM_ACPI_START, its RSDP first; SMBIOS at MEM_SMBIOS_START. 0 or -errno with `err`. */
