@@ -82,10 +82,13 @@ def boot_log(t):
         off = abs((datetime.datetime.fromisoformat(facts[clock]) - now).total_seconds())
         t.check(off < 10, f"the guest's {clock} is {off} s off")
     for wanted in (r"rtc_cmos .*setting system clock", r"kvm-clock: [Uu]sing msrs", r"TSC deadline timer available",
-                   r"ACPI: Interpreter enabled", r"ACPI: PM: \(supports S0.* S5\)"):
+                   r"ACPI: Interpreter enabled", r"ACPI: PM: \(supports S0.* S5\)",
+                   r"PCI: (ECAM|MMCONFIG) .*\[mem 0xe0000000-0xe00fffff\]", r"PCI: Using (ECAM|MMCONFIG)|PCI: Using configuration type 1",
+                   r"pci_bus 0000:00: root bus resource \[mem 0xc0000000-0xdfffffff", r"pci 0000:00:01.0: \[8086:7000\]"):
         t.check(re.search(wanted, log), f"the log has no {wanted!r}")
     for bad in (r"ACPI (BIOS )?(Error|Warning|Exception).*", r".*\[Firmware Bug\].*", r"WARNING: CPU.*", r"BUG: .*", r".*unchecked MSR.*",
                 r"i8042: .*(Can't|failed|No controller).*", r"rtc_cmos.*(broken|not accessible|fail).*", r".*probe of .* failed.*",
+                r".*can't (claim|assign) .*", r"(?i)pci.*(fail|not reserved|conflict|disabl(ed|ing) .*BAR|no compatible|bogus|invalid).*",
                 r".*irq \d+: nobody cared.*", r".*[Cc]alibrat\w+ .*fail.*"):
         found = re.search(bad, log)
         t.check(not found, f"the log says: {found and found[0]}")
