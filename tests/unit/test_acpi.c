@@ -46,8 +46,17 @@ static struct acpi_platform platform(void)
 	};
 }
 
+static const struct acpi_pci pci = {
+	.ecam_base = 0xe0000000,
+	.ecam_size = MIB,
+	.mem32 = { 0xc0000000, 0x20000000 },
+	.mem64 = { 8 * GIB, 64 * GIB },
+	.gsi = 16,
+};
+
 static struct acpi_tables tables;
 static struct err err;
+static size_t n_tables = 2; /* in the XSDT */
 
 static void build(const struct acpi_platform *p, uint64_t base)
 {
@@ -106,8 +115,8 @@ static const void *find(uint64_t base, size_t i, const char *signature, uint32_t
 	const uint8_t *xsdt = table_at(base, le64_get(rsdp->xsdt), "XSDT", &xlen);
 	const uint8_t *rsdt = table_at(base, le32_get(rsdp->rsdt), "RSDT", &rlen);
 
-	ck_assert_uint_eq(xlen, 36 + 2 * 8);
-	ck_assert_uint_eq(rlen, 36 + 2 * 4);
+	ck_assert_uint_eq(xlen, 36 + n_tables * 8);
+	ck_assert_uint_eq(rlen, 36 + n_tables * 4);
 	ck_assert_uint_eq(load_le64(xsdt + 36 + 8 * i), load_le32(rsdt + 36 + 4 * i));
 	return table_at(base, load_le64(xsdt + 36 + 8 * i), signature, len);
 }
@@ -355,6 +364,31 @@ static void iasl_table(const char *name, const void *table, uint32_t len)
 			 len - sizeof(struct acpi_header));
 }
 
+START_TEST(mcfg)
+{
+	struct acpi_platform p = platform();
+	struct acpi_pci no_ecam = pci;
+	const struct acpi_mcfg *m;
+	uint32_t len;
+
+	p.pci = &pci;
+	n_tables = 3;
+	build(&p, BASE);
+	m = find(BASE, 2, "MCFG", &len);
+	ck_assert_uint_eq(len, 60);
+	ck_assert_uint_eq(le64_get(m->base), 0xe0000000);
+	ck_assert_uint_eq(le16_get(m->segment), 0);
+	ck_assert_uint_eq(m->first_bus, 0);
+	ck_assert_uint_eq(m->last_bus, 0);
+	acpi_tables_free(&tables);
+	no_ecam.ecam_base = 0;
+	p.pci = &no_ecam;
+	n_tables = 2;
+	build(&p, BASE);
+	find(BASE, 1, "APIC", &len);
+}
+END_TEST
+
 static void iasl_all(void)
 {
 	const struct acpi_rsdp *rsdp = rsdp_of(BASE);
@@ -369,6 +403,10 @@ static void iasl_all(void)
 	iasl_table("facp", f, len);
 	t = find(BASE, 1, "APIC", &len);
 	iasl_table("apic", t, len);
+	if (n_tables == 3) {
+		t = find(BASE, 2, "MCFG", &len);
+		iasl_table("mcfg", t, len);
+	}
 	t = table_at(BASE, le64_get(f->x_dsdt), "DSDT", &len);
 	iasl_table("dsdt", t, len);
 	iasl_table("facs", at(BASE, le64_get(f->x_facs), 64), 64);
@@ -388,6 +426,24 @@ START_TEST(iasl)
 }
 END_TEST
 
+START_TEST(iasl_pci)
+{
+	struct acpi_platform p = platform();
+	struct acpi_pci small = pci;
+
+	p.pci = &pci;
+	n_tables = 3;
+	build(&p, BASE);
+	iasl_all();
+	acpi_tables_free(&tables);
+	small.mem64.size = 0;
+	p.pci = &small;
+	build(&p, BASE);
+	iasl_all();
+	n_tables = 2;
+}
+END_TEST
+
 START_TEST(iasl_many_cpus)
 {
 	static uint32_t ids[300];
@@ -401,6 +457,25 @@ START_TEST(iasl_many_cpus)
 	iasl_all();
 }
 END_TEST
+
+/* The entries of _PRT: every pin of every slot, once, at (slot + pin) mod 4 from INTA's GSI. */
+static void check_prt(const char *text)
+{
+	for (unsigned slot = 0; slot < 32; slot++) {
+		for (unsigned pin = 0; pin < 4; pin++) {
+			char field[4][32]; /* 0 and 1 are the words Zero and One */
+
+			text = strstr(text + 1, "Package (0x04)");
+			ck_assert_ptr_nonnull(text);
+			ck_assert_int_eq(sscanf(text, "Package (0x04) { %31[^,], %31[^,], %31[^,], %31s", field[0], field[1], field[2],
+						field[3]), 4);
+			ck_assert_uint_eq(strtoul(field[0], NULL, 0), slot << 16 | 0xffff);
+			ck_assert_uint_eq(!strcmp(field[1], "One") ? 1 : strtoul(field[1], NULL, 0), pin);
+			ck_assert_str_eq(field[2], "Zero");
+			ck_assert_uint_eq(strtoul(field[3], NULL, 0), 16 + (slot + pin) % 4);
+		}
+	}
+}
 
 /* What the DSDT says, in the words of the disassembler. */
 START_TEST(dsdt_text)
@@ -418,15 +493,38 @@ START_TEST(dsdt_text)
 		"IRQNoFlags ()\n                    {3}",
 		"Name (_HID, \"KITE0001\")",
 		"Name (\\_S5, Package (0x04)",
+		"Device (PCI0)",
+		"Name (_HID, EisaId (\"PNP0A03\")",
+		"WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode,\n"
+		"                    0x0000,             // Granularity\n"
+		"                    0x0000,             // Range Minimum\n"
+		"                    0x0000,             // Range Maximum\n"
+		"                    0x0000,             // Translation Offset\n"
+		"                    0x0001,             // Length",
+		"WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange,",
+		"0x0CF7,             // Range Maximum",
+		"0x0CF8,             // Range Minimum",
+		"0x0D00,             // Range Minimum",
+		"0xF300,             // Length",
+		"DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,",
+		"0xDFFFFFFF,         // Range Maximum",
+		"QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,",
+		"0x00000011FFFFFFFF, // Range Maximum",
+		"0x0000001000000000, // Length",
+		"Name (_PRT, Package (0x80)",
+		"Memory32Fixed (ReadWrite,\n                    0xE0000000,         // Address Base\n"
+		"                    0x00100000,         // Address Length",
 	};
 	struct acpi_platform p = platform();
-	static char text[1 << 16];
+	static char text[1 << 18];
 	struct fake_dir dir;
 	const struct acpi_fadt *f;
 	const void *t;
 	uint32_t len;
 
 	fake_need_program("iasl", "acpica-tools");
+	p.pci = &pci;
+	n_tables = 3;
 	build(&p, BASE);
 	f = find(BASE, 0, "FACP", &len);
 	t = table_at(BASE, le64_get(f->x_dsdt), "DSDT", &len);
@@ -437,6 +535,7 @@ START_TEST(dsdt_text)
 	for (size_t i = 0; i < ARRAY_SIZE(want); i++)
 		ck_assert_msg(strstr(text, want[i]) != NULL, "no %s in:\n%s", want[i], text);
 	ck_assert_ptr_null(strstr(text, "C004"));
+	check_prt(strstr(text, "_PRT"));
 	/* The last CPU has its APIC id, as in the MADT. */
 	ck_assert_mem_eq(strstr(strstr(text, "Device (C003)"), "_UID"), "_UID, 0x05)", 11);
 	fake_dir_remove(&dir);
@@ -459,10 +558,12 @@ int main(void)
 	tcase_add_test(tc, every_alignment);
 	tcase_add_loop_test(tc, bad_device, 0, ARRAY_SIZE(bad_devices));
 	tcase_add_test(tc, cpu_counts);
+	tcase_add_test(tc, mcfg);
 	suite_add_tcase(s, tc);
 	tcase_add_checked_fixture(judge, NULL, teardown);
 	tcase_set_timeout(judge, 100);
 	tcase_add_test(judge, iasl);
+	tcase_add_test(judge, iasl_pci);
 	tcase_add_test(judge, iasl_many_cpus);
 	tcase_add_test(judge, dsdt_text);
 	suite_add_tcase(s, judge);
