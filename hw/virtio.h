@@ -9,6 +9,8 @@
  *
  * Thread: registers in vCPU threads under the device's mutex; activate, kick and deactivate on the device's loop, the transport's
  * thread waiting (eventloop_call_sync) in activate and deactivate. deactivate returns with no request in flight.
+ *
+ * Lock order: the PCI bus's mutex → dev->transition → (the loop's thread) → dev->lock → a transport's interrupt lock. See hw/virtio.c.
  */
 #ifndef HW_VIRTIO_H
 #define HW_VIRTIO_H
@@ -63,10 +65,14 @@ struct virtio_dev_ops {
 	void (*destroy)(struct virtio_dev *dev);
 };
 
-/* What a transport does for the core; on any thread. */
+/* What a transport does for the core; on any thread. None of it may take dev->lock, which may be held. */
 struct virtio_transport_ops {
 	void (*notify_queue)(void *transport, unsigned q); /* an interrupt: used buffers in queue q */
 	void (*notify_config)(void *transport);            /* an interrupt: the configuration, or NEEDS_RESET */
+	/* Under dev->lock: binds the doorbells of the enabled queues, or unbinds what is bound. NULL: nothing. */
+	void (*doorbells)(void *transport, bool on);
+	/* Under dev->lock, at the end of a reset: the transport's own registers, vectors and interrupt status. NULL: nothing. */
+	void (*reset)(void *transport);
 };
 
 struct virtio_queue {
@@ -75,6 +81,7 @@ struct virtio_queue {
 	struct virtq_config set; /* as the driver sets it up */
 	bool enabled;
 	struct event_fd bell;  /* the doorbell's eventfd, on the device's loop while active */
+	struct virtio_dev *dev;
 };
 
 /* Embedded in every virtio device. */
@@ -90,6 +97,7 @@ struct virtio_dev {
 	struct log_limit log;
 
 	/* The core's: */
+	pthread_mutex_t transition; /* one change of status at a time; never taken on the loop */
 	pthread_mutex_t lock;
 	const struct virtio_transport_ops *transport_ops;
 	void *transport;
@@ -97,7 +105,8 @@ struct virtio_dev {
 	uint8_t status;
 	uint8_t generation; /* of the configuration, 2.5.2 */
 	bool legacy;        /* the driver uses the legacy interface: VERSION_1 not chosen */
-	bool active;
+	bool started;       /* from the start of activation to the end of a reset: queues are frozen */
+	bool active;        /* the device has the queues; written on its loop */
 };
 
 /* Set ops, id, name, loop, mem and config_size before. 0 or -errno with `err`. */
