@@ -11,6 +11,7 @@
 #ifndef HW_DEVICES_H
 #define HW_DEVICES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -18,12 +19,14 @@
 #include "vmm/irq.h"
 #include "vmm/msi.h"
 
+struct blockdev;
 struct bus;
 struct bus_region;
 struct chardev;
 struct err;
 struct eventloop;
 struct guest_mem;
+struct virtio_dev;
 
 /* Where a device lives. Copied by constructors that keep it. */
 struct device_env {
@@ -96,5 +99,22 @@ struct testdev_config {
 	const struct guest_mem *mem;        /* for the flush port, borrowed; NULL: it does nothing */
 };
 struct device *testdev_create(const struct device_env *env, const struct testdev_config *cfg, struct err *err);
+
+/* hw/virtio_blk.c: a disk (Virtio 1.2, 5.2), for a transport of hw/virtio.h to take over. It works on the block device's loop. */
+#define VIRTIO_BLK_MIN_QUEUE 4
+#define VIRTIO_BLK_SERIAL_MAX 20
+struct virtio_blk_config {
+	const char *name;        /* "virtio-disk0" */
+	struct blockdev *bd;     /* borrowed; nobody else's while the device is there */
+	const char *serial;      /* at most VIRTIO_BLK_SERIAL_MAX bytes; NULL: none */
+	unsigned queues;         /* 1 to VIRTIO_MAX_QUEUES */
+	uint16_t queue_size;     /* a power of two, VIRTIO_BLK_MIN_QUEUE to VIRTQ_SIZE_MAX */
+	uint32_t logical_block, physical_block; /* bytes, powers of two, 512 to 2 MiB; 0: 512, and the block device's hint */
+	bool write_cache;        /* completed writes may wait for a flush; a driver that cannot flush gets none */
+	bool config_wce;         /* the driver may switch that */
+	bool discard, write_zeroes; /* offered if the block device can */
+	bool ignore_read_errors, ignore_write_errors; /* the driver is told that all is well */
+};
+struct virtio_dev *virtio_blk_create(const struct device_env *env, const struct virtio_blk_config *cfg, struct err *err);
 
 #endif

@@ -12,6 +12,8 @@
 
 struct boot;
 struct chardev;
+struct device;
+struct device_env;
 struct err;
 struct eventloop;
 struct machine;
@@ -45,6 +47,12 @@ void machine_destroy(struct machine *machine);
 struct vm *machine_vm(struct machine *machine);
 /* The machine's PCI bus, for creating devices on it before it starts. Borrowed. */
 struct pci_bus *machine_pci_bus(struct machine *machine);
+
+/* For devices that are made outside: what they live in, the bus, and giving one to the machine. Before the machine starts. */
+const struct device_env *machine_env(struct machine *machine);
+struct pci_bus *machine_pci_bus(struct machine *machine);
+/* The machine owns the device from then on, and has destroyed it when this fails. 0 or -errno with `err`. */
+int machine_adopt(struct machine *machine, struct device *device, struct err *err);
 
 /* Presses the ACPI power button. */
 void machine_power_button(struct machine *machine);

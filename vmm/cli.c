@@ -96,7 +96,7 @@ static int take_option(struct cli *cli, int argc, char *const argv[], int *i, st
 	const struct cli_option *opt;
 
 	if (*word != '-')
-		return err_set(err, -EINVAL, "'%s': disk images cannot be attached yet; boot a kernel with -kernel", cli_show(word).s);
+		return cli_image(cli, word, err);
 	name += word[1] == '-' ? 2 : 1;
 	opt = find_option(name);
 	if (!opt)
@@ -115,6 +115,9 @@ static void cli_fini(struct cli *cli)
 		free(cli->ports[i].chardev);
 	for (size_t i = 0; i < cli->n_uarts; i++)
 		cli_uart_fini(&cli->uarts[i]);
+	for (size_t i = 0; i < cli->n_drives; i++)
+		free(cli->drives[i].serial);
+	cli_blockdev_fini(cli);
 	strv_fini(&cli->device_ids);
 	strv_fini(&cli->notes);
 }

@@ -43,8 +43,7 @@ static const struct prop_table uart_props = { .rows = uart_rows };
 static const struct prop_table debug_exit_props = { .rows = debug_exit_rows };
 static const struct prop_table testdev_props = { .rows = testdev_rows };
 
-/* Notes the id of a device, if it has one: it must be the only one of that name. */
-static int add_device_id(struct cli *cli, const char *id, const struct prop_ctx *ctx)
+int cli_device_add_id(struct cli *cli, const char *id, const struct prop_ctx *ctx)
 {
 	if (!id)
 		return 0;
@@ -73,7 +72,7 @@ static int add_uart(struct cli *cli, const struct prop_list *l, const struct pro
 	cli->n_uarts++;
 	if (props_apply(l, &uart_props, uart, ctx) < 0)
 		return ctx->err->code;
-	return add_device_id(cli, uart->id, ctx);
+	return cli_device_add_id(cli, uart->id, ctx);
 }
 
 static int add_debug_exit(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
@@ -89,7 +88,7 @@ static int add_debug_exit(struct cli *cli, const struct prop_list *l, const stru
 		ret = err_set(ctx->err, -ERANGE, "%s: ports 0x%x to 0x%x end after the last one, 0xffff", ctx->what, opts.cfg.iobase,
 			      opts.cfg.iobase + opts.cfg.iosize - 1);
 	if (ret == 0)
-		ret = add_device_id(cli, opts.id, ctx);
+		ret = cli_device_add_id(cli, opts.id, ctx);
 	if (ret == 0)
 		cfg->debug_exits[cfg->n_debug_exits++] = opts.cfg;
 	props_fini(&debug_exit_props, &opts);
@@ -105,7 +104,7 @@ static int add_testdev(struct cli *cli, const struct prop_list *l, const struct 
 		return err_set(ctx->err, -EEXIST, "%s: there can be only one", ctx->what);
 	ret = props_apply(l, &testdev_props, &opts, ctx);
 	if (ret == 0)
-		ret = add_device_id(cli, opts.id, ctx);
+		ret = cli_device_add_id(cli, opts.id, ctx);
 	if (ret == 0)
 		cli->cfg->testdev = true;
 	props_fini(&testdev_props, &opts);
@@ -115,6 +114,11 @@ static int add_testdev(struct cli *cli, const struct prop_list *l, const struct 
 /* DRIVER(name, function, help) */
 #define DRIVERS                                                                                                                \
 	DRIVER("isa-serial", add_uart, "a serial port: chardev=ID[,id=ID][,index=0..3]")                                       \
+	DRIVER("virtio-blk-pci", cli_disk_add,                                                                                 \
+	       "a disk: drive=ID[,id=ID][,addr=SLOT[.FUNCTION]][,serial=TEXT][,num-queues=N][,iothread=ID][,write-cache=on|off]...") \
+	DRIVER("virtio-blk-pci-transitional", cli_disk_add, "the same")                                                        \
+	DRIVER("virtio-blk-pci-non-transitional", cli_disk_add_modern, "the same, for drivers of virtio 1.0 and later only")   \
+	DRIVER("virtio-blk", cli_disk_add, "virtio-blk-pci by its short name")                                                 \
 	DRIVER("isa-debug-exit", add_debug_exit, "a port that ends Kite: [iobase=0x501][,iosize=2]; status is value * 2 + 1")    \
 	DRIVER("pc-testdev", add_testdev, "ports, interrupt lines and memory for small test kernels")
 
@@ -149,7 +153,7 @@ static const struct driver *find_driver(const char *name, struct err *err)
 
 int cli_device_add(struct cli *cli, struct prop_list *l, struct err *err)
 {
-	char what[32] = "-device";
+	char what[48] = "-device";
 	struct prop_ctx ctx = { .what = what, .notes = &cli->notes, .err = err };
 	const struct driver *driver;
 	char *name;

@@ -13,6 +13,8 @@ static int check_boot(const struct vm_config *cfg, struct err *err)
 		return err_set(err, -EINVAL, "-append only allowed with -kernel");
 	if (cfg->initrd)
 		return err_set(err, -EINVAL, "-initrd only allowed with -kernel");
+	if (cfg->n_drives)
+		return err_set(err, -EINVAL, "there is no firmware yet that boots from a disk: give a kernel with -kernel FILE");
 	return err_set(err, -EINVAL, "there is nothing to boot: give a kernel with -kernel FILE, or see -help");
 }
 
@@ -23,6 +25,8 @@ int cli_finish(struct cli *cli, struct err *err)
 	if (check_boot(cfg, err) < 0 || cli_memory_finish(cli, err) < 0 || cli_smp_finish(cli, err) < 0)
 		return err->code;
 	if (!cfg->cpu.model && cli_set_string(&cfg->cpu.model, "host", err) < 0)
+		return err->code;
+	if (cli_blockdev_finish(cli, err) < 0 || cli_disk_finish(cli, err) < 0)
 		return err->code;
 	return cli_serial_finish(cli, err);
 }

@@ -31,6 +31,22 @@ OPTION("kernel", "FILE", "the kernel to start: bzImage, ELF or multiboot", .kind
 OPTION("initrd", "FILE", "its initial RAM disk", .kind = CLI_OPTION_STRING, .offset = offsetof(struct vm_config, initrd), .min = 1)
 OPTION("append", "TEXT", "its command line", .kind = CLI_OPTION_STRING, .offset = offsetof(struct vm_config, append))
 
+GROUP("Disks")
+OPTION("drive", "file=FILE[,format=raw][,if=virtio|none][,PROPERTY=VALUE...]",
+       "a disk image or host disk as a virtio disk, or with if=none for -device drive=ID; id=, index=, readonly=, serial=, cache=none|"
+       "writeback|writethrough|directsync|unsafe, aio=io_uring|threads, discard=unmap|ignore, detect-zeroes=, werror=, rerror=, "
+       "throttling.iops-total= and the like", .kind = CLI_OPTION_CALL, .handle = cli_drive)
+OPTION("hda", "FILE", "the first disk, and -hdb, -hdc, -hdd the next, as does FILE alone; a virtio disk (vda), not IDE",
+       .kind = CLI_OPTION_CALL, .handle = cli_hda)
+HIDDEN("hdb", true, .kind = CLI_OPTION_CALL, .handle = cli_hdb)
+HIDDEN("hdc", true, .kind = CLI_OPTION_CALL, .handle = cli_hdc)
+HIDDEN("hdd", true, .kind = CLI_OPTION_CALL, .handle = cli_hdd)
+OPTION("blockdev", "driver=file|host_device|raw,node-name=ID,filename=FILE|file=NODE[,PROPERTY=VALUE...]",
+       "a file for -device drive=ID, also as a JSON object; read-only=, auto-read-only=, cache.direct=, cache.no-flush=, aio=, discard=, "
+       "detect-zeroes=", .kind = CLI_OPTION_CALL, .handle = cli_blockdev)
+OPTION("object", "iothread,id=ID", "a thread for the disks that name it with iothread=ID, also as a JSON object", .kind = CLI_OPTION_CALL,
+       .handle = cli_object)
+
 GROUP("Consoles")
 SWITCH("nographic", "the first serial port on this terminal; Ctrl-a h shows its keys", .kind = CLI_OPTION_FLAG,
 	.offset = offsetof(struct vm_config, nographic))

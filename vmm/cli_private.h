@@ -29,6 +29,34 @@ struct cli_smp {
 	unsigned cpus, maxcpus, sockets, dies, clusters, cores, threads; /* 0: not given */
 };
 
+enum cli_interface { CLI_IF_VIRTIO, CLI_IF_NONE };
+enum cli_error_action { CLI_ERROR_AUTO, CLI_ERROR_REPORT, CLI_ERROR_IGNORE, CLI_ERROR_ENOSPC, CLI_ERROR_STOP };
+
+/* What a -drive says of the disk that is made of it; the file is in cfg->drives. */
+struct cli_drive {
+	size_t drive; /* in cfg->drives */
+	enum cli_interface interface;
+	unsigned index;
+	char *serial; /* NULL: none */
+	enum cli_error_action rerror, werror;
+};
+
+/* A -blockdev: a file, or a format over another one. cfg->drives gets those at the top when all are known. */
+struct cli_node {
+	char *name;
+	char *child;  /* the name of the node below; NULL: a file */
+	bool nested;  /* the node below was written inside this one, and takes over what it does not say itself */
+	bool used;    /* it is below another */
+	char *path;
+	bool read_only, auto_read_only, direct, no_flush, discard, detect_zeroes, aio_threads, lock;
+};
+
+/* What a -device virtio-blk leaves to be settled, beside its struct config_disk. */
+struct cli_disk {
+	enum cli_error_action rerror, werror;
+	unsigned queues; /* 0: not given */
+};
+
 /* One parse. */
 struct cli {
 	struct vm_config *cfg;
@@ -41,6 +69,11 @@ struct cli {
 	struct cli_uart uarts[CONFIG_MAX_SERIALS];
 	size_t n_uarts;
 	struct strv device_ids;
+	struct cli_drive drives[CONFIG_MAX_DRIVES];
+	size_t n_drives;
+	struct cli_node nodes[2 * CONFIG_MAX_DRIVES];
+	size_t n_nodes;
+	struct cli_disk disks[CONFIG_MAX_DISKS]; /* as cfg->disks */
 	bool display_none, monitor_none;
 };
 
@@ -101,6 +134,36 @@ int cli_device(struct cli *cli, const char *arg, struct err *err);
 /* A -device whose properties are in `l`, whatever they were written in. Takes items out of `l`. */
 int cli_device_add(struct cli *cli, struct prop_list *l, struct err *err);
 void cli_uart_fini(struct cli_uart *uart);
+/* Notes the id of a device, if it has one (else NULL): it must be the only one of that name. */
+int cli_device_add_id(struct cli *cli, const char *id, const struct prop_ctx *ctx);
+
+/* cli_object.c */
+int cli_object(struct cli *cli, const char *arg, struct err *err);
+
+/* cli_drive.c: -drive and its short forms. */
+extern const char *const cli_names_error[]; /* enum cli_error_action */
+int cli_drive(struct cli *cli, const char *arg, struct err *err);
+int cli_hda(struct cli *cli, const char *arg, struct err *err);
+int cli_hdb(struct cli *cli, const char *arg, struct err *err);
+int cli_hdc(struct cli *cli, const char *arg, struct err *err);
+int cli_hdd(struct cli *cli, const char *arg, struct err *err);
+/* A disk image without an option in front. */
+int cli_image(struct cli *cli, const char *arg, struct err *err);
+/* Whether drives can have that id: -EINVAL, -EEXIST with `err`. */
+int cli_drive_check_id(const struct cli *cli, const char *id, const char *key, const struct prop_ctx *ctx);
+/* Whether there is such an image format: raw. -EINVAL with `err`. */
+int cli_drive_check_format(const char *format, const char *key, const struct prop_ctx *ctx);
+
+/* cli_blockdev.c */
+int cli_blockdev(struct cli *cli, const char *arg, struct err *err);
+/* Puts the nodes together into cfg->drives. */
+int cli_blockdev_finish(struct cli *cli, struct err *err);
+void cli_blockdev_fini(struct cli *cli);
+
+/* cli_disk.c: -device virtio-blk, and which disk has which drive. */
+int cli_disk_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_disk_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_disk_finish(struct cli *cli, struct err *err);
 
 /* cli_serial.c: which port has which UART, and which chardev. */
 int cli_serial_finish(struct cli *cli, struct err *err);

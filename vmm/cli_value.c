@@ -43,6 +43,30 @@ static bool take_digits(const char **s, unsigned base, uint64_t *out)
 	return true;
 }
 
+static bool take_hex(const char **s, uint64_t *out)
+{
+	if ((*s)[0] == '0' && ((*s)[1] == 'x' || (*s)[1] == 'X'))
+		*s += 2;
+	return take_digits(s, 16, out);
+}
+
+bool cli_value_pci_addr(const char *s, int *out)
+{
+	uint64_t slot, fn = 0;
+
+	if (!take_hex(&s, &slot) || slot > 31)
+		return false;
+	if (*s == '.') {
+		s++;
+		if (!take_hex(&s, &fn) || fn > 7)
+			return false;
+	}
+	if (*s)
+		return false;
+	*out = (int)(slot << 3 | fn);
+	return true;
+}
+
 bool cli_value_uint(const char *s, uint64_t *out)
 {
 	unsigned base = 10;

@@ -30,6 +30,9 @@ bool cli_value_uuid(const char *s, uint8_t out[16]);
 /* An identifier: a letter, then letters, digits, '-', '.' and '_'. */
 bool cli_value_id(const char *s);
 
+/* A PCI slot and function as QEMU writes them, both in hexadecimal: 3, 0x1f, 3.1. Stores slot << 3 | function. */
+bool cli_value_pci_addr(const char *s, int *out);
+
 /*
  * A copy of a user's word that is fit for a message: cut when long, control characters replaced. Meant as an argument:
  * `err_set(e, -EINVAL, "'%s' is not a number", cli_show(text).s)`.

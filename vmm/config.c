@@ -22,6 +22,23 @@ void config_cpu_fini(struct config_cpu *cpu)
 	memset(cpu, 0, sizeof(*cpu));
 }
 
+void config_drive_fini(struct config_drive *drive)
+{
+	free(drive->id);
+	free(drive->path);
+	free(drive->throttle.group);
+	memset(drive, 0, sizeof(*drive));
+}
+
+void config_disk_fini(struct config_disk *disk)
+{
+	free(disk->id);
+	free(disk->drive);
+	free(disk->serial);
+	free(disk->iothread);
+	memset(disk, 0, sizeof(*disk));
+}
+
 void config_fini(struct vm_config *cfg)
 {
 	free(cfg->name);
@@ -38,5 +55,11 @@ void config_fini(struct vm_config *cfg)
 		free(cfg->serials[i].id);
 		free(cfg->serials[i].chardev);
 	}
+	for (size_t i = 0; i < cfg->n_drives; i++)
+		config_drive_fini(&cfg->drives[i]);
+	for (size_t i = 0; i < cfg->n_disks; i++)
+		config_disk_fini(&cfg->disks[i]);
+	for (size_t i = 0; i < cfg->n_iothreads; i++)
+		free(cfg->iothreads[i].id);
 	memset(cfg, 0, sizeof(*cfg));
 }

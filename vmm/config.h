@@ -19,6 +19,12 @@
 #define CONFIG_MAX_CHARDEVS 32
 #define CONFIG_MAX_CPU_FEATURES 128
 #define CONFIG_MAX_DEBUG_EXITS 4
+#define CONFIG_MAX_DRIVES 64
+#define CONFIG_MAX_DISKS 64
+#define CONFIG_MAX_IOTHREADS 16
+
+#define CONFIG_MAX_SERIAL_NUMBER 20 /* bytes, of a disk */
+#define CONFIG_ADDR_AUTO (-1)       /* a PCI function's place: the first that is free */
 
 #define CONFIG_MIN_RAM (UINT64_C(64) << 20)
 #define CONFIG_DEFAULT_RAM (UINT64_C(128) << 20)
@@ -61,6 +67,68 @@ struct config_debug_exit {
 	uint16_t iobase, iosize;
 };
 
+/* What a drive is held to, each 0: no limit. A `max` is a burst, held for `length` seconds. */
+enum config_limit {
+	CONFIG_BPS_TOTAL,
+	CONFIG_BPS_READ,
+	CONFIG_BPS_WRITE,
+	CONFIG_IOPS_TOTAL,
+	CONFIG_IOPS_READ,
+	CONFIG_IOPS_WRITE,
+	CONFIG_LIMITS,
+};
+
+struct config_throttle {
+	char *group; /* drives of one group share the limits; NULL: its own */
+	uint64_t avg[CONFIG_LIMITS], max[CONFIG_LIMITS], length[CONFIG_LIMITS]; /* a second, a second, seconds */
+	uint64_t iops_size; /* bytes that count as one operation; 0: any number */
+};
+
+/* QEMU's cache modes; see enum blk_cache. */
+enum config_cache {
+	CONFIG_CACHE_WRITEBACK,
+	CONFIG_CACHE_NONE,
+	CONFIG_CACHE_WRITETHROUGH,
+	CONFIG_CACHE_DIRECTSYNC,
+	CONFIG_CACHE_UNSAFE,
+};
+
+/* A file that a disk can be made of: -drive, or -blockdev with its layers put together. It is opened whether a disk uses it or not. */
+struct config_drive {
+	char *id;   /* unique among drives */
+	char *path;
+	bool probe; /* the format was not given: look, and guard */
+	bool read_only, auto_read_only;
+	enum config_cache cache;
+	bool discard, detect_zeroes;
+	bool aio_threads; /* aio=threads */
+	bool lock;
+	struct config_throttle throttle;
+};
+
+struct config_iothread {
+	char *id;
+};
+
+enum config_tristate { CONFIG_AUTO, CONFIG_ON, CONFIG_OFF };
+
+/* A virtio-blk device. */
+struct config_disk {
+	char *id;       /* "virtio-disk0" */
+	char *drive;    /* the id of a config_drive, which no other disk uses */
+	char *serial;   /* NULL: none */
+	char *iothread; /* the id of a config_iothread; NULL: the common one */
+	unsigned queues, queue_size;
+	uint64_t logical_block, physical_block; /* bytes; 0: as the file suggests */
+	enum config_tristate write_cache;
+	bool config_wce, discard, write_zeroes;
+	bool ignore_read_errors, ignore_write_errors;
+	bool modern_only, legacy_only;
+	int vectors; /* MSI-X; -1: as many as it can use */
+	int addr;    /* slot << 3 | function, or CONFIG_ADDR_AUTO */
+	int bootindex; /* -1: none */
+};
+
 enum rtc_base { RTC_BASE_UTC, RTC_BASE_LOCALTIME, RTC_BASE_DATE };
 
 struct vm_config {
@@ -84,6 +152,12 @@ struct vm_config {
 	size_t n_serials;
 	struct config_debug_exit debug_exits[CONFIG_MAX_DEBUG_EXITS];
 	size_t n_debug_exits;
+	struct config_drive drives[CONFIG_MAX_DRIVES];
+	size_t n_drives;
+	struct config_disk disks[CONFIG_MAX_DISKS];
+	size_t n_disks;
+	struct config_iothread iothreads[CONFIG_MAX_IOTHREADS];
+	size_t n_iothreads;
 	bool testdev;           /* -device pc-testdev */
 	bool debug_log;         /* -d debug */
 };
@@ -93,5 +167,8 @@ void config_init(struct vm_config *cfg);
 void config_fini(struct vm_config *cfg);
 /* Frees the model and the features, and leaves zeroes. */
 void config_cpu_fini(struct config_cpu *cpu);
+/* The same for one of a kind. */
+void config_drive_fini(struct config_drive *drive);
+void config_disk_fini(struct config_disk *disk);
 
 #endif

@@ -12,6 +12,7 @@
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
+#include "vmm/launch_disks.h"
 #include "vmm/vm.h"
 
 struct launch {
@@ -19,6 +20,7 @@ struct launch {
 	struct eventloop *loop;
 	struct boot *boot;
 	struct machine *machine;
+	struct launch_disks *disks;
 	struct chardev *chardevs[CONFIG_MAX_CHARDEVS]; /* as cfg->chardevs */
 };
 
@@ -75,7 +77,9 @@ static int launch_add_devices(struct launch *l, struct err *err)
 
 	for (size_t i = 0; i < l->cfg->n_serials; i++)
 		serials[i] = launch_find_chardev(l, l->cfg->serials[i].chardev);
-	return machine_add_devices(l->machine, serials, err);
+	if (machine_add_devices(l->machine, serials, err) < 0)
+		return err->code;
+	return launch_disks_add(l->disks, l->machine, err);
 }
 
 static int launch_init(struct launch *l, struct err *err)
@@ -89,6 +93,9 @@ static int launch_init(struct launch *l, struct err *err)
 	}
 	l->machine = machine_create(l->cfg, l->boot, l->loop, err);
 	if (!l->machine)
+		return err->code;
+	l->disks = launch_disks_open(l->cfg, err);
+	if (!l->disks)
 		return err->code;
 	r = launch_open_chardevs(l, err);
 	if (r == 0)
@@ -141,6 +148,7 @@ void launch_destroy(struct launch *l)
 	if (!l)
 		return;
 	machine_destroy(l->machine);
+	launch_disks_close(l->disks);
 	for (size_t i = l->cfg->n_chardevs; i-- > 0;)
 		chardev_destroy(l->chardevs[i]);
 	boot_close(l->boot);

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+/* -drive, -hda to -hdd and a bare disk image: a file, and what the disk made of it is like. */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/cli_private.h"
+#include "vmm/err.h"
+#include "vmm/util.h"
+
+#define LIMIT_MAX UINT64_C(1000000000000000)
+#define NO_INDEX UINT_MAX
+#define INDEX_MAX 255
+
+enum drive_aio { AIO_IO_URING, AIO_THREADS, AIO_NATIVE };
+enum drive_detect { DETECT_OFF, DETECT_ON, DETECT_UNMAP };
+
+struct drive_opts {
+	char *file, *format, *id, *serial;
+	enum config_cache cache;
+	bool direct, writeback, no_flush, read_only, auto_read_only;
+	enum drive_aio aio;
+	enum drive_detect detect_zeroes;
+	unsigned discard; /* index in names_discard */
+	unsigned lock;    /* index in names_lock */
+	unsigned index;
+	unsigned interface, rerror, werror; /* enum cli_interface, enum cli_error_action */
+	struct config_throttle throttle;
+};
+
+static const char *const names_if[] = { "virtio", "none", NULL };
+static const char *const names_cache[] = { "writeback", "none", "writethrough", "directsync", "unsafe", NULL };
+static const char *const names_aio[] = { "io_uring", "threads", "native", NULL };
+static const char *const names_detect[] = { "off", "on", "unmap", NULL };
+static const char *const names_lock[] = { "auto", "on", "off", NULL };
+const char *const cli_names_error[] = { "auto", "report", "ignore", "enospc", "stop", NULL };
+static const char *const names_disk[] = { "disk", NULL };
+/* The odd ones mean unmap. */
+static const char *const names_discard[] = { "ignore", "unmap", "off", "on", NULL };
+
+static_assert(CONFIG_CACHE_NONE == 1 && CONFIG_CACHE_WRITETHROUGH == 2 && CONFIG_CACHE_DIRECTSYNC == 3 && CONFIG_CACHE_UNSAFE == 4,
+	      "as names_cache");
+static_assert(CLI_IF_NONE == 1 && CLI_ERROR_STOP == 4, "as names_if, cli_names_error");
+
+#define ROW(k, t, f, ...) { .key = k, .type = t, .offset = offsetof(struct drive_opts, f), ##__VA_ARGS__ }
+/* A limit by its new and its old name, and its burst and the burst's length. */
+#define LIMIT(n, old, i)                                                                                        \
+	ROW("throttling." n, PROP_U64, throttle.avg[i], .max = LIMIT_MAX),                                      \
+	ROW(old, PROP_U64, throttle.avg[i], .max = LIMIT_MAX),                                                  \
+	ROW("throttling." n "-max", PROP_U64, throttle.max[i], .max = LIMIT_MAX),                               \
+	ROW(old "_max", PROP_U64, throttle.max[i], .max = LIMIT_MAX),                                           \
+	ROW("throttling." n "-max-length", PROP_U64, throttle.length[i], .min = 1, .max = UINT32_MAX),          \
+	ROW(old "_max_length", PROP_U64, throttle.length[i], .min = 1, .max = UINT32_MAX)
+
+static const struct prop_row drive_rows[] = {
+	ROW("file", PROP_STRING, file, .min = 1, .required = true),
+	ROW("format", PROP_STRING, format),
+	ROW("id", PROP_STRING, id),
+	ROW("if", PROP_ENUM, interface, .names = names_if),
+	ROW("index", PROP_UNSIGNED, index, .max = INDEX_MAX),
+	{ .key = "media", .type = PROP_FIXED, .names = names_disk, .why = "there are only disks" },
+	{ .key = "snapshot", .type = PROP_FIXED, .names = prop_names_off, .why = "changes always go to the file; work on a copy" },
+	{ .key = "copy-on-read", .type = PROP_FIXED, .names = prop_names_off, .why = "images have no backing file yet" },
+	ROW("cache", PROP_ENUM, cache, .names = names_cache),
+	ROW("cache.direct", PROP_BOOL, direct),
+	ROW("cache.writeback", PROP_BOOL, writeback),
+	ROW("cache.no-flush", PROP_BOOL, no_flush),
+	ROW("aio", PROP_ENUM, aio, .names = names_aio),
+	ROW("readonly", PROP_BOOL, read_only),
+	ROW("read-only", PROP_BOOL, read_only),
+	ROW("auto-read-only", PROP_BOOL, auto_read_only),
+	ROW("serial", PROP_STRING, serial, .max = CONFIG_MAX_SERIAL_NUMBER),
+	ROW("discard", PROP_ENUM, discard, .names = names_discard),
+	ROW("detect-zeroes", PROP_ENUM, detect_zeroes, .names = names_detect),
+	ROW("werror", PROP_ENUM, werror, .names = cli_names_error),
+	ROW("rerror", PROP_ENUM, rerror, .names = cli_names_error),
+	ROW("file.locking", PROP_ENUM, lock, .names = names_lock),
+	LIMIT("bps-total", "bps", CONFIG_BPS_TOTAL),
+	LIMIT("bps-read", "bps_rd", CONFIG_BPS_READ),
+	LIMIT("bps-write", "bps_wr", CONFIG_BPS_WRITE),
+	LIMIT("iops-total", "iops", CONFIG_IOPS_TOTAL),
+	LIMIT("iops-read", "iops_rd", CONFIG_IOPS_READ),
+	LIMIT("iops-write", "iops_wr", CONFIG_IOPS_WRITE),
+	ROW("throttling.iops-size", PROP_SIZE, throttle.iops_size, .max = LIMIT_MAX),
+	ROW("iops_size", PROP_SIZE, throttle.iops_size, .max = LIMIT_MAX),
+	ROW("throttling.group", PROP_STRING, throttle.group, .min = 1),
+	ROW("group", PROP_STRING, throttle.group, .min = 1),
+	{ .key = NULL },
+};
+/* A twin row would free a string twice only if props_fini did not clear it; it does. */
+static const struct prop_table drive_props = { .rows = drive_rows };
+
+static const char *const limit_names[CONFIG_LIMITS] = { "bps-total", "bps-read", "bps-write", "iops-total", "iops-read", "iops-write" };
+
+int cli_drive_check_id(const struct cli *cli, const char *id, const char *key, const struct prop_ctx *ctx)
+{
+	bool twice = false;
+
+	if (!cli_value_id(id))
+		return err_set(ctx->err, -EINVAL,
+			       "%s: property '%s': '%s' is not an identifier: a letter, then letters, digits, '-', '.' or '_'", ctx->what, key,
+			       cli_show(id).s);
+	for (size_t i = 0; i < cli->cfg->n_drives; i++)
+		twice |= !strcmp(cli->cfg->drives[i].id, id);
+	for (size_t i = 0; i < cli->n_nodes; i++)
+		twice |= cli->nodes[i].name && !strcmp(cli->nodes[i].name, id);
+	if (twice)
+		return err_set(ctx->err, -EEXIST, "%s: there is already a drive or node with the name '%s'; give this one another %s", ctx->what,
+			       cli_show(id).s, key);
+	return 0;
+}
+
+int cli_drive_check_format(const char *format, const char *key, const struct prop_ctx *ctx)
+{
+	static const char *const later[] = { "qcow2", "qcow", "vmdk", "vdi", "vpc", "vhdx", "qed", "luks", "parallels", "dmg" };
+
+	if (!strcmp(format, "raw"))
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(later); i++)
+		if (!strcmp(format, later[i]))
+			return err_set(ctx->err, -EINVAL, "%s: %s images are not supported yet; convert it: qemu-img convert -O raw", ctx->what,
+				       format);
+	return err_set(ctx->err, -EINVAL, "%s: property '%s': '%s' is not available; give raw", ctx->what, key, cli_show(format).s);
+}
+
+static int check_throttle(const struct config_throttle *t, const struct prop_ctx *ctx)
+{
+	for (unsigned i = 0; i < CONFIG_LIMITS; i++) {
+		const char *name = limit_names[i];
+		unsigned total = i < CONFIG_IOPS_TOTAL ? CONFIG_BPS_TOTAL : CONFIG_IOPS_TOTAL;
+
+		if (i != total && ((t->avg[i] && t->avg[total]) || (t->max[i] && t->max[total])))
+			return err_set(ctx->err, -EINVAL, "%s: throttling.%s and throttling.%s cannot both be given", ctx->what,
+				       limit_names[total], name);
+		if (t->max[i] && !t->avg[i])
+			return err_set(ctx->err, -EINVAL, "%s: throttling.%s-max needs throttling.%s", ctx->what, name, name);
+		if (t->max[i] && t->max[i] < t->avg[i])
+			return err_set(ctx->err, -EINVAL, "%s: throttling.%s-max is %" PRIu64 ", less than throttling.%s, %" PRIu64, ctx->what,
+				       name, t->max[i], name, t->avg[i]);
+		if (t->length[i] && !t->max[i])
+			return err_set(ctx->err, -EINVAL, "%s: throttling.%s-max-length needs throttling.%s-max", ctx->what, name, name);
+	}
+	return 0;
+}
+
+static bool is_given(const struct prop_list *l, const char *key)
+{
+	size_t len = strlen(key);
+
+	for (size_t i = 0; i < l->n; i++) {
+		const char *k = l->items[i].key;
+
+		/* Also as a flag turned off: nocache.direct. */
+		if (!strcmp(k, key) || (!strncmp(k, "no", 2) && !strncmp(k + 2, key, len + 1)))
+			return true;
+	}
+	return false;
+}
+
+/* cache=, as its three parts where they are given one by one. Flushes that are asked for by either part do happen. */
+static enum config_cache cache_mode(const struct drive_opts *o, const struct prop_list *l)
+{
+	bool direct = o->cache == CONFIG_CACHE_NONE || o->cache == CONFIG_CACHE_DIRECTSYNC;
+	bool writeback = o->cache != CONFIG_CACHE_WRITETHROUGH && o->cache != CONFIG_CACHE_DIRECTSYNC;
+	bool no_flush = o->cache == CONFIG_CACHE_UNSAFE;
+
+	if (is_given(l, "cache.direct"))
+		direct = o->direct;
+	if (is_given(l, "cache.writeback"))
+		writeback = o->writeback;
+	if (is_given(l, "cache.no-flush"))
+		no_flush = o->no_flush;
+	if (direct)
+		return writeback ? CONFIG_CACHE_NONE : CONFIG_CACHE_DIRECTSYNC;
+	if (!writeback)
+		return CONFIG_CACHE_WRITETHROUGH;
+	return no_flush ? CONFIG_CACHE_UNSAFE : CONFIG_CACHE_WRITEBACK;
+}
+
+static int check_drive(const struct drive_opts *o, const struct prop_ctx *ctx)
+{
+	if (o->format && cli_drive_check_format(o->format, "format", ctx) < 0)
+		return ctx->err->code;
+	if (o->detect_zeroes == DETECT_UNMAP && o->discard % 2 == 0)
+		return err_set(ctx->err, -EINVAL, "%s: detect-zeroes=unmap needs discard=unmap", ctx->what);
+	if (o->interface == CLI_IF_NONE && o->index != NO_INDEX)
+		return err_set(ctx->err, -EINVAL, "%s: property 'index' is for if=virtio; a -device has its addr=", ctx->what);
+	return check_throttle(&o->throttle, ctx);
+}
+
+/* What is accepted, but stands for something else. */
+static int note_drive(struct cli *cli, const struct drive_opts *o, enum config_cache cache, const struct prop_ctx *ctx)
+{
+	if (o->aio == AIO_NATIVE && strv_addf(&cli->notes, ctx->err, "%s: aio=native is taken as io_uring", ctx->what) < 0)
+		return ctx->err->code;
+	if (o->no_flush && cache != CONFIG_CACHE_UNSAFE &&
+	    strv_addf(&cli->notes, ctx->err, "%s: cache.no-flush=on has no effect with this cache mode", ctx->what) < 0)
+		return ctx->err->code;
+	return 0;
+}
+
+/* The lowest index without a disk. */
+static unsigned free_index(const struct cli *cli)
+{
+	unsigned index = 0;
+
+	for (size_t i = 0; i < cli->n_drives; i++)
+		if (cli->drives[i].interface == CLI_IF_VIRTIO && cli->drives[i].index == index) {
+			index++;
+			i = SIZE_MAX;
+		}
+	return index;
+}
+
+static int check_index(const struct cli *cli, unsigned index, const struct prop_ctx *ctx)
+{
+	for (size_t i = 0; i < cli->n_drives; i++) {
+		const struct cli_drive *other = &cli->drives[i];
+
+		if (other->interface == CLI_IF_VIRTIO && other->index == index)
+			return err_set(ctx->err, -EEXIST, "%s: index %u is already taken by '%s'; give index=%u or leave it out", ctx->what, index,
+				       cli_show(cli->cfg->drives[other->drive].path).s, free_index(cli));
+	}
+	return 0;
+}
+
+/* "virtio0", as QEMU names them, or a later number when somebody has that name. */
+static int make_id(const struct cli *cli, const struct drive_opts *o, char **id, struct err *err)
+{
+	unsigned n = o->interface == CLI_IF_VIRTIO ? o->index : 0;
+	struct err ignored = ERR_INIT;
+	const struct prop_ctx ctx = { .what = "", .err = &ignored };
+	char name[32];
+
+	do
+		snprintf(name, sizeof(name), "%s%u", names_if[o->interface], n++);
+	while (cli_drive_check_id(cli, name, "id", &ctx) < 0);
+	return cli_set_string(id, name, err);
+}
+
+/* Moves the strings of `o` into the configuration. */
+static void store_drive(struct cli *cli, struct drive_opts *o, enum config_cache cache)
+{
+	struct vm_config *cfg = cli->cfg;
+
+	cli->drives[cli->n_drives++] = (struct cli_drive){
+		.drive = cfg->n_drives,
+		.interface = o->interface,
+		.index = o->index,
+		.serial = o->serial,
+		.rerror = o->rerror,
+		.werror = o->werror,
+	};
+	cfg->drives[cfg->n_drives++] = (struct config_drive){
+		.id = o->id,
+		.path = o->file,
+		.probe = !o->format,
+		.read_only = o->read_only,
+		.auto_read_only = o->auto_read_only,
+		.cache = cache,
+		.discard = o->discard % 2 == 1,
+		.detect_zeroes = o->detect_zeroes != DETECT_OFF,
+		.aio_threads = o->aio == AIO_THREADS,
+		.lock = strcmp(names_lock[o->lock], "off") != 0,
+		.throttle = o->throttle,
+	};
+	o->id = o->file = o->serial = o->throttle.group = NULL;
+}
+
+static int add_drive(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
+{
+	struct drive_opts o = { .index = NO_INDEX, .interface = CLI_IF_VIRTIO };
+	int ret = 0;
+
+	if (cli->cfg->n_drives == CONFIG_MAX_DRIVES)
+		return err_set(ctx->err, -E2BIG, "%s: more than %d of them", ctx->what, CONFIG_MAX_DRIVES);
+	ret = props_apply(l, &drive_props, &o, ctx);
+	if (ret == 0)
+		ret = check_drive(&o, ctx);
+	if (ret == 0 && o.interface == CLI_IF_VIRTIO) {
+		if (o.index == NO_INDEX)
+			o.index = free_index(cli);
+		ret = check_index(cli, o.index, ctx);
+	}
+	if (ret == 0)
+		ret = o.id ? cli_drive_check_id(cli, o.id, "id", ctx) : make_id(cli, &o, &o.id, ctx->err);
+	if (ret == 0)
+		ret = note_drive(cli, &o, cache_mode(&o, l), ctx);
+	if (ret == 0)
+		store_drive(cli, &o, cache_mode(&o, l));
+	props_fini(&drive_props, &o);
+	return ret;
+}
+
+int cli_drive(struct cli *cli, const char *arg, struct err *err)
+{
+	struct prop_ctx ctx = { .what = "-drive", .notes = &cli->notes, .err = err };
+	struct prop_list l = { .items = NULL };
+	int ret = prop_list_parse(&l, arg, NULL, &ctx);
+
+	if (ret == 0)
+		ret = add_drive(cli, &l, &ctx);
+	prop_list_fini(&l);
+	return ret;
+}
+
+/* A file's name alone. */
+static int add_file(struct cli *cli, const char *path, const char *index, const char *what, struct err *err)
+{
+	struct prop_ctx ctx = { .what = what, .notes = &cli->notes, .err = err };
+	struct prop_list l = { .items = NULL };
+	int ret;
+
+	if (!*path)
+		return err_set(err, -EINVAL, "%s: the name of a disk image is empty", what);
+	ret = prop_list_add(&l, "file", path, PROP_FORM_TEXT, false, &ctx);
+	if (ret == 0)
+		ret = prop_list_add(&l, "index", index, PROP_FORM_TEXT, false, &ctx);
+	if (ret == 0)
+		ret = add_drive(cli, &l, &ctx);
+	prop_list_fini(&l);
+	return ret;
+}
+
+int cli_hda(struct cli *cli, const char *arg, struct err *err)
+{
+	return add_file(cli, arg, "0", "-hda", err);
+}
+
+int cli_hdb(struct cli *cli, const char *arg, struct err *err)
+{
+	return add_file(cli, arg, "1", "-hdb", err);
+}
+
+int cli_hdc(struct cli *cli, const char *arg, struct err *err)
+{
+	return add_file(cli, arg, "2", "-hdc", err);
+}
+
+int cli_hdd(struct cli *cli, const char *arg, struct err *err)
+{
+	return add_file(cli, arg, "3", "-hdd", err);
+}
+
+int cli_image(struct cli *cli, const char *arg, struct err *err)
+{
+	char what[CLI_SHOW_MAX + 8];
+
+	snprintf(what, sizeof(what), "'%s'", cli_show(arg).s);
+	return add_file(cli, arg, "0", what, err);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* -object: one row a type. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/cli_private.h"
+#include "vmm/err.h"
+#include "vmm/util.h"
+
+#define NO_EFFECT(k) { .key = k, .type = PROP_FIXED }
+
+static const struct prop_row iothread_rows[] = {
+	{ .key = "id", .type = PROP_STRING, .offset = offsetof(struct config_iothread, id), .required = true },
+	NO_EFFECT("poll-max-ns"),
+	NO_EFFECT("poll-grow"),
+	NO_EFFECT("poll-shrink"),
+	NO_EFFECT("aio-max-batch"),
+	NO_EFFECT("thread-pool-min"),
+	NO_EFFECT("thread-pool-max"),
+	{ .key = NULL },
+};
+static const struct prop_table iothread_props = { .rows = iothread_rows };
+
+static int add_iothread(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
+{
+	struct vm_config *cfg = cli->cfg;
+	struct config_iothread *t = &cfg->iothreads[cfg->n_iothreads];
+
+	if (cfg->n_iothreads == CONFIG_MAX_IOTHREADS)
+		return err_set(ctx->err, -E2BIG, "%s: more than %d of them", ctx->what, CONFIG_MAX_IOTHREADS);
+	/* Counted before it is filled, so that config_fini frees it whatever happens. */
+	cfg->n_iothreads++;
+	if (props_apply(l, &iothread_props, t, ctx) < 0)
+		return ctx->err->code;
+	if (!cli_value_id(t->id))
+		return err_set(ctx->err, -EINVAL,
+			       "%s: property 'id': '%s' is not an identifier: a letter, then letters, digits, '-', '.' or '_'", ctx->what,
+			       cli_show(t->id).s);
+	for (size_t i = 0; i + 1 < cfg->n_iothreads; i++)
+		if (!strcmp(cfg->iothreads[i].id, t->id))
+			return err_set(ctx->err, -EEXIST, "%s: there is already an object with the id '%s'", ctx->what, cli_show(t->id).s);
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*add)(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+} types[] = {
+	{ "iothread", add_iothread },
+};
+
+static int add_object(struct cli *cli, struct prop_list *l, struct err *err)
+{
+	char what[48] = "-object", *type;
+	struct prop_ctx ctx = { .what = what, .notes = &cli->notes, .err = err };
+	int ret = -ENOENT;
+
+	if (prop_list_take(l, "qom-type", &type, &ctx) < 0)
+		return err->code;
+	for (size_t i = 0; type && i < ARRAY_SIZE(types); i++) {
+		if (strcmp(types[i].name, type))
+			continue;
+		snprintf(what, sizeof(what), "-object %s", types[i].name);
+		ret = types[i].add(cli, l, &ctx);
+		break;
+	}
+	if (ret == -ENOENT)
+		ret = err_set(err, -EINVAL, "-object: type '%s' is not available; known: iothread", cli_show(type ? type : "").s);
+	free(type);
+	return ret;
+}
+
+int cli_object(struct cli *cli, const char *arg, struct err *err)
+{
+	struct prop_ctx ctx = { .what = "-object", .notes = &cli->notes, .err = err };
+	struct prop_list l = { .items = NULL };
+	int ret = *arg == '{' ? prop_list_parse_json(&l, arg, &ctx) : prop_list_parse(&l, arg, "qom-type", &ctx);
+
+	if (ret == 0)
+		ret = add_object(cli, &l, err);
+	prop_list_fini(&l);
+	return ret;
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/launch_disks.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "blk/blockdev.h"
+#include "hw/pci.h"
+#include "hw/virtio.h"
+#include "vmm/arch.h"
+#include "vmm/config.h"
+#include "vmm/err.h"
+#include "vmm/eventloop.h"
+#include "vmm/iothread.h"
+#include "vmm/log.h"
+#include "vmm/uring.h"
+#include "vmm/util.h"
+
+#define COMMON_NAME "disks"
+#define CLASS_STORAGE UINT32_C(0x010000)
+#define BUFFER_ALIGN 4096
+
+/* A thread, and what its files share. */
+struct disk_thread {
+	struct iothread *thread; /* NULL: not started */
+	struct uring *urings[2]; /* [1]: aio=threads; NULL until needed */
+};
+
+struct launch_disks {
+	const struct vm_config *cfg;
+	struct disk_thread threads[CONFIG_MAX_IOTHREADS]; /* as cfg->iothreads */
+	struct disk_thread common;
+	struct blockdev *drives[CONFIG_MAX_DRIVES]; /* as cfg->drives */
+};
+
+static_assert((int)CONFIG_CACHE_WRITEBACK == (int)BLK_CACHE_WRITEBACK && (int)CONFIG_CACHE_NONE == (int)BLK_CACHE_NONE &&
+		      (int)CONFIG_CACHE_WRITETHROUGH == (int)BLK_CACHE_WRITETHROUGH &&
+		      (int)CONFIG_CACHE_DIRECTSYNC == (int)BLK_CACHE_DIRECTSYNC && (int)CONFIG_CACHE_UNSAFE == (int)BLK_CACHE_UNSAFE,
+	      "the same order");
+static_assert(CONFIG_MAX_SERIAL_NUMBER == VIRTIO_BLK_SERIAL_MAX, "what a disk has room for");
+
+/* ---- opening; on the drive's loop ---- */
+
+struct open_job {
+	struct disk_thread *thread;
+	const struct config_drive *drive;
+	struct err *err;
+	struct blockdev *bd; /* the result */
+};
+
+static void probe_done(struct blk_req *req, int result)
+{
+	req->result = result;
+}
+
+/* Reads the file's start into `buf`, which has room for `size` bytes. Bytes read, or -errno. */
+static int probe_read(struct blockdev *bd, uint8_t *buf, size_t size)
+{
+	uint64_t len = align_down(min_u64(size, bd->size), bd->request_align);
+	struct iovec iov = { .iov_base = buf, .iov_len = len };
+	struct blk_req req = { .op = BLK_READ, .len = len, .iov = &iov, .n = 1, .done = probe_done };
+
+	if (len == 0)
+		return 0;
+	blockdev_submit(bd, &req);
+	blockdev_drain(bd);
+	return req.result < 0 ? req.result : (int)len;
+}
+
+/*
+ * Looks at what the file is, through the descriptor that will be used, so that nobody can swap it in between. What looks like
+ * another format is not opened as that: its header may be the work of the last guest.
+ */
+static int probe(const struct config_drive *drive, struct blockdev *bd, struct err *err)
+{
+	size_t size = align_up(BLK_PROBE_BYTES, max_u64(bd->request_align, BUFFER_ALIGN));
+	uint8_t *head = aligned_alloc(BUFFER_ALIGN, size);
+	enum blk_format format = BLK_FORMAT_RAW;
+	int n;
+
+	if (!head)
+		return err_set(err, -ENOMEM, "drive '%s': no memory to look at '%s'", drive->id, drive->path);
+	n = probe_read(bd, head, size);
+	if (n > 0)
+		format = blk_probe(head, (size_t)min_u64((uint64_t)n, BLK_PROBE_BYTES));
+	free(head);
+	if (n < 0)
+		return err_set_errno(err, n, "drive '%s': cannot read the start of '%s'", drive->id, drive->path);
+	if (format != BLK_FORMAT_RAW)
+		return err_set(err, -ENOTSUP,
+			       "drive '%s': '%s' looks like a %s image; %s images are not supported yet; convert it: qemu-img convert -O raw, or "
+			       "give format=raw if the guest is to see it as it is",
+			       drive->id, drive->path, blk_format_name(format), blk_format_name(format));
+	return 0;
+}
+
+/* Takes `*bd` over into the filters that the drive needs; `*bd` is what is to be closed, also after a failure. */
+static int add_filters(const struct config_drive *drive, struct blockdev **bd, struct err *err)
+{
+	struct blockdev *filter;
+
+	if (drive->probe) {
+		if (probe(drive, *bd, err) < 0)
+			return err->code;
+		if (!(*bd)->read_only)
+			log_warn("drive '%s': no format was given for '%s', and it looks like raw: the guest may not write to its first "
+				 "sectors what looks like another format; give format=raw to allow it",
+				 drive->id, drive->path);
+		filter = (*bd)->read_only ? *bd : probe_guard_create(*bd, err);
+		if (!filter)
+			return err->code;
+		*bd = filter;
+	}
+	return 0;
+}
+
+static void open_on_loop(void *arg)
+{
+	struct open_job *job = arg;
+	const struct config_drive *drive = job->drive;
+	struct uring **uring = &job->thread->urings[drive->aio_threads];
+	struct blk_file_config cfg = {
+		.path = drive->path,
+		.read_only = drive->read_only,
+		.auto_read_only = drive->auto_read_only,
+		.cache = (enum blk_cache)drive->cache,
+		.discard = drive->discard ? BLK_DISCARD_UNMAP : BLK_DISCARD_IGNORE,
+		.detect_zeroes = drive->detect_zeroes,
+		.lock = drive->lock,
+		.loop = iothread_loop(job->thread->thread),
+	};
+
+	if (!*uring)
+		*uring = uring_create(cfg.loop, drive->aio_threads, job->err);
+	if (!*uring)
+		return;
+	cfg.uring = *uring;
+	job->bd = raw_open(&cfg, job->err);
+	if (job->bd && add_filters(drive, &job->bd, job->err) < 0) {
+		blockdev_close(job->bd);
+		job->bd = NULL;
+	}
+}
+
+/* ---- threads ---- */
+
+static const struct config_disk *disk_of(const struct vm_config *cfg, const struct config_drive *drive)
+{
+	for (size_t i = 0; i < cfg->n_disks; i++)
+		if (!strcmp(cfg->disks[i].drive, drive->id))
+			return &cfg->disks[i];
+	return NULL;
+}
+
+/* Where a drive works; NULL with `err` when the common thread cannot be started. cli_parse has checked that every name exists. */
+static struct disk_thread *thread_of(struct launch_disks *d, const struct config_drive *drive, struct err *err)
+{
+	const struct config_disk *disk = disk_of(d->cfg, drive);
+
+	for (size_t i = 0; disk && disk->iothread && i < d->cfg->n_iothreads; i++)
+		if (!strcmp(d->cfg->iothreads[i].id, disk->iothread))
+			return &d->threads[i];
+	assert(!disk || !disk->iothread);
+	if (!d->common.thread)
+		d->common.thread = iothread_create(COMMON_NAME, err);
+	return d->common.thread ? &d->common : NULL;
+}
+
+static void close_urings(void *arg)
+{
+	struct disk_thread *t = arg;
+
+	for (size_t i = 0; i < ARRAY_SIZE(t->urings); i++)
+		if (t->urings[i])
+			uring_destroy(t->urings[i]);
+}
+
+static void thread_end(struct disk_thread *t)
+{
+	if (!t->thread)
+		return;
+	eventloop_call_sync(iothread_loop(t->thread), close_urings, t);
+	iothread_destroy(t->thread);
+}
+
+/* ---- drives ---- */
+
+static bool same_file(const char *a, const char *b)
+{
+	struct stat sa, sb;
+
+	if (stat(a, &sa) < 0 || stat(b, &sb) < 0)
+		return false;
+	if (S_ISBLK(sa.st_mode) && S_ISBLK(sb.st_mode))
+		return sa.st_rdev == sb.st_rdev;
+	return sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+}
+
+/* Said here in words about drives; the file's lock would name this very process. */
+static int check_twice(const struct vm_config *cfg, size_t i, struct err *err)
+{
+	const struct config_drive *drive = &cfg->drives[i];
+
+	for (const struct config_drive *other = cfg->drives; other < drive; other++)
+		if (!(drive->read_only && other->read_only) && drive->lock && other->lock && same_file(drive->path, other->path))
+			return err_set(err, -EBUSY, "drives '%s' and '%s' are the same file, '%s', and not both read-only; give each its own",
+				       other->id, drive->id, drive->path);
+	return 0;
+}
+
+static int open_drive(struct launch_disks *d, size_t i, struct err *err)
+{
+	struct open_job job = { .drive = &d->cfg->drives[i], .err = err };
+
+	if (check_twice(d->cfg, i, err) < 0)
+		return err->code;
+	job.thread = thread_of(d, job.drive, err);
+	if (!job.thread)
+		return err->code;
+	eventloop_call_sync(iothread_loop(job.thread->thread), open_on_loop, &job);
+	d->drives[i] = job.bd;
+	return job.bd ? 0 : err->code;
+}
+
+static void close_drive(void *arg)
+{
+	blockdev_close(arg);
+}
+
+struct launch_disks *launch_disks_open(const struct vm_config *cfg, struct err *err)
+{
+	struct launch_disks *d = calloc(1, sizeof(*d));
+	int r = 0;
+
+	if (!d) {
+		err_set(err, -ENOMEM, "no memory for disks");
+		return NULL;
+	}
+	d->cfg = cfg;
+	for (size_t i = 0; r == 0 && i < cfg->n_iothreads; i++) {
+		d->threads[i].thread = iothread_create(cfg->iothreads[i].id, err);
+		r = d->threads[i].thread ? 0 : err->code;
+	}
+	for (size_t i = 0; r == 0 && i < cfg->n_drives; i++)
+		r = open_drive(d, i, err);
+	if (r < 0) {
+		launch_disks_close(d);
+		return NULL;
+	}
+	return d;
+}
+
+void launch_disks_close(struct launch_disks *d)
+{
+	if (!d)
+		return;
+	for (size_t i = d->cfg->n_drives; i-- > 0;)
+		if (d->drives[i])
+			eventloop_call_sync(d->drives[i]->loop, close_drive, d->drives[i]);
+	thread_end(&d->common);
+	for (size_t i = d->cfg->n_iothreads; i-- > 0;)
+		thread_end(&d->threads[i]);
+	free(d);
+}
+
+/* ---- devices ---- */
+
+static struct blockdev *drive_of(const struct launch_disks *d, const char *id)
+{
+	for (size_t i = 0; i < d->cfg->n_drives; i++)
+		if (!strcmp(d->cfg->drives[i].id, id))
+			return d->drives[i];
+	assert(!"a disk without a drive");
+	return NULL;
+}
+
+static int add_disk(const struct launch_disks *d, const struct config_disk *disk, struct machine *machine, struct err *err)
+{
+	struct blockdev *bd = drive_of(d, disk->drive);
+	const struct virtio_blk_config cfg = {
+		.name = disk->id,
+		.bd = bd,
+		.serial = disk->serial,
+		.queues = disk->queues,
+		.queue_size = (uint16_t)disk->queue_size,
+		.logical_block = (uint32_t)disk->logical_block,
+		.physical_block = (uint32_t)disk->physical_block,
+		.write_cache = disk->write_cache == CONFIG_AUTO ? bd->write_cache : disk->write_cache == CONFIG_ON,
+		.config_wce = disk->config_wce,
+		.discard = disk->discard,
+		.write_zeroes = disk->write_zeroes,
+		.ignore_read_errors = disk->ignore_read_errors,
+		.ignore_write_errors = disk->ignore_write_errors,
+	};
+	const struct virtio_pci_config pci = {
+		.devfn = disk->addr == CONFIG_ADDR_AUTO ? PCI_ADDR_AUTO : disk->addr,
+		.modern_only = disk->modern_only,
+		.legacy_only = disk->legacy_only,
+		.vectors = disk->vectors,
+		.class_code = CLASS_STORAGE,
+	};
+	const struct device_env *env = machine_env(machine);
+	struct virtio_dev *virtio = virtio_blk_create(env, &cfg, err);
+	struct device *dev;
+
+	if (!virtio)
+		return err->code;
+	dev = virtio_pci_create(env, machine_pci_bus(machine), virtio, &pci, err);
+	if (!dev) {
+		virtio->ops->destroy(virtio);
+		return err->code;
+	}
+	return machine_adopt(machine, dev, err);
+}
+
+int launch_disks_add(struct launch_disks *d, struct machine *machine, struct err *err)
+{
+	/* Those that ask for a place come first, so that no other happens to be there. */
+	for (int fixed = 1; fixed >= 0; fixed--)
+		for (size_t i = 0; i < d->cfg->n_disks; i++) {
+			const struct config_disk *disk = &d->cfg->disks[i];
+
+			if ((disk->addr != CONFIG_ADDR_AUTO) == fixed && add_disk(d, disk, machine, err) < 0)
+				return err->code;
+		}
+	return 0;
+}

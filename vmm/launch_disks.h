@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The disks of a machine: threads, files and filters behind them, and the virtio devices in front.
+ *
+ * Every drive of the configuration is opened, whether a disk uses it or not, on the loop of its disk's iothread; those whose disk
+ * names none share one thread, which exists only if there are any.
+ *
+ * Thread: main.
+ */
+#ifndef VMM_LAUNCH_DISKS_H
+#define VMM_LAUNCH_DISKS_H
+
+struct err;
+struct launch_disks;
+struct machine;
+struct vm_config;
+
+/* Starts the iothreads and opens the drives. `cfg` is borrowed. NULL with `err` and nothing left behind. */
+struct launch_disks *launch_disks_open(const struct vm_config *cfg, struct err *err);
+/* Puts the disks on the machine's PCI bus; the machine owns the devices, and is to be destroyed before the disks are closed. */
+int launch_disks_add(struct launch_disks *disks, struct machine *machine, struct err *err);
+/* NULL is fine. */
+void launch_disks_close(struct launch_disks *disks);
+
+#endif
