@@ -285,6 +285,9 @@ static int vblk_check(const struct virtio_blk_config *cfg, uint32_t block, struc
 		return err_set(err, -EINVAL, "%s: num-queues %u is not from 1 to %u", cfg->name, cfg->queues, VIRTIO_MAX_QUEUES);
 	if (!vblk_is_power(block, BLK_SECTOR, VBLK_BLOCK_MAX))
 		return err_set(err, -EINVAL, "%s: logical_block_size %u is not a power of two from 512 to 2 MiB", cfg->name, block);
+	if (block < cfg->bd->request_align)
+		return err_set(err, -EINVAL, "%s: logical_block_size %u is less than '%s' can do, %u bytes", cfg->name, block, cfg->bd->name,
+			       cfg->bd->request_align);
 	if (!vblk_is_power(physical, block, VBLK_BLOCK_MAX))
 		return err_set(err, -EINVAL, "%s: physical_block_size %u is not a power of two from logical_block_size, %u, to 2 MiB", cfg->name,
 			       physical, block);
@@ -322,7 +325,8 @@ static int vblk_init(struct vblk *b, const struct device_env *env, const struct 
 
 struct virtio_dev *virtio_blk_create(const struct device_env *env, const struct virtio_blk_config *cfg, struct err *err)
 {
-	uint32_t block = cfg->logical_block ? cfg->logical_block : BLK_SECTOR;
+	uint32_t align = (uint32_t)max_u64(cfg->bd->request_align, BLK_SECTOR);
+	uint32_t block = cfg->logical_block ? cfg->logical_block : align;
 	struct vblk *b;
 
 	if (vblk_check(cfg, block, err) < 0)
