@@ -115,7 +115,7 @@ static int add_testdev(struct cli *cli, const struct prop_list *l, const struct 
 #define DRIVERS                                                                                                                \
 	DRIVER("isa-serial", add_uart, "a serial port: chardev=ID[,id=ID][,index=0..3]")                                       \
 	DRIVER("virtio-blk-pci", cli_disk_add,                                                                                 \
-	       "a disk: drive=ID[,id=ID][,addr=SLOT[.FUNCTION]][,serial=TEXT][,num-queues=N][,iothread=ID][,write-cache=on|off]...") \
+	       "a disk: drive=ID[,id=ID][,addr=SLOT[.FUNCTION]][,serial=TEXT][,num-queues=N][,iothread=ID]...")  \
 	DRIVER("virtio-blk-pci-transitional", cli_disk_add, "the same")                                                        \
 	DRIVER("virtio-blk-pci-non-transitional", cli_disk_add_modern, "the same, for drivers of virtio 1.0 and later only")   \
 	DRIVER("virtio-blk", cli_disk_add, "virtio-blk-pci by its short name")                                                 \
@@ -137,12 +137,17 @@ const char cli_device_help[] = DRIVERS;
 static const struct driver *find_driver(const char *name, struct err *err)
 {
 	const char *near = NULL;
+	int near_distance = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++) {
+		int d = cli_near(name, drivers[i].name);
+
 		if (!strcmp(drivers[i].name, name))
 			return &drivers[i];
-		if (cli_near(name, drivers[i].name) >= 0)
+		if (d >= 0 && (!near || d < near_distance)) {
 			near = drivers[i].name;
+			near_distance = d;
+		}
 	}
 	if (near)
 		err_set(err, -EINVAL, "-device: unknown device '%s'; did you mean '%s'?", cli_show(name).s, near);

@@ -13,6 +13,7 @@
 #include "vmm/util.h"
 
 #define LIMIT_MAX UINT64_C(1000000000000000)
+#define LENGTH_MAX 86400
 #define NO_INDEX UINT_MAX
 #define INDEX_MAX 255
 
@@ -53,8 +54,8 @@ static_assert(CLI_IF_NONE == 1 && CLI_ERROR_STOP == 4, "as names_if, cli_names_e
 	ROW(old, PROP_U64, throttle.avg[i], .max = LIMIT_MAX),                                                  \
 	ROW("throttling." n "-max", PROP_U64, throttle.max[i], .max = LIMIT_MAX),                               \
 	ROW(old "_max", PROP_U64, throttle.max[i], .max = LIMIT_MAX),                                           \
-	ROW("throttling." n "-max-length", PROP_U64, throttle.length[i], .min = 1, .max = UINT32_MAX),          \
-	ROW(old "_max_length", PROP_U64, throttle.length[i], .min = 1, .max = UINT32_MAX)
+	ROW("throttling." n "-max-length", PROP_U64, throttle.length[i], .min = 1, .max = LENGTH_MAX),          \
+	ROW(old "_max_length", PROP_U64, throttle.length[i], .min = 1, .max = LENGTH_MAX)
 
 static const struct prop_row drive_rows[] = {
 	ROW("file", PROP_STRING, file, .min = 1, .required = true),

@@ -24,8 +24,8 @@ int prop_list_add(struct prop_list *l, const char *key, const char *text, enum p
 			return err_set_errno(ctx->err, -ENOMEM, "%s", ctx->what);
 	}
 	item = &l->items[l->n++];
-	item->form = form;
-	item->in_array = in_array;
+	/* What prop_list_take left there belongs to items before it. */
+	*item = (struct prop_item){ .form = form, .in_array = in_array };
 	if (cli_set_string(&item->key, key, ctx->err) < 0)
 		return ctx->err->code;
 	return cli_set_string(&item->text, text, ctx->err);

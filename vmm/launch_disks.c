@@ -8,9 +8,11 @@
 #include <sys/stat.h>
 
 #include "blk/blockdev.h"
+#include "blk/throttle.h"
 #include "hw/pci.h"
 #include "hw/virtio.h"
 #include "vmm/arch.h"
+#include "vmm/cli_value.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
@@ -34,11 +36,17 @@ struct launch_disks {
 	struct disk_thread threads[CONFIG_MAX_IOTHREADS]; /* as cfg->iothreads */
 	struct disk_thread common;
 	struct blockdev *drives[CONFIG_MAX_DRIVES]; /* as cfg->drives */
+	struct throttle_group *groups[CONFIG_MAX_DRIVES]; /* the same; NULL: no limits */
 };
 
 static_assert((int)CONFIG_CACHE_WRITEBACK == (int)BLK_CACHE_WRITEBACK && (int)CONFIG_CACHE_NONE == (int)BLK_CACHE_NONE &&
 		      (int)CONFIG_CACHE_WRITETHROUGH == (int)BLK_CACHE_WRITETHROUGH &&
 		      (int)CONFIG_CACHE_DIRECTSYNC == (int)BLK_CACHE_DIRECTSYNC && (int)CONFIG_CACHE_UNSAFE == (int)BLK_CACHE_UNSAFE,
+	      "the same order");
+static_assert((int)CONFIG_BPS_TOTAL == (int)THROTTLE_BPS_TOTAL && (int)CONFIG_BPS_READ == (int)THROTTLE_BPS_READ &&
+		      (int)CONFIG_BPS_WRITE == (int)THROTTLE_BPS_WRITE && (int)CONFIG_IOPS_TOTAL == (int)THROTTLE_IOPS_TOTAL &&
+		      (int)CONFIG_IOPS_READ == (int)THROTTLE_IOPS_READ && (int)CONFIG_IOPS_WRITE == (int)THROTTLE_IOPS_WRITE &&
+		      (int)CONFIG_LIMITS == (int)THROTTLE_KINDS,
 	      "the same order");
 static_assert(CONFIG_MAX_SERIAL_NUMBER == VIRTIO_BLK_SERIAL_MAX, "what a disk has room for");
 
@@ -47,6 +55,7 @@ static_assert(CONFIG_MAX_SERIAL_NUMBER == VIRTIO_BLK_SERIAL_MAX, "what a disk ha
 struct open_job {
 	struct disk_thread *thread;
 	const struct config_drive *drive;
+	struct throttle_group *group; /* NULL: none */
 	struct err *err;
 	struct blockdev *bd; /* the result */
 };
@@ -82,23 +91,23 @@ static int probe(const struct config_drive *drive, struct blockdev *bd, struct e
 	int n;
 
 	if (!head)
-		return err_set(err, -ENOMEM, "drive '%s': no memory to look at '%s'", drive->id, drive->path);
+		return err_set(err, -ENOMEM, "drive '%s': no memory to look at '%s'", drive->id, cli_show(drive->path).s);
 	n = probe_read(bd, head, size);
 	if (n > 0)
 		format = blk_probe(head, (size_t)min_u64((uint64_t)n, BLK_PROBE_BYTES));
 	free(head);
 	if (n < 0)
-		return err_set_errno(err, n, "drive '%s': cannot read the start of '%s'", drive->id, drive->path);
+		return err_set_errno(err, n, "drive '%s': cannot read the start of '%s'", drive->id, cli_show(drive->path).s);
 	if (format != BLK_FORMAT_RAW)
 		return err_set(err, -ENOTSUP,
 			       "drive '%s': '%s' looks like a %s image; %s images are not supported yet; convert it: qemu-img convert -O raw, or "
 			       "give format=raw if the guest is to see it as it is",
-			       drive->id, drive->path, blk_format_name(format), blk_format_name(format));
+			       drive->id, cli_show(drive->path).s, blk_format_name(format), blk_format_name(format));
 	return 0;
 }
 
 /* Takes `*bd` over into the filters that the drive needs; `*bd` is what is to be closed, also after a failure. */
-static int add_filters(const struct config_drive *drive, struct blockdev **bd, struct err *err)
+static int add_filters(const struct config_drive *drive, struct throttle_group *group, struct blockdev **bd, struct err *err)
 {
 	struct blockdev *filter;
 
@@ -108,8 +117,14 @@ static int add_filters(const struct config_drive *drive, struct blockdev **bd, s
 		if (!(*bd)->read_only)
 			log_warn("drive '%s': no format was given for '%s', and it looks like raw: the guest may not write to its first "
 				 "sectors what looks like another format; give format=raw to allow it",
-				 drive->id, drive->path);
+				 drive->id, cli_show(drive->path).s);
 		filter = (*bd)->read_only ? *bd : probe_guard_create(*bd, err);
+		if (!filter)
+			return err->code;
+		*bd = filter;
+	}
+	if (group) {
+		filter = throttle_create(*bd, group, err);
 		if (!filter)
 			return err->code;
 		*bd = filter;
@@ -139,7 +154,7 @@ static void open_on_loop(void *arg)
 		return;
 	cfg.uring = *uring;
 	job->bd = raw_open(&cfg, job->err);
-	if (job->bd && add_filters(drive, &job->bd, job->err) < 0) {
+	if (job->bd && add_filters(drive, job->group, &job->bd, job->err) < 0) {
 		blockdev_close(job->bd);
 		job->bd = NULL;
 	}
@@ -207,16 +222,60 @@ static int check_twice(const struct vm_config *cfg, size_t i, struct err *err)
 	for (const struct config_drive *other = cfg->drives; other < drive; other++)
 		if (!(drive->read_only && other->read_only) && drive->lock && other->lock && same_file(drive->path, other->path))
 			return err_set(err, -EBUSY, "drives '%s' and '%s' are the same file, '%s', and not both read-only; give each its own",
-				       other->id, drive->id, drive->path);
+				       other->id, drive->id, cli_show(drive->path).s);
 	return 0;
+}
+
+static bool has_limits(const struct config_throttle *t)
+{
+	for (unsigned i = 0; i < CONFIG_LIMITS; i++)
+		if (t->avg[i])
+			return true;
+	return false;
+}
+
+static bool same_group(const struct config_drive *a, const struct config_drive *b)
+{
+	return a == b || (a->throttle.group && b->throttle.group && !strcmp(a->throttle.group, b->throttle.group));
+}
+
+/* Finds or makes the drive's throttle group. The last of a group that gives limits gives them to all, as in QEMU. */
+static int join_group(struct launch_disks *d, size_t i, struct err *err)
+{
+	const struct config_drive *drives = d->cfg->drives;
+	const struct config_throttle *limits = NULL;
+	struct throttle_config cfg = { .iops_size = 0 };
+
+	for (size_t j = 0; j < d->cfg->n_drives; j++) {
+		if (!same_group(&drives[i], &drives[j]))
+			continue;
+		if (d->groups[j]) {
+			d->groups[i] = throttle_group_ref(d->groups[j]);
+			return 0;
+		}
+		if (has_limits(&drives[j].throttle))
+			limits = &drives[j].throttle;
+	}
+	if (!limits)
+		return 0;
+	cfg.iops_size = limits->iops_size;
+	for (unsigned k = 0; k < CONFIG_LIMITS; k++)
+		cfg.limits[k] = (struct throttle_limit){
+			.avg = limits->avg[k],
+			.max = limits->max[k],
+			.max_length = (uint32_t)limits->length[k],
+		};
+	d->groups[i] = throttle_group_create(&cfg, err);
+	return d->groups[i] ? 0 : err_prefix(err, "drive '%s'", drives[i].id);
 }
 
 static int open_drive(struct launch_disks *d, size_t i, struct err *err)
 {
 	struct open_job job = { .drive = &d->cfg->drives[i], .err = err };
 
-	if (check_twice(d->cfg, i, err) < 0)
+	if (check_twice(d->cfg, i, err) < 0 || join_group(d, i, err) < 0)
 		return err->code;
+	job.group = d->groups[i];
 	job.thread = thread_of(d, job.drive, err);
 	if (!job.thread)
 		return err->code;
@@ -260,6 +319,8 @@ void launch_disks_close(struct launch_disks *d)
 	for (size_t i = d->cfg->n_drives; i-- > 0;)
 		if (d->drives[i])
 			eventloop_call_sync(d->drives[i]->loop, close_drive, d->drives[i]);
+	for (size_t i = 0; i < d->cfg->n_drives; i++)
+		throttle_group_unref(d->groups[i]);
 	thread_end(&d->common);
 	for (size_t i = d->cfg->n_iothreads; i-- > 0;)
 		thread_end(&d->threads[i]);

@@ -21,7 +21,6 @@ static const struct {
 	{ "-krenel x", "-krenel: unknown option; did you mean -kernel?" },
 	{ "--krenel x", "--krenel: unknown option; did you mean -kernel?" },
 	{ "-sandbox on", "-sandbox: unknown option; -help lists those there are" },
-	{ "-drive file=a", "-drive: unknown option; -help lists" },
 	{ "-nographics", "did you mean -nographic?" },
 	{ "-", "-: unknown option" },
 	{ "--", "--: unknown option" },
@@ -30,8 +29,6 @@ static const struct {
 	{ "-a\nb", "-a?b: unknown option" },
 	{ "-m", "-m: needs a value after it" },
 	{ "-nodefaults -kernel", "-kernel: needs a value" },
-	{ "disk.img", "'disk.img': disk images cannot be attached yet; boot a kernel with -kernel" },
-	{ "''", "'': disk images cannot be attached yet" },
 	{ "-usb", "-usb: not available: Kite has no USB" },
 	{ "-no-acpi", "-no-acpi: not available: the machine always has ACPI" },
 	/* boot */
@@ -172,7 +169,7 @@ static const struct {
 	{ "-chardev socket,id=c,path=p,server=x", "property 'server': expected on or off" },
 	/* -device */
 	{ "-device isa-seral,chardev=c", "-device: unknown device 'isa-seral'; did you mean 'isa-serial'?" },
-	{ "-device virtio-blk-pci", "-device: unknown device 'virtio-blk-pci'; -device help lists" },
+	{ "-device vhost-vsock-pci", "-device: unknown device 'vhost-vsock-pci'; -device help lists" },
 	{ "-device ''", "-device: property 'driver' is missing" },
 	{ "-device id=a", "-device: property 'driver' is missing" },
 	{ "-device {}", "-device: property 'driver' is missing" },
@@ -238,7 +235,7 @@ START_TEST(test_ugly_words)
 {
 	static char huge[200000];
 	static const char *const formats[] = {
-		"%s", "-%s", "-m\037%s", "-m\037%s=1", "-m\037size=%s", "-cpu\037%s", "-cpu\037host,%s=x", "-machine\037%s", "-uuid\037%s",
+		"-%s", "-drive\037%s", "-drive\037file=F,%s=x", "-blockdev\037%s", "-object\037%s", "-m\037%s", "-m\037%s=1", "-m\037size=%s", "-cpu\037%s", "-cpu\037host,%s=x", "-machine\037%s", "-uuid\037%s",
 		"-machine\037pc,usb=%s", "-rtc\037base=%s", "-serial\037%s", "-serial\037chardev:%s", "-serial\037unix:a,%s=x", "-chardev\037%s",
 		"-chardev\037null,id=%s", "-device\037%s", "-device\037{%s", "-device\037{\"driver\":\"%s\"}", "-global\037a.b=%s", "-d\037%s",
 		"-display\037%s", "-monitor\037%s", "-vga\037%s", "-net\037%s", "-global\037%s", "-action\037reboot=%s",
