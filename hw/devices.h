@@ -117,4 +117,46 @@ struct virtio_blk_config {
 };
 struct virtio_dev *virtio_blk_create(const struct device_env *env, const struct virtio_blk_config *cfg, struct err *err);
 
+/*
+ * hw/virtio_console.c: consoles and named ports (virtio 1.2, 5.3), to be put behind a transport (hw/virtio.h). It works on
+ * env->loop, which must be that of its chardevs.
+ */
+#define VIRTIO_CONSOLE_PORTS 31
+struct virtio_console_config {
+	const char *name;    /* "virtio-serial0" */
+	unsigned max_ports;  /* 1 to VIRTIO_CONSOLE_PORTS; 1: without F_MULTIPORT, port 0 only */
+	uint16_t cols, rows; /* of the consoles; 0: F_SIZE is not offered */
+};
+struct virtio_dev *virtio_console_create(const struct device_env *env, const struct virtio_console_config *cfg, struct err *err);
+
+struct virtio_console_port_config {
+	unsigned nr;             /* 0 is always a console */
+	bool console;            /* the guest gets an hvc; it counts as connected also while nobody is */
+	const char *name;        /* copied; NULL: none */
+	struct chardev *chardev; /* borrowed; NULL: nobody is ever there */
+};
+/*
+ * Also while a driver is at work, which then hears of it. -ERANGE for `nr`, -EBUSY where there is a port, -EINVAL for port 0 that is
+ * no console, -EEXIST for a name that another has, with `err`. The device's loop.
+ */
+int virtio_console_add_port(struct virtio_dev *dev, const struct virtio_console_port_config *cfg, struct err *err);
+/* Nothing when there is none. */
+void virtio_console_remove_port(struct virtio_dev *dev, unsigned nr);
+/* Whether the driver has the port open; QEMU's users know it as VSERPORT_CHANGE. */
+bool virtio_console_guest_open(const struct virtio_dev *dev, unsigned nr);
+/* The terminal has a new size. Nothing when F_SIZE is not offered. */
+void virtio_console_resize(struct virtio_dev *dev, uint16_t cols, uint16_t rows);
+
+/*
+ * hw/virtio_rng.c: an entropy source (virtio 1.2, 5.4), to be put behind a transport. At most `max_bytes` are given in each period;
+ * a request that finds none left waits for the next.
+ */
+struct virtio_rng_config {
+	const char *name;      /* "virtio-rng0" */
+	const char *filename;  /* a character device such as /dev/urandom; NULL: getrandom(2) */
+	uint64_t max_bytes;    /* UINT64_MAX: no limit; not 0 */
+	uint32_t period_ms;    /* not 0 */
+};
+struct virtio_dev *virtio_rng_create(const struct device_env *env, const struct virtio_rng_config *cfg, struct err *err);
+
 #endif
