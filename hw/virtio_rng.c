@@ -9,10 +9,10 @@
  * RNG_TURN bytes or chains the loop sees to others.
  *
  * The limit counts in windows of `period`, which begin with the first request after the last one ended. A request that finds the window spent
- * stays in the queue until the timer opens the next: an idle device has no timer.
+ * waits for the timer that opens the next: an idle device has no timer.
  *
- * A source that has nothing yet (a kernel that has just booted, a slow hardware device) leaves the chain with us until it has: an
- * event of its descriptor, or a look every RNG_RETRY_NS where it has no events.
+ * A source that has nothing yet (a kernel that has just booted, a slow hardware device) makes the request wait until it has: for an event of
+ * its descriptor, or for a look every RNG_RETRY_NS where it has no events. One chain waits here, the others in the queue.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -233,12 +233,8 @@ static void rng_config_read(struct virtio_dev *dev, unsigned offset, uint8_t *bu
 
 static int rng_activate(struct virtio_dev *dev, uint64_t features)
 {
-	struct virtio_rng *rng = rng_of(dev);
-
 	(void)features;
-	rng->active = true;
-	/* What the driver put there before DRIVER_OK has rung no bell. */
-	eventloop_post(dev->loop, &rng->work);
+	rng_of(dev)->active = true;
 	return 0;
 }
 
