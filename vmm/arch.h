@@ -40,19 +40,19 @@ void arch_vcpu_dump(struct vcpu *vcpu);
  * every machine has. NULL with `err` and nothing left behind. `cfg` and `loop` are borrowed.
  */
 struct machine *machine_create(const struct vm_config *cfg, struct boot *boot, struct eventloop *loop, struct err *err);
-/* Adds the devices of the configuration; `serials` has a chardev for each of cfg->serials, borrowed. Then it can start. */
+/* Adds the devices of the configuration that need no bus; `serials` has a chardev for each of cfg->serials, borrowed. */
 int machine_add_devices(struct machine *machine, struct chardev *const *serials, struct err *err);
 /* Ends the vCPU threads and everything else. NULL is fine. */
 void machine_destroy(struct machine *machine);
 struct vm *machine_vm(struct machine *machine);
-/* The machine's PCI bus, for creating devices on it before it starts. Borrowed. */
-struct pci_bus *machine_pci_bus(struct machine *machine);
 
 /* For devices that are made outside: what they live in, the bus, and giving one to the machine. Before the machine starts. */
 const struct device_env *machine_env(struct machine *machine);
 struct pci_bus *machine_pci_bus(struct machine *machine);
 /* The machine owns the device from then on, and has destroyed it when this fails. 0 or -errno with `err`. */
 int machine_adopt(struct machine *machine, struct device *device, struct err *err);
+/* All devices are there: does what firmware would do for them. Then the machine can start. 0 or -errno with `err`. */
+int machine_ready(struct machine *machine, struct err *err);
 
 /* Presses the ACPI power button. */
 void machine_power_button(struct machine *machine);

@@ -118,6 +118,8 @@ static void cli_fini(struct cli *cli)
 	for (size_t i = 0; i < cli->n_drives; i++)
 		free(cli->drives[i].serial);
 	cli_blockdev_fini(cli);
+	for (size_t i = 0; i < cli->n_vports; i++)
+		cli_vport_fini(&cli->vports[i]);
 	strv_fini(&cli->device_ids);
 	strv_fini(&cli->notes);
 }

@@ -119,6 +119,17 @@ static int add_testdev(struct cli *cli, const struct prop_list *l, const struct 
 	DRIVER("virtio-blk-pci-transitional", cli_disk_add, "the same")                                                        \
 	DRIVER("virtio-blk-pci-non-transitional", cli_disk_add_modern, "the same, for drivers of virtio 1.0 and later only")   \
 	DRIVER("virtio-blk", cli_disk_add, "virtio-blk-pci by its short name")                                                 \
+	DRIVER("virtio-serial-pci", cli_virtio_serial_add, "a bus for virtio consoles and ports: [id=ID][,max_ports=1..31][,addr=SLOT]") \
+	DRIVER("virtio-serial-pci-transitional", cli_virtio_serial_add, "the same")                                            \
+	DRIVER("virtio-serial-pci-non-transitional", cli_virtio_serial_add_modern,                                             \
+	       "the same, for drivers of virtio 1.0 and later only")                                                            \
+	DRIVER("virtio-serial", cli_virtio_serial_add, "virtio-serial-pci by its short name")                                  \
+	DRIVER("virtconsole", cli_virtconsole_add, "a virtio console, hvc0 and on: [chardev=ID][,name=NAME][,nr=N][,bus=ID.0]")  \
+	DRIVER("virtserialport", cli_virtserialport_add, "a virtio port: [chardev=ID][,name=NAME][,nr=N][,bus=ID.0]")            \
+	DRIVER("virtio-rng-pci", cli_virtio_rng_add, "random numbers: [rng=ID][,max-bytes=N][,period=MS][,id=ID][,addr=SLOT]")  \
+	DRIVER("virtio-rng-pci-transitional", cli_virtio_rng_add, "the same")                                                  \
+	DRIVER("virtio-rng-pci-non-transitional", cli_virtio_rng_add_modern, "the same, for drivers of virtio 1.0 and later only") \
+	DRIVER("virtio-rng", cli_virtio_rng_add, "virtio-rng-pci by its short name")                                           \
 	DRIVER("isa-debug-exit", add_debug_exit, "a port that ends Kite: [iobase=0x501][,iosize=2]; status is value * 2 + 1")    \
 	DRIVER("pc-testdev", add_testdev, "ports, interrupt lines and memory for small test kernels")
 

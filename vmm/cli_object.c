@@ -23,6 +23,24 @@ static const struct prop_row iothread_rows[] = {
 };
 static const struct prop_table iothread_props = { .rows = iothread_rows };
 
+int cli_object_check_id(const struct cli *cli, const char *id, const struct prop_ctx *ctx)
+{
+	const struct vm_config *cfg = cli->cfg;
+	unsigned n = 0;
+
+	if (!cli_value_id(id))
+		return err_set(ctx->err, -EINVAL,
+			       "%s: property 'id': '%s' is not an identifier: a letter, then letters, digits, '-', '.' or '_'", ctx->what,
+			       cli_show(id).s);
+	for (size_t i = 0; i < cfg->n_iothreads; i++)
+		n += !strcmp(cfg->iothreads[i].id, id);
+	for (size_t i = 0; i < cfg->n_rng_sources; i++)
+		n += !strcmp(cfg->rng_sources[i].id, id);
+	if (n > 1)
+		return err_set(ctx->err, -EEXIST, "%s: there is already an object with the id '%s'", ctx->what, cli_show(id).s);
+	return 0;
+}
+
 static int add_iothread(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
 	struct vm_config *cfg = cli->cfg;
@@ -34,14 +52,7 @@ static int add_iothread(struct cli *cli, const struct prop_list *l, const struct
 	cfg->n_iothreads++;
 	if (props_apply(l, &iothread_props, t, ctx) < 0)
 		return ctx->err->code;
-	if (!cli_value_id(t->id))
-		return err_set(ctx->err, -EINVAL,
-			       "%s: property 'id': '%s' is not an identifier: a letter, then letters, digits, '-', '.' or '_'", ctx->what,
-			       cli_show(t->id).s);
-	for (size_t i = 0; i + 1 < cfg->n_iothreads; i++)
-		if (!strcmp(cfg->iothreads[i].id, t->id))
-			return err_set(ctx->err, -EEXIST, "%s: there is already an object with the id '%s'", ctx->what, cli_show(t->id).s);
-	return 0;
+	return cli_object_check_id(cli, t->id, ctx);
 }
 
 static const struct {
@@ -49,6 +60,8 @@ static const struct {
 	int (*add)(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 } types[] = {
 	{ "iothread", add_iothread },
+	{ "rng-random", cli_rng_random_add },
+	{ "rng-builtin", cli_rng_builtin_add },
 };
 
 static int add_object(struct cli *cli, struct prop_list *l, struct err *err)
@@ -67,7 +80,7 @@ static int add_object(struct cli *cli, struct prop_list *l, struct err *err)
 		break;
 	}
 	if (ret == -ENOENT)
-		ret = err_set(err, -EINVAL, "-object: type '%s' is not available; known: iothread", cli_show(type ? type : "").s);
+		ret = err_set(err, -EINVAL, "-object: type '%s' is not available; known: iothread, rng-random, rng-builtin", cli_show(type ? type : "").s);
 	free(type);
 	return ret;
 }

@@ -33,19 +33,20 @@ OPTION("append", "TEXT", "its command line", .kind = CLI_OPTION_STRING, .offset 
 
 GROUP("Disks")
 OPTION("drive", "file=FILE[,format=raw][,if=virtio|none][,PROPERTY=VALUE...]",
-       "a disk image or host disk as a virtio disk, or with if=none for -device drive=ID; others:\n"
-       "          id=, index=, readonly=, serial=, cache=none|writeback|writethrough|directsync|unsafe, aio=io_uring|threads,\n"
-       "          discard=unmap|ignore, detect-zeroes=, werror=, rerror=, throttling.iops-total= and the like", .kind = CLI_OPTION_CALL, .handle = cli_drive)
+	"a disk image or host disk as a virtio disk, or with if=none for -device drive=ID; others:\n"
+	"          id=, index=, readonly=, serial=, cache=none|writeback|writethrough|directsync|unsafe, aio=io_uring|threads,\n"
+	"          discard=unmap|ignore, detect-zeroes=, werror=, rerror=, throttling.iops-total= and the like", .kind = CLI_OPTION_CALL, .handle = cli_drive)
 OPTION("hda", "FILE", "the first disk, and -hdb, -hdc, -hdd the next, as does FILE alone; a virtio disk (vda), not IDE",
-       .kind = CLI_OPTION_CALL, .handle = cli_hda)
+	.kind = CLI_OPTION_CALL, .handle = cli_hda)
 HIDDEN("hdb", true, .kind = CLI_OPTION_CALL, .handle = cli_hdb)
 HIDDEN("hdc", true, .kind = CLI_OPTION_CALL, .handle = cli_hdc)
 HIDDEN("hdd", true, .kind = CLI_OPTION_CALL, .handle = cli_hdd)
 OPTION("blockdev", "driver=file|host_device|raw,node-name=ID,filename=FILE|file=NODE[,PROPERTY=VALUE...]",
-       "a file for -device drive=ID, also as a JSON object; others: read-only=, auto-read-only=, cache.direct=,\n"
-       "          cache.no-flush=, aio=, discard=, detect-zeroes=, locking=", .kind = CLI_OPTION_CALL, .handle = cli_blockdev)
-OPTION("object", "iothread,id=ID", "a thread for the disks that name it with iothread=ID, also as a JSON object", .kind = CLI_OPTION_CALL,
-       .handle = cli_object)
+	"a file for -device drive=ID, also as a JSON object; others: read-only=, auto-read-only=, cache.direct=,\n"
+	"          cache.no-flush=, aio=, discard=, detect-zeroes=, locking=", .kind = CLI_OPTION_CALL, .handle = cli_blockdev)
+OPTION("object", "iothread|rng-random|rng-builtin,id=ID[,filename=FILE]",
+	"a thread for the disks that name it with iothread=ID, or random numbers for -device virtio-rng-pci,rng=ID; also as a JSON object",
+	.kind = CLI_OPTION_CALL, .handle = cli_object)
 
 GROUP("Consoles")
 SWITCH("nographic", "the first serial port on this terminal; Ctrl-a h shows its keys", .kind = CLI_OPTION_FLAG,

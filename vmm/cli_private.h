@@ -57,6 +57,14 @@ struct cli_disk {
 	unsigned queues; /* 0: not given */
 };
 
+/* A -device virtconsole or virtserialport; where it goes is settled when all options are known. */
+#define CLI_MAX_VPORTS (2 * CONFIG_MAX_CHARDEVS)
+struct cli_vport {
+	char *id, *name, *chardev, *bus; /* NULL: not given */
+	unsigned nr;                     /* UINT_MAX: not given */
+	bool console;
+};
+
 /* One parse. */
 struct cli {
 	struct vm_config *cfg;
@@ -74,6 +82,8 @@ struct cli {
 	struct cli_node nodes[2 * CONFIG_MAX_DRIVES];
 	size_t n_nodes;
 	struct cli_disk disks[CONFIG_MAX_DISKS]; /* as cfg->disks */
+	struct cli_vport vports[CLI_MAX_VPORTS];
+	size_t n_vports;
 	bool display_none, monitor_none;
 };
 
@@ -139,6 +149,8 @@ int cli_device_add_id(struct cli *cli, const char *id, const struct prop_ctx *ct
 
 /* cli_object.c */
 int cli_object(struct cli *cli, const char *arg, struct err *err);
+/* Whether the id of an object that is in the configuration is one, and its own: -EINVAL, -EEXIST with ctx->err. */
+int cli_object_check_id(const struct cli *cli, const char *id, const struct prop_ctx *ctx);
 
 /* cli_drive.c: -drive and its short forms. */
 extern const char *const cli_names_error[]; /* enum cli_error_action */
@@ -164,6 +176,19 @@ void cli_blockdev_fini(struct cli *cli);
 int cli_disk_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_disk_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_disk_finish(struct cli *cli, struct err *err);
+
+/* cli_virtio.c: consoles, ports and random numbers, and what belongs to what. */
+int cli_virtio_serial_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_virtio_serial_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_virtconsole_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_virtserialport_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_virtio_rng_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_virtio_rng_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_rng_random_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_rng_builtin_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+/* After cli_serial_finish. */
+int cli_virtio_finish(struct cli *cli, struct err *err);
+void cli_vport_fini(struct cli_vport *port);
 
 /* cli_serial.c: which port has which UART, and which chardev. */
 int cli_serial_finish(struct cli *cli, struct err *err);

@@ -39,6 +39,15 @@ void config_disk_fini(struct config_disk *disk)
 	memset(disk, 0, sizeof(*disk));
 }
 
+static void config_virtio_serial_fini(struct config_virtio_serial *serial)
+{
+	for (size_t i = 0; i < serial->n_ports; i++) {
+		free(serial->ports[i].name);
+		free(serial->ports[i].chardev);
+	}
+	free(serial->id);
+}
+
 void config_fini(struct vm_config *cfg)
 {
 	free(cfg->name);
@@ -61,5 +70,15 @@ void config_fini(struct vm_config *cfg)
 		config_disk_fini(&cfg->disks[i]);
 	for (size_t i = 0; i < cfg->n_iothreads; i++)
 		free(cfg->iothreads[i].id);
+	for (size_t i = 0; i < cfg->n_virtio_serials; i++)
+		config_virtio_serial_fini(&cfg->virtio_serials[i]);
+	for (size_t i = 0; i < cfg->n_rng_sources; i++) {
+		free(cfg->rng_sources[i].id);
+		free(cfg->rng_sources[i].filename);
+	}
+	for (size_t i = 0; i < cfg->n_rngs; i++) {
+		free(cfg->rngs[i].id);
+		free(cfg->rngs[i].source);
+	}
 	memset(cfg, 0, sizeof(*cfg));
 }

@@ -22,6 +22,9 @@
 #define CONFIG_MAX_DRIVES 64
 #define CONFIG_MAX_DISKS 64
 #define CONFIG_MAX_IOTHREADS 16
+#define CONFIG_MAX_VIRTIO_SERIALS 8
+#define CONFIG_MAX_VPORTS 31 /* ports of one */
+#define CONFIG_MAX_RNGS 8
 
 #define CONFIG_MAX_SERIAL_NUMBER 20 /* bytes, of a disk */
 #define CONFIG_ADDR_AUTO (-1)       /* a PCI function's place: the first that is free */
@@ -129,6 +132,45 @@ struct config_disk {
 	int bootindex; /* -1: none */
 };
 
+/* What virtio devices have as functions of PCI. */
+struct config_virtio_pci {
+	bool modern_only, legacy_only;
+	int vectors; /* MSI-X; -1: as many as it can use */
+	int addr;    /* slot << 3 | function, or CONFIG_ADDR_AUTO */
+};
+
+/* A -device virtconsole or virtserialport. */
+struct config_vport {
+	char *name;    /* as the guest sees it; NULL: none */
+	char *chardev; /* the id of a config_chardev, which nothing else uses; NULL: nobody */
+	unsigned nr;   /* unique, below max_ports; 0 is a console */
+	bool console;
+};
+
+/* A -device virtio-serial-pci. */
+struct config_virtio_serial {
+	char *id; /* "virtio-serial0" */
+	unsigned max_ports;
+	struct config_virtio_pci pci;
+	struct config_vport ports[CONFIG_MAX_VPORTS];
+	size_t n_ports;
+};
+
+/* An -object rng-random or rng-builtin. */
+struct config_rng_source {
+	char *id;
+	char *filename; /* NULL: rng-builtin */
+};
+
+/* A -device virtio-rng-pci. */
+struct config_virtio_rng {
+	char *id;           /* "virtio-rng0" */
+	char *source;       /* the id of a config_rng_source; NULL: as rng-builtin */
+	uint64_t max_bytes; /* each period; UINT64_MAX: no limit */
+	uint32_t period_ms;
+	struct config_virtio_pci pci;
+};
+
 enum rtc_base { RTC_BASE_UTC, RTC_BASE_LOCALTIME, RTC_BASE_DATE };
 
 struct vm_config {
@@ -158,6 +200,12 @@ struct vm_config {
 	size_t n_disks;
 	struct config_iothread iothreads[CONFIG_MAX_IOTHREADS];
 	size_t n_iothreads;
+	struct config_virtio_serial virtio_serials[CONFIG_MAX_VIRTIO_SERIALS];
+	size_t n_virtio_serials;
+	struct config_rng_source rng_sources[CONFIG_MAX_RNGS];
+	size_t n_rng_sources;
+	struct config_virtio_rng rngs[CONFIG_MAX_RNGS];
+	size_t n_rngs;
 	bool testdev;           /* -device pc-testdev */
 	bool debug_log;         /* -d debug */
 };

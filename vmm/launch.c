@@ -13,6 +13,7 @@
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/launch_disks.h"
+#include "vmm/launch_virtio.h"
 #include "vmm/vm.h"
 
 struct launch {
@@ -79,7 +80,10 @@ static int launch_add_devices(struct launch *l, struct err *err)
 		serials[i] = launch_find_chardev(l, l->cfg->serials[i].chardev);
 	if (machine_add_devices(l->machine, serials, err) < 0)
 		return err->code;
-	return launch_disks_add(l->disks, l->machine, err);
+	/* Automatic places on the PCI bus are given out last. */
+	if (launch_virtio(l->machine, l->cfg, l->chardevs, true, err) < 0 || launch_disks_add(l->disks, l->machine, err) < 0)
+		return err->code;
+	return launch_virtio(l->machine, l->cfg, l->chardevs, false, err);
 }
 
 static int launch_init(struct launch *l, struct err *err)
@@ -100,6 +104,8 @@ static int launch_init(struct launch *l, struct err *err)
 	r = launch_open_chardevs(l, err);
 	if (r == 0)
 		r = launch_add_devices(l, err);
+	if (r == 0)
+		r = machine_ready(l->machine, err);
 	if (r == 0)
 		r = vm_start(machine_vm(l->machine), err);
 	return r;

@@ -28,7 +28,7 @@
 #include "vmm/vcpu.h"
 #include "vmm/vm.h"
 
-#define MAX_DEVICES 32
+#define MAX_DEVICES 256 /* more than the PCI bus and the board have room for */
 #define MAX_RAM_RANGES 3
 #define MAX_MAP_ENTRIES 8
 #define INSIDE_KVM 8
@@ -296,9 +296,7 @@ int machine_add_devices(struct machine *m, struct chardev *const *serials, struc
 {
 	int r = machine_add_serials(m, serials, err);
 
-	if (r == 0)
-		r = machine_add_test_devices(m, err);
-	return r < 0 ? r : pci_bus_assign(m->pci, err); /* as firmware would have, with all devices there */
+	return r < 0 ? r : machine_add_test_devices(m, err);
 }
 
 /* ---- loading and reset ---- */
@@ -450,6 +448,26 @@ struct vm *machine_vm(struct machine *m)
 struct pci_bus *machine_pci_bus(struct machine *m)
 {
 	return m->pci;
+}
+
+const struct device_env *machine_env(struct machine *m)
+{
+	return &m->env;
+}
+
+int machine_adopt(struct machine *m, struct device *dev, struct err *err)
+{
+	if (m->n_devices == MAX_DEVICES) {
+		dev->ops->destroy(dev);
+		return err_set(err, -ENOSPC, "a machine has at most %d devices; leave some out", MAX_DEVICES);
+	}
+	m->devices[m->n_devices++] = dev;
+	return 0;
+}
+
+int machine_ready(struct machine *m, struct err *err)
+{
+	return pci_bus_assign(m->pci, err);
 }
 
 void machine_power_button(struct machine *m)

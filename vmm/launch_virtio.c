@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/launch_virtio.h"
+
+#include <assert.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "hw/pci.h"
+#include "hw/virtio.h"
+#include "vmm/arch.h"
+#include "vmm/config.h"
+#include "vmm/err.h"
+
+#define CLASS_COMMUNICATION UINT32_C(0x078000)
+#define CLASS_OTHER UINT32_C(0x00ff00)
+/* One for the configuration and one for all queues, which is what drivers settle for that do not get one for each of many. */
+#define SERIAL_VECTORS 2
+
+static_assert(CONFIG_MAX_VPORTS == VIRTIO_CONSOLE_PORTS, "port numbers");
+
+/* Puts `virtio` on the bus and gives it to the machine, or ends it. */
+static int add_device(struct machine *machine, struct virtio_dev *virtio, const struct config_virtio_pci *place, int vectors,
+		      uint32_t class_code, struct err *err)
+{
+	const struct virtio_pci_config cfg = {
+		.devfn = place->addr == CONFIG_ADDR_AUTO ? PCI_ADDR_AUTO : place->addr,
+		.modern_only = place->modern_only,
+		.legacy_only = place->legacy_only,
+		.vectors = place->vectors < 0 ? vectors : place->vectors,
+		.class_code = class_code,
+	};
+	struct device *dev = virtio_pci_create(machine_env(machine), machine_pci_bus(machine), virtio, &cfg, err);
+
+	if (!dev) {
+		virtio->ops->destroy(virtio);
+		return err->code;
+	}
+	return machine_adopt(machine, dev, err);
+}
+
+/* cli_parse has checked that every name has its chardev. */
+static size_t find_chardev(const struct vm_config *cfg, const char *id)
+{
+	size_t i = 0;
+
+	while (i < cfg->n_chardevs && strcmp(cfg->chardevs[i].id, id))
+		i++;
+	assert(i < cfg->n_chardevs);
+	return i;
+}
+
+/*
+ * The terminal's size, where port 0 is on it. Only for a device with one port, whose driver reads it from the configuration space: in
+ * messages to a device with many, columns and rows change places between versions of Linux, and a wrong size is worse than none.
+ */
+static void find_size(const struct vm_config *cfg, const struct config_virtio_serial *serial, struct virtio_console_config *console)
+{
+	const char *chardev = serial->n_ports ? serial->ports[0].chardev : NULL;
+	struct winsize size;
+
+	if (serial->max_ports > 1 || !chardev || cfg->chardevs[find_chardev(cfg, chardev)].backend != CHARDEV_STDIO)
+		return;
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) {
+		console->cols = size.ws_col;
+		console->rows = size.ws_row;
+	}
+}
+
+static int add_serial(struct machine *machine, const struct vm_config *cfg, const struct config_virtio_serial *serial,
+		      struct chardev *const *chardevs, struct err *err)
+{
+	struct virtio_console_config console = { .name = serial->id, .max_ports = serial->max_ports };
+	struct virtio_dev *virtio;
+
+	find_size(cfg, serial, &console);
+	virtio = virtio_console_create(machine_env(machine), &console, err);
+	if (!virtio)
+		return err->code;
+	for (size_t i = 0; i < serial->n_ports; i++) {
+		const struct config_vport *p = &serial->ports[i];
+		const struct virtio_console_port_config port = {
+			.nr = p->nr,
+			.console = p->console,
+			.name = p->name,
+			.chardev = p->chardev ? chardevs[find_chardev(cfg, p->chardev)] : NULL,
+		};
+
+		if (virtio_console_add_port(virtio, &port, err) < 0) {
+			virtio->ops->destroy(virtio);
+			return err->code;
+		}
+	}
+	return add_device(machine, virtio, &serial->pci, SERIAL_VECTORS, CLASS_COMMUNICATION, err);
+}
+
+static int add_rng(struct machine *machine, const struct vm_config *cfg, const struct config_virtio_rng *rng, struct err *err)
+{
+	struct virtio_rng_config config = { .name = rng->id, .max_bytes = rng->max_bytes, .period_ms = rng->period_ms };
+	struct virtio_dev *virtio;
+
+	for (size_t i = 0; rng->source && i < cfg->n_rng_sources; i++)
+		if (!strcmp(cfg->rng_sources[i].id, rng->source))
+			config.filename = cfg->rng_sources[i].filename;
+	virtio = virtio_rng_create(machine_env(machine), &config, err);
+	return virtio ? add_device(machine, virtio, &rng->pci, -1, CLASS_OTHER, err) : err->code;
+}
+
+int launch_virtio(struct machine *machine, const struct vm_config *cfg, struct chardev *const *chardevs, bool fixed, struct err *err)
+{
+	for (size_t i = 0; i < cfg->n_virtio_serials; i++) {
+		const struct config_virtio_serial *serial = &cfg->virtio_serials[i];
+
+		if ((serial->pci.addr != CONFIG_ADDR_AUTO) == fixed && add_serial(machine, cfg, serial, chardevs, err) < 0)
+			return err->code;
+	}
+	for (size_t i = 0; i < cfg->n_rngs; i++)
+		if ((cfg->rngs[i].pci.addr != CONFIG_ADDR_AUTO) == fixed && add_rng(machine, cfg, &cfg->rngs[i], err) < 0)
+			return err->code;
+	return 0;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Consoles and random numbers of a machine: makes the devices that the configuration asks for and gives them to the machine.
+ *
+ * Thread: main.
+ */
+#ifndef VMM_LAUNCH_VIRTIO_H
+#define VMM_LAUNCH_VIRTIO_H
+
+#include <stdbool.h>
+
+struct chardev;
+struct err;
+struct machine;
+struct vm_config;
+
+/*
+ * Two calls: one for the devices with a place of their own on the PCI bus (`fixed`), before anything takes the first that is free,
+ * and one for the others. `chardevs` are those of cfg->chardevs, borrowed; they outlive the machine. 0 or -errno with `err`.
+ */
+int launch_virtio(struct machine *machine, const struct vm_config *cfg, struct chardev *const *chardevs, bool fixed, struct err *err);
+
+#endif
