@@ -107,8 +107,7 @@ static enum vcpu_goal vcpu_park(struct vcpu *vcpu)
 
 	pthread_mutex_lock(&vm->lock);
 	if (atomic_load(&vm->goal) == VCPU_PAUSE) {
-		vm->parked++;
-		pthread_cond_broadcast(&vm->changed);
+		vm_vcpu_parked(vm);
 		while (atomic_load(&vm->goal) == VCPU_PAUSE)
 			pthread_cond_wait(&vm->changed, &vm->lock);
 		vm->parked--;

@@ -204,6 +204,34 @@ static void vm_halt(struct vm *vm)
 	pthread_mutex_unlock(&vm->lock);
 }
 
+/*
+ * As vm_halt without waiting: whether every vCPU is parked. If not, the last one to park posts request_work again. The loop must not
+ * wait for vCPUs, since one of them may be waiting for the loop (eventloop_call_sync, from the register of a device that works on it).
+ */
+static bool vm_try_halt(struct vm *vm)
+{
+	bool halted;
+
+	pthread_mutex_lock(&vm->lock);
+	vm_set_goal(vm, VCPU_PAUSE);
+	halted = vm->parked == vm->running_threads;
+	vm->serve_when_parked = !halted;
+	pthread_mutex_unlock(&vm->lock);
+	if (!halted)
+		vm_kick_all(vm);
+	return halted;
+}
+
+void vm_vcpu_parked(struct vm *vm)
+{
+	vm->parked++;
+	pthread_cond_broadcast(&vm->changed);
+	if (vm->serve_when_parked && vm->parked == vm->running_threads) {
+		vm->serve_when_parked = false;
+		eventloop_post(vm->loop, &vm->request_work);
+	}
+}
+
 /* Lets the vCPUs go, if that is what the main thread last wanted. */
 static void vm_release(struct vm *vm)
 {
@@ -283,7 +311,8 @@ static void vm_serve(void *opaque)
 	enum vm_request request;
 	int status;
 
-	vm_halt(vm);
+	if (!vm_try_halt(vm))
+		return;
 	pthread_mutex_lock(&vm->lock);
 	request = vm->request;
 	status = vm->request_status;

@@ -61,6 +61,7 @@ struct vm {
 	pthread_cond_t changed;
 	_Atomic int goal; /* enum vcpu_goal; see vcpu.c for its ordering with immediate_exit */
 	unsigned parked, running_threads;
+	bool serve_when_parked; /* the last vCPU to park posts request_work */
 	enum vm_request request; /* the most important one not served yet */
 	int request_status;
 	struct event_work request_work;
@@ -102,6 +103,9 @@ void vm_resume(struct vm *vm);
 
 /* Any thread; see above and vmm/device.h. `status` counts for VM_REQUEST_EXIT. */
 void vm_request(struct vm *vm, enum vm_request what, int status);
+
+/* For vcpu.c, under `lock`: the calling vCPU is parked from now on. */
+void vm_vcpu_parked(struct vm *vm);
 
 /* A triple fault: says so once in the life of the VM, then a reset. vCPU threads. */
 void vm_triple_fault(struct vm *vm, unsigned vcpu_index);

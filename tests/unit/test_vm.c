@@ -476,6 +476,37 @@ struct stress {
 	unsigned turns;
 };
 
+static atomic_uint n_called;
+
+static void called(void *arg)
+{
+	(void)arg;
+	n_called++;
+}
+
+	tcase_add_test(tc, io_is_completed);
+	tcase_add_test(tc, vcpus_may_wait_for_the_loop);
+{
+	unsigned turn;
+
+	eventloop_call_sync(loop, called, NULL);
+	turn = n_called;
+	if (turn % 8 == 0)
+		vm_request(vcpu->vm, turn < 400 ? VM_REQUEST_RESET : VM_REQUEST_EXIT, 7);
+	return EXIT_CONTINUE;
+}
+
+/* A register of a device that works on the main loop: neither may the loop wait for the vCPU then. */
+START_TEST(vcpus_may_wait_for_the_loop)
+{
+	guest_exit = exit_waits_for_the_loop;
+	start(false);
+	run_to_end(7);
+	ck_assert_uint_gt(n_resets, 0);
+	ck_assert_uint_eq(inside_at_reset, 0);
+}
+END_TEST
+
 static void stress_turn(void *opaque)
 {
 	struct stress *s = opaque;
