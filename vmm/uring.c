@@ -15,16 +15,15 @@
  *
  * No more requests are in the kernel than the completion queue has entries, so that it cannot overflow.
  *
- * The ring is set up for a single thread that runs completions itself (DEFER_TASKRUN), where the kernel has that: then no other
- * moment of this thread, or a signal to it, is spent on them. The kernel ties such a ring to the thread that enables it. So it is
- * made disabled, enabled by the thread that first submits, and made again if, with nothing in flight, another thread submits.
+ * The ring interrupts nobody with completions (COOP_TASKRUN), where the kernel has that: they are run when this thread next enters
+ * the kernel, or wake it from epoll. DEFER_TASKRUN would go further, but does not go with epoll: with it, work that waits for the thread
+ * does not make the ring's descriptor readable.
  */
 #include "vmm/uring.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <liburing.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -52,9 +51,8 @@ struct uring {
 	unsigned in_kernel;
 	struct uring_pool *pool; /* NULL: the ring */
 	struct io_uring ring;
-	bool open, enabled;
+	bool open;
 	bool complained; /* that the kernel refuses to take requests */
-	pthread_t owner; /* once enabled */
 };
 
 /* The ring */
@@ -63,7 +61,6 @@ struct uring {
 static int ring_init(struct io_uring *ring)
 {
 	static const unsigned flags[] = {
-		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG, /* 6.1 */
 		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, /* 5.19 */
 		0,
 	};
@@ -71,7 +68,7 @@ static int ring_init(struct io_uring *ring)
 
 	for (size_t i = 0; i < ARRAY_SIZE(flags) && rc == -EINVAL; i++) {
 		struct io_uring_params p = {
-			.flags = flags[i] | IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED,
+			.flags = flags[i] | IORING_SETUP_CQSIZE,
 			.cq_entries = CQ_ENTRIES,
 		};
 
@@ -87,7 +84,6 @@ static int ring_open(struct uring *u)
 	if (rc < 0)
 		return rc;
 	u->open = true;
-	u->enabled = false;
 	u->ev.fd = u->ring.ring_fd;
 	rc = eventloop_add_fd(u->loop, &u->ev, EPOLLIN);
 	if (rc < 0) {
@@ -104,28 +100,6 @@ static void ring_close(struct uring *u)
 	eventloop_del_fd(u->loop, &u->ev);
 	io_uring_queue_exit(&u->ring);
 	u->open = false;
-}
-
-/* Makes the ring this thread's. 0 or -errno. */
-static int ring_own(struct uring *u)
-{
-	int rc;
-
-	if (u->enabled && (pthread_equal(u->owner, pthread_self()) || u->in_kernel > 0))
-		return 0;
-	if (u->enabled)
-		ring_close(u);
-	if (!u->open) {
-		rc = ring_open(u);
-		if (rc < 0)
-			return rc;
-	}
-	rc = io_uring_enable_rings(&u->ring);
-	if (rc < 0)
-		return rc;
-	u->enabled = true;
-	u->owner = pthread_self();
-	return 0;
 }
 
 static void sqe_fill(struct io_uring_sqe *sqe, struct uring_req *req)
@@ -172,8 +146,6 @@ static unsigned ring_collect(struct uring *u)
 {
 	unsigned total = 0, n;
 
-	if (!u->enabled)
-		return 0;
 	do {
 		struct io_uring_cqe *cqes[REAP_BATCH];
 
@@ -193,7 +165,7 @@ static unsigned ring_collect(struct uring *u)
 
 static int ring_submit(struct uring *u)
 {
-	int rc = ring_own(u);
+	int rc = 0;
 
 	while (rc == 0 && u->pending.first && u->in_kernel < CQ_ENTRIES) {
 		struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
@@ -337,7 +309,7 @@ void uring_drain(struct uring *u)
 {
 	while (u->in_flight > 0) {
 		uring_list_move(&u->pending, &u->later);
-		if (u->pending.first || (u->enabled && io_uring_sq_ready(&u->ring) > 0))
+		if (u->pending.first || (u->open && io_uring_sq_ready(&u->ring) > 0))
 			submit(u);
 		collect(u);
 		if (u->done.first)
