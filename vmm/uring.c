@@ -331,10 +331,35 @@ static int pool_open(struct uring *u, struct err *err)
 	return rc < 0 ? err_set_errno(err, rc, "cannot watch the eventfd of the threads for file I/O") : 0;
 }
 
+/* On the loop's thread, if there is one: it alone may touch what the loop watches. */
+struct open_call {
+	struct uring *uring;
+	bool threads;
+	struct err *err;
+	int rc;
+};
+
+static void open_on_loop(void *arg)
+{
+	struct open_call *call = arg;
+	struct uring *u = call->uring;
+
+	if (!call->threads) {
+		call->rc = ring_open(u);
+		/* Before 5.6 the ring lacks some of the operations. */
+		if (call->rc == 0 && (u->ring.features & IORING_FEAT_RW_CUR_POS))
+			return;
+		ring_close(u);
+		log_debug("file I/O by threads, as io_uring is not to be had: %s",
+			  call->rc < 0 ? strerror(-call->rc) : "this kernel is too old");
+	}
+	call->rc = pool_open(u, call->err);
+}
+
 struct uring *uring_create(struct eventloop *loop, bool force_threads, struct err *err)
 {
 	struct uring *u = calloc(1, sizeof(*u));
-	int rc;
+	struct open_call call = { .uring = u, .threads = force_threads, .err = err };
 
 	if (!u) {
 		err_set_errno(err, -ENOMEM, "cannot set up file I/O");
@@ -344,30 +369,29 @@ struct uring *uring_create(struct eventloop *loop, bool force_threads, struct er
 	u->ev = (struct event_fd){ .fd = -1, .ready = uring_ready, .opaque = u };
 	u->flush = (struct event_work){ .run = uring_flush, .opaque = u };
 	u->retry = (struct event_timer){ .fire = uring_retry, .opaque = u };
-	if (!force_threads) {
-		rc = ring_open(u);
-		/* Before 5.6 the ring lacks some of the operations. */
-		if (rc == 0 && (u->ring.features & IORING_FEAT_RW_CUR_POS))
-			return u;
-		ring_close(u);
-		log_debug("file I/O by threads, as io_uring is not to be had: %s", rc < 0 ? strerror(-rc) : "this kernel is too old");
-	}
-	if (pool_open(u, err) < 0) {
-		uring_destroy(u);
-		return NULL;
-	}
-	return u;
+	eventloop_call_sync(loop, open_on_loop, &call);
+	if (call.rc == 0)
+		return u;
+	uring_destroy(u);
+	return NULL;
+}
+
+static void close_on_loop(void *arg)
+{
+	struct uring *u = arg;
+
+	assert(u->in_flight == 0);
+	eventloop_cancel_work(u->loop, &u->flush);
+	eventloop_cancel(u->loop, &u->retry);
+	ring_close(u);
+	eventloop_del_fd(u->loop, &u->ev);
 }
 
 void uring_destroy(struct uring *u)
 {
 	if (!u)
 		return;
-	assert(u->in_flight == 0);
-	eventloop_cancel_work(u->loop, &u->flush);
-	eventloop_cancel(u->loop, &u->retry);
-	ring_close(u);
-	eventloop_del_fd(u->loop, &u->ev);
+	eventloop_call_sync(u->loop, close_on_loop, u);
 	pool_destroy(u->pool);
 	free(u);
 }
