@@ -101,7 +101,8 @@ static void test_widths(void)
 	select(0, 0);
 	test(inb(DATA) == 0x86 && inb(DATA + 1) == 0x80 && inb(DATA + 2) == 0x37 && inb(DATA + 3) == 0x12, "bytes");
 	test(inw(DATA) == 0x8086 && inw(DATA + 2) == 0x1237, "words");
-	test_equal(inw(DATA + 1), 0x3780, "a word at an odd port");
+	if (!vmm_is_qemu())
+		test_equal(inw(DATA + 1), 0x3780, "a word at an odd port");
 	test_equal(inl(ADDRESS), 0x80000000, "the address register");
 	outb(ADDRESS, 0xff);
 	outb(ADDRESS + 3, 0);
@@ -247,7 +248,9 @@ void payload_main(void)
 	test_nobody();
 	test_widths();
 	lapic_init();
-	if (find_bar(&bar)) {
+	if (vmm_is_qemu()) {
+		test_skip("BARs", "QEMU reads unclaimed memory as zeroes");
+	} else if (find_bar(&bar)) {
 		test_sizing(&bar);
 		test_moving(&bar);
 		test_overlap(&bar);
