@@ -159,7 +159,7 @@ static int find_place(const struct pci_bus *bus, const struct pci_dev *dev, int 
 		return 0;
 	}
 	if (*devfn < 0 || *devfn >= PCI_FUNCTIONS)
-		return err_set(err, -EINVAL, "%s: the PCI bus has no slot %d; it has 00.0 to 1f.7", dev->name, *devfn >> 3);
+		return err_set(err, -EINVAL, "%s: the PCI bus has no slot %d; it has 00.0 to 1f.7", dev->name, *devfn / PCI_SLOT_FUNCTIONS);
 	if (bus->functions[*devfn])
 		return err_set(err, -EBUSY, "%s: PCI address %02x.%x is taken by %s; give one of them another 'addr'", dev->name,
 			       (unsigned)*devfn >> 3, (unsigned)*devfn & 7, bus->functions[*devfn]->name);
