@@ -27,7 +27,7 @@ $(B)/fuzz/libkite.a: $(FUZZ_LIB_OBJ)
 
 $(B)/fuzz/fuzz_%: $(B)/fuzz/obj/tests/fuzz/fuzz_%.o $(B)/fuzz/libkite.a
 	$(call say,LINK,$@)
-	$(Q)$(FUZZ_CC) $(FUZZ_CFLAGS) $(FUZZ_SAN) -fsanitize=fuzzer -o $@ $< $(B)/fuzz/libkite.a $(LIBS) -lcheck -lsubunit -lrt -lm
+	$(Q)$(FUZZ_CC) $(FUZZ_CFLAGS) $(FUZZ_SAN) -fsanitize=fuzzer -o $@ $< $(B)/fuzz/libkite.a $(LIBS)
 
 $(FUZZ_SEEDS): tests/fuzz/make_seeds.py
 	@mkdir -p $(@D)

@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 
+#define FAKE_WITHOUT_CHECK
 #include "tests/unit/fake_pci.h"
 
 #define STEP 12
