@@ -248,7 +248,9 @@ static void mmio_write(void *dev, uint64_t offset, const uint8_t *buf, unsigned 
 		return;
 	v = load_le32(buf);
 	if (offset == VIRTIO_MMIO_STATUS) {
-		virtio_set_status(s->vdev, (uint8_t)v);
+		/* Only a whole zero resets; the bits above the eighth do not exist. */
+		if (v == 0 || (uint8_t)v)
+			virtio_set_status(s->vdev, (uint8_t)v);
 		return;
 	}
 	if (offset == VIRTIO_MMIO_QUEUE_NOTIFY) {

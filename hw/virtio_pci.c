@@ -43,6 +43,11 @@ uint8_t virtio_pci_take_isr(struct virtio_pci *s)
 	return isr;
 }
 
+bool virtio_pci_msix_on(const struct virtio_pci *s)
+{
+	return pci_msix_enabled(&s->pci);
+}
+
 static void vector_fire(struct virtio_pci *s, const _Atomic uint16_t *vector)
 {
 	uint16_t v = atomic_load_explicit(vector, memory_order_relaxed);
@@ -55,7 +60,7 @@ static void notify_queue(void *transport, unsigned q)
 {
 	struct virtio_pci *s = transport;
 
-	if (pci_msix_enabled(&s->pci))
+	if (virtio_pci_msix_on(s))
 		vector_fire(s, &s->queue_vector[q]);
 	else
 		isr_raise(s, VIRTIO_PCI_ISR_QUEUE, true);
@@ -65,7 +70,7 @@ static void notify_queue(void *transport, unsigned q)
 static void notify_config(void *transport)
 {
 	struct virtio_pci *s = transport;
-	bool msix = pci_msix_enabled(&s->pci);
+	bool msix = virtio_pci_msix_on(s);
 
 	isr_raise(s, VIRTIO_PCI_ISR_CONFIG, !msix);
 	if (msix)

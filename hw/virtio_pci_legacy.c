@@ -18,7 +18,7 @@
 
 static unsigned config_at(struct virtio_pci *s)
 {
-	return pci_msix_enabled(&s->pci) ? VIRTIO_PCI_LEGACY_CONFIG_MSIX : VIRTIO_PCI_LEGACY_CONFIG;
+	return virtio_pci_msix_on(s) ? VIRTIO_PCI_LEGACY_CONFIG_MSIX : VIRTIO_PCI_LEGACY_CONFIG;
 }
 
 /* The registers as they read, but for the ISR, which reading clears. */

@@ -61,6 +61,7 @@ extern const struct bus_ops virtio_pci_modern_ops, virtio_pci_legacy_ops;
 
 /* Reads, clears, and lowers INTx (4.1.4.5). Without vdev->lock. */
 uint8_t virtio_pci_take_isr(struct virtio_pci *s);
+bool virtio_pci_msix_on(const struct virtio_pci *s);
 /* The vector registers; what does not exist becomes VIRTIO_NO_VECTOR (4.1.5.1.2.1). Under vdev->lock. */
 void virtio_pci_set_config_vector(struct virtio_pci *s, uint16_t vector);
 void virtio_pci_set_queue_vector(struct virtio_pci *s, uint16_t vector);
