@@ -179,7 +179,8 @@ static _Atomic uint16_t *field(const struct fake_ring *ring, uint64_t gpa)
 {
 	void *p = gm_map(ring->mem, gpa, 2);
 
-	ck_assert_ptr_nonnull(p);
+	if (!p) /* no assertion on the way: Check takes long over hundreds of thousands */
+		ck_abort_msg("a ring outside memory");
 	return p;
 }
 
@@ -210,7 +211,8 @@ void fake_desc_write(const struct guest_mem *mem, uint64_t table, unsigned i, ui
 {
 	struct virtq_desc d = { le64_of(addr), le32_of(len), le16_of(flags), le16_of(next) };
 
-	ck_assert_int_eq(gm_write(mem, table + i * sizeof(d), &d, sizeof(d)), 0);
+	if (gm_write(mem, table + i * sizeof(d), &d, sizeof(d)))
+		ck_abort_msg("a descriptor outside memory");
 }
 
 void fake_ring_desc(struct fake_ring *ring, unsigned i, uint64_t addr, uint32_t len, uint16_t flags, uint16_t next)
