@@ -484,8 +484,7 @@ static void called(void *arg)
 	n_called++;
 }
 
-	tcase_add_test(tc, io_is_completed);
-	tcase_add_test(tc, vcpus_may_wait_for_the_loop);
+static enum exit_action exit_waits_for_the_loop(struct vcpu *vcpu)
 {
 	unsigned turn;
 
@@ -582,6 +581,7 @@ int main(void)
 	tcase_add_test(tc, start_failures);
 	tcase_add_test(tc, stress);
 	tcase_add_test(tc, stress_kicks);
+	tcase_add_test(tc, vcpus_may_wait_for_the_loop);
 	suite_add_tcase(suite, tc);
 	return fake_run_tests(suite);
 }
