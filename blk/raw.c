@@ -22,7 +22,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/falloc.h>
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +29,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "blk/raw_io.h"
 #include "blk/raw_priv.h"
 #include "vmm/err.h"
 #include "vmm/iov.h"
@@ -42,56 +42,7 @@
 #define ZERO_PAGE 4096
 #define ZERO_VECS 256
 
-#define PUNCH (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
-#define ZERO (FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE)
-
-struct raw_io;
-
-struct raw_list {
-	struct raw_io *first, *last;
-};
-
-struct raw {
-	struct blockdev bd;
-	struct raw_file file;
-	struct uring *uring; /* borrowed */
-	bool dsync;          /* every write reaches the disk before it is done */
-	bool no_flush;       /* cache=unsafe */
-	bool unmap, detect_zeroes;
-	bool no_punch, no_zero_range, no_stale_discard; /* the file cannot */
-	bool order_writes;
-	int flush_error;
-	unsigned n_bounces;
-	struct raw_list bounce_queue;
-	struct raw_io *writes_first, *writes_last; /* with order_writes */
-	struct raw_io *free;
-};
-
-struct raw_io {
-	struct uring_req u;
-	struct raw *raw;
-	struct blk_req *req;
-	void (*step)(struct raw_io *io, int64_t result);
-	uint64_t pos;  /* bytes before it are done */
-	uint64_t end;  /* of what the steps now go over */
-	uint64_t last; /* of the request */
-	bool zero;     /* what is written are zeroes, not the user's buffers */
-	bool unmap;    /* zeroes may be holes */
-	bool by_hand;  /* fallocate refused this range */
-	bool sync;     /* fdatasync at the end */
-	bool bouncing, started;
-	struct iovec *vec; /* IOV_MAX of our own, or NULL */
-	struct iovec one;
-	uint8_t *bounce;
-	uint64_t chunk_off;             /* the piece in `bounce`: where it goes, */
-	size_t chunk_len, chunk_done;   /* how much of it, of that done */
-	struct raw_io *link;            /* bounce_queue, free */
-	struct raw_io *w_prev, *w_next; /* order_writes */
-};
-
 static const uint8_t zero_page[ZERO_PAGE] __attribute__((aligned(ZERO_PAGE)));
-
-static void io_next(struct raw_io *io);
 
 static void step_done(struct uring_req *u, int64_t result)
 {
@@ -100,7 +51,7 @@ static void step_done(struct uring_req *u, int64_t result)
 	io->step(io, result);
 }
 
-static void io_submit(struct raw_io *io, enum uring_op op, void (*step)(struct raw_io *io, int64_t result))
+void raw_io_submit(struct raw_io *io, enum uring_op op, void (*step)(struct raw_io *io, int64_t result))
 {
 	io->step = step;
 	io->u.op = op;
@@ -169,7 +120,7 @@ static void write_leave(struct raw_io *io)
 			continue;
 		}
 		w->started = true;
-		io_next(w);
+		raw_io_next(w);
 		w = raw->writes_first;
 	}
 }
@@ -200,11 +151,11 @@ static void bounce_put(struct raw_io *io)
 	next = raw->bounce_queue.first;
 	if (next) {
 		raw->bounce_queue.first = next->link;
-		io_next(next);
+		raw_io_next(next);
 	}
 }
 
-static void io_end(struct raw_io *io, int result)
+void raw_io_end(struct raw_io *io, int result)
 {
 	struct raw *raw = io->raw;
 	struct blk_req *req = io->req;
@@ -227,7 +178,7 @@ static void sync_done(struct raw_io *io, int64_t result)
 		log_error("%s: the host lost data that it had taken (%s): from now on every flush fails", raw->bd.name,
 			  strerror((int)-result));
 	}
-	io_end(io, result < 0 ? (int)result : 0);
+	raw_io_end(io, result < 0 ? (int)result : 0);
 }
 
 static void io_flush(struct raw_io *io)
@@ -235,9 +186,9 @@ static void io_flush(struct raw_io *io)
 	struct raw *raw = io->raw;
 
 	if (raw->no_flush || raw->flush_error)
-		io_end(io, raw->no_flush ? 0 : raw->flush_error);
+		raw_io_end(io, raw->no_flush ? 0 : raw->flush_error);
 	else
-		io_submit(io, URING_FDATASYNC, sync_done);
+		raw_io_submit(io, URING_FDATASYNC, sync_done);
 }
 
 /* Reads and writes in the user's buffers */
@@ -253,7 +204,7 @@ static void rw_done(struct raw_io *io, int64_t result)
 	uint64_t n;
 
 	if (result < 0) {
-		io_end(io, (int)result);
+		raw_io_end(io, (int)result);
 		return;
 	}
 	n = progress(io->raw, (int64_t)min_u64((uint64_t)result, io->end - io->pos));
@@ -267,10 +218,10 @@ static void rw_done(struct raw_io *io, int64_t result)
 		iov_cursor_fill(&c, 0, c.left);
 		io->pos = io->end;
 	} else if (n == 0) {
-		io_end(io, -EIO);
+		raw_io_end(io, -EIO);
 		return;
 	}
-	io_next(io);
+	raw_io_next(io);
 }
 
 static bool direct_takes(const struct raw_file *f, uint64_t off, uint64_t len, const struct iovec *iov, size_t n)
@@ -341,7 +292,7 @@ static size_t vec_fill(struct raw_io *io, uint64_t *len)
 
 static void bounce_start(struct raw_io *io);
 
-static void rw_start(struct raw_io *io)
+void raw_rw_start(struct raw_io *io)
 {
 	const struct raw_file *f = &io->raw->file;
 	const struct blk_req *req = io->req;
@@ -354,7 +305,7 @@ static void rw_start(struct raw_io *io)
 		io->bouncing = !direct_takes(f, io->pos, len, req->iov, req->n);
 	} else {
 		if (!vec_get(io)) {
-			io_end(io, -ENOMEM);
+			raw_io_end(io, -ENOMEM);
 			return;
 		}
 		io->bouncing = f->direct && (io->pos % f->align != 0 || len % f->align != 0);
@@ -367,7 +318,7 @@ static void rw_start(struct raw_io *io)
 	if (io->bouncing)
 		bounce_start(io);
 	else
-		io_submit(io, req->op == BLK_READ ? URING_READV : URING_WRITEV, rw_done);
+		raw_io_submit(io, req->op == BLK_READ ? URING_READV : URING_WRITEV, rw_done);
 }
 
 /* Reads and writes through a buffer of our own */
@@ -378,7 +329,7 @@ static void bounce_call(struct raw_io *io, enum uring_op op, void (*step)(struct
 	io->u.iov = &io->one;
 	io->u.n = 1;
 	io->u.off = io->chunk_off + io->chunk_done;
-	io_submit(io, op, step);
+	raw_io_submit(io, op, step);
 }
 
 /* The part of the piece that the request is about, which ends at the returned offset. */
@@ -392,7 +343,7 @@ static void bounce_written(struct raw_io *io, int64_t result)
 	uint64_t n = result < 0 ? 0 : progress(io->raw, result);
 
 	if (result < 0 || n == 0) {
-		io_end(io, result < 0 ? (int)result : -EIO);
+		raw_io_end(io, result < 0 ? (int)result : -EIO);
 		return;
 	}
 	io->chunk_done += n;
@@ -401,7 +352,7 @@ static void bounce_written(struct raw_io *io, int64_t result)
 		return;
 	}
 	io->pos = chunk_end(io);
-	io_next(io);
+	raw_io_next(io);
 }
 
 static void bounce_write(struct raw_io *io)
@@ -427,7 +378,7 @@ static void bounce_filled(struct raw_io *io, int64_t result)
 	uint64_t n;
 
 	if (result < 0) {
-		io_end(io, (int)result);
+		raw_io_end(io, (int)result);
 		return;
 	}
 	n = progress(io->raw, result);
@@ -446,7 +397,7 @@ static void bounce_filled(struct raw_io *io, int64_t result)
 	iov_cursor_skip(&c, io->pos - io->req->off);
 	iov_cursor_write(&c, io->bounce + (io->pos - io->chunk_off), chunk_end(io) - io->pos);
 	io->pos = chunk_end(io);
-	io_next(io);
+	raw_io_next(io);
 }
 
 static bool bounce_get(struct raw_io *io)
@@ -478,7 +429,7 @@ static void bounce_start(struct raw_io *io)
 		return;
 	}
 	if (!io->bounce && !bounce_get(io)) {
-		io_end(io, -ENOMEM);
+		raw_io_end(io, -ENOMEM);
 		return;
 	}
 	io->chunk_off = align_down(io->pos, align);
@@ -488,111 +439,6 @@ static void bounce_start(struct raw_io *io)
 		bounce_call(io, URING_READV, bounce_filled);
 	else
 		bounce_write(io);
-}
-
-/* Zeroes and holes */
-
-static bool means_unsupported(int64_t result)
-{
-	return result == -EOPNOTSUPP || result == -ENOSYS || result == -ENODEV;
-}
-
-/* 0 when there is none. */
-static int zero_mode(const struct raw_io *io)
-{
-	const struct raw *raw = io->raw;
-
-	if (io->by_hand)
-		return 0;
-	if (io->unmap && !raw->no_punch)
-		return PUNCH;
-	return raw->no_zero_range ? 0 : ZERO;
-}
-
-static void zero_start(struct raw_io *io);
-
-static void zero_done(struct raw_io *io, int64_t result)
-{
-	struct raw *raw = io->raw;
-
-	if (result == 0) {
-		io->sync = raw->dsync;
-		io->pos = io->end;
-		io_next(io);
-	} else if (means_unsupported(result)) {
-		if (io->u.mode == PUNCH)
-			raw->no_punch = true;
-		else
-			raw->no_zero_range = true;
-		zero_start(io);
-	} else if (result == -EINVAL || result == -EPERM || result == -ETXTBSY) {
-		io->by_hand = true;
-		zero_start(io);
-	} else {
-		io_end(io, (int)result);
-	}
-}
-
-/* Chooses the next part of a range that shall be zero: whole blocks by fallocate, what is before and after them by writing. */
-static void zero_start(struct raw_io *io)
-{
-	uint32_t block = io->raw->file.logical;
-	uint64_t first = min_u64(align_up(io->pos, block), io->last), end = align_down(io->last, block);
-	int mode = zero_mode(io);
-
-	if (!mode || first >= end) {
-		io->end = io->last;
-	} else if (first > io->pos) {
-		io->end = first;
-	} else {
-		io->end = end;
-		io->u.mode = mode;
-		io->u.off = io->pos;
-		io->u.len = end - io->pos;
-		io_submit(io, URING_FALLOCATE, zero_done);
-		return;
-	}
-	rw_start(io);
-}
-
-/* Block devices up to 6.11 discard, without a promise of zeroes, where the flag says that old data may show. */
-static int discard_mode(const struct raw *raw)
-{
-	if (raw->file.block_device && !raw->no_stale_discard)
-		return PUNCH | FALLOC_FL_NO_HIDE_STALE;
-	return raw->no_punch ? 0 : PUNCH;
-}
-
-static void discard_start(struct raw_io *io);
-
-static void discard_done(struct raw_io *io, int64_t result)
-{
-	struct raw *raw = io->raw;
-
-	if (!means_unsupported(result)) {
-		io_end(io, (int)result);
-		return;
-	}
-	if (io->u.mode == PUNCH)
-		raw->no_punch = true;
-	else
-		raw->no_stale_discard = true;
-	discard_start(io);
-}
-
-static void discard_start(struct raw_io *io)
-{
-	struct raw *raw = io->raw;
-	uint64_t first = align_up(io->pos, raw->file.logical), end = align_down(io->last, raw->file.logical);
-
-	io->u.mode = discard_mode(raw);
-	if (!io->u.mode || first >= end) {
-		io_end(io, 0); /* a hint not taken */
-		return;
-	}
-	io->u.off = first;
-	io->u.len = end - first;
-	io_submit(io, URING_FALLOCATE, discard_done);
 }
 
 /* Requests */
@@ -610,22 +456,22 @@ static bool all_zero(const struct iovec *iov, size_t n)
 }
 
 /* The next step of a request, or its end. */
-static void io_next(struct raw_io *io)
+void raw_io_next(struct raw_io *io)
 {
 	if (io->req->op == BLK_FLUSH)
 		io_flush(io);
 	else if (io->req->op == BLK_DISCARD)
-		discard_start(io);
+		raw_discard_start(io);
 	else if (io->pos == io->last && io->sync)
-		io_submit(io, URING_FDATASYNC, sync_done);
+		raw_io_submit(io, URING_FDATASYNC, sync_done);
 	else if (io->pos == io->last)
-		io_end(io, 0);
+		raw_io_end(io, 0);
 	else if (io->bouncing && io->pos < io->end)
 		bounce_start(io);
 	else if (io->zero && (io->pos == io->end || io->pos == io->req->off))
-		zero_start(io);
+		raw_zero_start(io);
 	else
-		rw_start(io);
+		raw_rw_start(io);
 }
 
 static struct raw_io *io_get(struct raw *raw)
@@ -666,7 +512,7 @@ static void raw_submit(struct blockdev *bd, struct blk_req *req)
 			return;
 	}
 	io->started = true;
-	io_next(io);
+	raw_io_next(io);
 }
 
 static void raw_drain(struct blockdev *bd)

@@ -45,7 +45,7 @@ OPTION("blockdev", "driver=file|host_device|raw,node-name=ID,filename=FILE|file=
 	"a file for -device drive=ID, also as a JSON object; others: read-only=, auto-read-only=, cache.direct=,\n"
 	"          cache.no-flush=, aio=, discard=, detect-zeroes=, locking=", .kind = CLI_OPTION_CALL, .handle = cli_blockdev)
 OPTION("object", "iothread|rng-random|rng-builtin,id=ID[,filename=FILE]",
-	"a thread for the disks that name it with iothread=ID, or random numbers for -device virtio-rng-pci,rng=ID; also as a JSON object",
+	"a thread for disks (iothread=ID), or random numbers for virtio-rng-pci (rng=ID); also as a JSON object",
 	.kind = CLI_OPTION_CALL, .handle = cli_object)
 
 GROUP("Consoles")
