@@ -75,7 +75,7 @@ class Figure:
         return dict(vars(self), verdict=self.verdict())
 
 
-# Running things ------------------------------------------------------------------------------------------------------------------
+# Running things ----------------------------------------
 
 def timed(argv, status):
     """Runs a program to its end: (CPU seconds, wall seconds)."""
@@ -142,7 +142,7 @@ def wakeups(pid, seconds):
     return sum(after[t] - before.get(t, 0) for t in after)
 
 
-# What is measured ----------------------------------------------------------------------------------------------------------------
+# What is measured ----------------------------------------
 
 def measure_start(runs, where):
     image = f"{GUEST}/first.elf"
@@ -233,7 +233,7 @@ def measure_idle_linux(_runs, where, seconds=10):
 MEASURE = dict(zip(MEASURES, (measure_start, measure_memory, measure_idle, measure_boot, measure_idle_linux)))
 
 
-# Where it is measured --------------------------------------------------------------------------------------------------------------
+# Where it is measured ----------------------------------------
 
 def kvm_state():
     """None when /dev/kvm runs guest kernels at full speed, "slow" when it interprets them; CannotMeasure without it."""

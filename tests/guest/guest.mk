@@ -4,14 +4,14 @@
 GUEST := tests/guest
 GUEST_B := $(B)/guest
 GUEST_RT := $(patsubst $(GUEST)/%,$(GUEST_B)/%.o,$(sort $(wildcard $(GUEST)/rt/*.[cS])))
-GUEST_ELF := $(patsubst $(GUEST)/%.c,$(GUEST_B)/%.elf,$(sort $(wildcard $(GUEST)/*.c))) \
+GUEST_ELF := \
+	$(patsubst $(GUEST)/%.c,$(GUEST_B)/%.elf,$(sort $(wildcard $(GUEST)/*.c))) \
 	$(patsubst $(GUEST)/%.S,$(GUEST_B)/%.elf,$(sort $(wildcard $(GUEST)/*.S)))
 # No sanitizers, no host options: a guest is its own world. Interrupts rule out the red zone, and nobody saves SSE registers.
 GUEST_CFLAGS := -std=gnu11 -O2 -g $(WARN) -m64 -ffreestanding -fno-pic -fno-pie -fno-stack-protector -fcf-protection=none \
-	-fno-asynchronous-unwind-tables -mno-red-zone -mgeneral-regs-only -mcmodel=small \
-	-I$(GUEST)/rt
-GUEST_LDFLAGS := -m64 -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 -Wl,--no-warn-rwx-segments \
-	-Wl,-T,$(GUEST)/rt/link.ld
+	-fno-asynchronous-unwind-tables -mno-red-zone -mgeneral-regs-only -mcmodel=small -I$(GUEST)/rt
+GUEST_LDFLAGS := -m64 -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 \
+	-Wl,--no-warn-rwx-segments -Wl,-T,$(GUEST)/rt/link.ld
 
 payloads: $(GUEST_ELF)
 

@@ -25,7 +25,7 @@ void payload_main(void);
 /* Optional: called first, with the devices as the VMM left them, no traps and no console. */
 void payload_early(void);
 
-/* Ports and memory ------------------------------------------------------------------------------------------------------------ */
+/* Ports and memory ---------------------------------------- */
 
 static inline void outb(uint16_t port, uint8_t v)
 {
@@ -84,7 +84,7 @@ MMIO_ACCESS(32, "movl", "=r")
 MMIO_ACCESS(64, "movq", "=r")
 #undef MMIO_ACCESS
 
-/* The processor --------------------------------------------------------------------------------------------------------------- */
+/* The processor ---------------------------------------- */
 
 static inline uint64_t rdmsr(uint32_t msr)
 {
@@ -169,7 +169,7 @@ int memcmp(const void *a, const void *b, size_t n);
 size_t strlen(const char *s);
 int strncmp(const char *a, const char *b, size_t n);
 
-/* Output and results ---------------------------------------------------------------------------------------------------------- */
+/* Output and results ---------------------------------------- */
 
 #define COM1 0x3f8
 
@@ -193,7 +193,7 @@ _Noreturn void test_abort(const char *fmt, ...) __attribute__((format(printf, 1,
 #define EXIT_FAILED 0x11
 #define EXIT_TRAPPED 0x12
 
-/* The command line and what else the boot loader says ----------------------------------------------------------------------------- */
+/* The command line and what else the boot loader says ---------------------------------------- */
 
 #define BOOT_MAX_MAP 32
 #define BOOT_MAX_MODULES 8
@@ -230,7 +230,7 @@ bool arg_is(const char *key, const char *value);
 uint64_t arg_u64(const char *key, uint64_t otherwise); /* decimal */
 bool vmm_is_qemu(void);
 
-/* Traps and interrupts -------------------------------------------------------------------------------------------------------- */
+/* Traps and interrupts ---------------------------------------- */
 
 struct trap_frame {
 	uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
@@ -297,7 +297,7 @@ void lapic_ipi(uint32_t apic_id, uint32_t command); /* low word of ICR */
 void lapic_eoi(void);
 bool lapic_bit(uint32_t bank, uint8_t vector);      /* LAPIC_ISR or LAPIC_IRR */
 
-/* Time ------------------------------------------------------------------------------------------------------------------------ */
+/* Time ---------------------------------------- */
 
 #define PIT_HZ 1193182
 uint64_t tsc_khz(void);       /* measured once against PIT channel 2 */
@@ -307,7 +307,7 @@ bool wait_count(volatile uint32_t *counter, uint32_t want, unsigned ms);
 void pit_program(unsigned channel, unsigned mode, uint16_t count);
 uint16_t pit_read(unsigned channel);
 
-/* CMOS ------------------------------------------------------------------------------------------------------------------------ */
+/* CMOS ---------------------------------------- */
 
 static inline uint8_t cmos_read(uint8_t reg)
 {
@@ -321,7 +321,7 @@ static inline void cmos_write(uint8_t reg, uint8_t v)
 	outb(0x71, v);
 }
 
-/* ACPI ------------------------------------------------------------------------------------------------------------------------ */
+/* ACPI ---------------------------------------- */
 
 struct acpi_header {
 	char signature[4];
@@ -384,7 +384,7 @@ unsigned acpi_isa_pin(unsigned irq);
 /* The sleep type of S5 from the DSDT's \_S5 package; -1: none. */
 int acpi_s5(void);
 
-/* Other CPUs ------------------------------------------------------------------------------------------------------------------ */
+/* Other CPUs ---------------------------------------- */
 
 /* Starts every other CPU of the MADT. Returns how many answered. */
 size_t smp_start(void);
