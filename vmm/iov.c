@@ -34,6 +34,11 @@ static struct iovec cursor_step(struct iov_cursor *c, size_t len)
 	part.iov_len = min_u64(len, c->iov->iov_len - c->off);
 	c->off += part.iov_len;
 	c->left -= part.iov_len;
+	while (c->n && c->off == c->iov->iov_len) {
+		c->iov++;
+		c->n--;
+		c->off = 0;
+	}
 	return part;
 }
 

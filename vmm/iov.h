@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A bounded cursor over scattered buffers: how devices read and write a request. It never passes the end, so what a guest says of
- * lengths cannot lead outside its own buffers.
+ * lengths cannot lead outside its own buffers. After an advance it stands at the next byte's own entry, never behind the last of one:
+ * who goes on with the entries themselves finds no empty one, which would be misaligned for direct I/O, in front of the data.
  *
  * Thread: one at a time.
  */

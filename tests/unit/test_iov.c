@@ -58,6 +58,8 @@ START_TEST(copies)
 			ck_assert_mem_eq(buf, want + pos, n);
 			ck_assert_int_eq(buf[n], '#');
 			ck_assert_uint_eq(cur.left, 11 - pos - n);
+			/* It stands at what comes next. */
+			ck_assert(n == 0 || !cur.left || cur.off < cur.iov->iov_len);
 
 			cur = at(pos);
 			memcpy(want + pos, "0123456789ABC", n);
