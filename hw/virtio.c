@@ -43,6 +43,14 @@
 
 /* Creation */
 
+static void queue_kick(void *opaque)
+{
+	struct virtio_queue *queue = opaque;
+	struct virtio_dev *dev = queue->dev;
+
+	dev->ops->kick(dev, (unsigned)(queue - dev->queues));
+}
+
 static void bell_ready(void *opaque, uint32_t revents)
 {
 	struct virtio_queue *queue = opaque;
@@ -51,8 +59,26 @@ static void bell_ready(void *opaque, uint32_t revents)
 
 	(void)revents;
 	/* How often it rang does not matter. */
-	if (read(queue->bell.fd, &count, sizeof(count)) == sizeof(count))
-		dev->ops->kick(dev, (unsigned)(queue - dev->queues));
+	if (read(queue->bell.fd, &count, sizeof(count)) != sizeof(count))
+		return;
+	if (dev->poll_queues)
+		virtq_polled(&queue->vq, eventloop_poll_start(dev->loop, &queue->poll, true));
+	queue_kick(queue);
+}
+
+static bool queue_has_more(void *opaque)
+{
+	const struct virtio_queue *queue = opaque;
+
+	return virtq_has_more(&queue->vq);
+}
+
+static bool queue_rest(void *opaque)
+{
+	struct virtio_queue *queue = opaque;
+
+	virtq_polled(&queue->vq, false);
+	return virtq_doorbell_on(&queue->vq);
 }
 
 static void queue_reset(struct virtio_queue *queue)
@@ -82,6 +108,7 @@ int virtio_dev_init(struct virtio_dev *dev, const uint16_t *queue_sizes, unsigne
 		queue->dev = dev;
 		queue->size_max = size;
 		queue->bell = (struct event_fd){ .fd = -1, .ready = bell_ready, .opaque = queue };
+		queue->poll = (struct event_poll){ .ready = queue_has_more, .serve = queue_kick, .rest = queue_rest, .opaque = queue };
 		queue_reset(queue);
 		if (rc == 0)
 			queue->bell.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -202,8 +229,10 @@ static int queues_hand_over(struct virtio_dev *dev)
 
 static void bells_detach(struct virtio_dev *dev)
 {
-	for (unsigned q = 0; q < dev->n_queues; q++)
+	for (unsigned q = 0; q < dev->n_queues; q++) {
 		eventloop_del_fd(dev->loop, &dev->queues[q].bell);
+		eventloop_poll_stop(dev->loop, &dev->queues[q].poll);
+	}
 }
 
 static int bells_attach(struct virtio_dev *dev)

@@ -81,6 +81,7 @@ struct virtio_queue {
 	struct virtq_config set; /* as the driver sets it up */
 	bool enabled;
 	struct event_fd bell;  /* the doorbell's eventfd, on the device's loop while active */
+	struct event_poll poll; /* looks at the ring in its stead, with poll_queues */
 	struct virtio_dev *dev;
 };
 
@@ -92,6 +93,7 @@ struct virtio_dev {
 	struct eventloop *loop;    /* where it works; borrowed */
 	const struct guest_mem *mem;
 	unsigned config_size;      /* bytes */
+	bool poll_queues;          /* a kick takes all there is, so the loop may look at the rings instead of being woken */
 	unsigned n_queues;
 	struct virtio_queue *queues; /* n_queues, owned by the core */
 	struct log_limit log;

@@ -320,6 +320,7 @@ static int vblk_init(struct vblk *b, const struct device_env *env, const struct 
 	b->dev.loop = b->bd->loop;
 	b->dev.mem = env->mem;
 	b->dev.config_size = sizeof(b->config);
+	b->dev.poll_queues = true;
 	return virtio_dev_init(&b->dev, sizes, cfg->queues, err);
 }
 

@@ -278,6 +278,16 @@ bool virtq_should_interrupt(struct virtq *vq)
 	return !valid || (uint16_t)(now - event - 1) < (uint16_t)(now - old);
 }
 
+bool virtq_has_more(const struct virtq *vq)
+{
+	return !vq->broken && ring_load(vq->avail + VIRTQ_AVAIL_IDX, memory_order_relaxed) != vq->next_avail;
+}
+
+void virtq_polled(struct virtq *vq, bool on)
+{
+	vq->polled = on;
+}
+
 void virtq_doorbell_off(struct virtq *vq)
 {
 	/* With event indices there is nothing to do: the doorbell rings once, when the index that was asked for is passed. */
@@ -287,8 +297,8 @@ void virtq_doorbell_off(struct virtq *vq)
 
 bool virtq_doorbell_on(struct virtq *vq)
 {
-	if (vq->broken)
-		return false;
+	if (vq->broken || vq->polled)
+		return virtq_has_more(vq);
 	/* Pairs with the driver's barrier between its writing avail->idx and reading avail_event or flags. */
 	if (vq->cfg.event_idx)
 		ring_store_full(avail_event(vq), vq->next_avail);

@@ -39,6 +39,7 @@ struct virtq {
 	uint16_t signalled;    /* used_idx when the driver was last told */
 	bool signalled_valid;
 	bool broken;
+	bool polled;           /* somebody looks at the ring: the driver need not ring */
 	const char *why;       /* for the log: what broke it */
 	uint8_t in_flight[VIRTQ_SIZE_MAX / 8];
 	unsigned n_in_flight;
@@ -67,12 +68,17 @@ void virtq_push(struct virtq *vq, uint16_t head, uint32_t written);
 /* After pushes: whether the driver wants to be interrupted (2.7.7). Resets the question. */
 bool virtq_should_interrupt(struct virtq *vq);
 
+/* Whether there is something to pop. Looks at the ring and does nothing. */
+bool virtq_has_more(const struct virtq *vq);
+
 /*
  * Doorbells (2.7.10). virtq_doorbell_off while the device polls anyway; virtq_doorbell_on before it sleeps: returns true when there is more
- * to pop already, and then the device goes on.
+ * to pop already, and then the device goes on. With `polled` set somebody looks at the ring on the device's behalf: virtq_doorbell_on then
+ * only says whether there is more, until virtq_polled is called with false.
  */
 void virtq_doorbell_off(struct virtq *vq);
 bool virtq_doorbell_on(struct virtq *vq);
+void virtq_polled(struct virtq *vq, bool on);
 
 /* Marks it broken; `why` is static text. */
 void virtq_break(struct virtq *vq, const char *why);

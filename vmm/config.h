@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "vmm/chardev.h"
+#include "vmm/iothread.h"
 
 #define CONFIG_MAX_CPUS 64
 #define CONFIG_MAX_SERIALS 4
@@ -111,6 +112,7 @@ struct config_drive {
 
 struct config_iothread {
 	char *id;
+	struct iothread_polling polling;
 };
 
 enum config_tristate { CONFIG_AUTO, CONFIG_ON, CONFIG_OFF };

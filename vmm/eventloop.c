@@ -17,6 +17,10 @@
  * `asleep` clears it, so a burst of posts costs one system call; posts to a busy loop cost none. As the mutex orders it all, there
  * is no lock-free ordering to reason about.
  *
+ * Looking instead of sleeping. When there is nothing to do, a turn begins with a look at the sources that were at work lately
+ * (eventloop_poll.c). While that finds something there is no need to ask epoll, so only every LOOKS_PER_WAIT-th turn does, for the sake of
+ * the other descriptors. During a look the loop counts as awake, so it watches the number of work items itself.
+ *
  * Deletion. Events that epoll has handed over stay in `fetched` until they are delivered. eventloop_del_fd blanks those of its
  * descriptor there, so that nothing refers to a struct event_fd any more when it returns, and its owner may free it.
  */
@@ -33,9 +37,11 @@
 #include <unistd.h>
 
 #include "vmm/err.h"
+#include "vmm/eventloop_poll.h"
 #include "vmm/util.h"
 
 #define EVENTS_PER_TURN 64
+#define LOOKS_PER_WAIT 16
 #define WAIT_FOREVER INT64_C(-1)
 
 struct eventloop {
@@ -51,7 +57,7 @@ struct eventloop {
 	struct event_timer timers; /* heads of rings: by deadline, */
 	struct event_timer due;    /* and in the order in which they shall fire */
 	struct event_work *work_first, **work_end;
-	size_t n_work;
+	atomic_size_t n_work;      /* also read without, relaxed, by a loop that looks: the lock orders what matters */
 	bool asleep;
 	bool running;
 	pthread_t thread;          /* while running */
@@ -60,6 +66,8 @@ struct eventloop {
 	/* The loop's thread only: */
 	struct epoll_event fetched[EVENTS_PER_TURN];
 	int n_fetched;
+	struct poll_set polls;
+	unsigned looks; /* successful ones since epoll was asked */
 };
 
 static void wake_drain(void *opaque, uint32_t revents)
@@ -120,6 +128,7 @@ struct eventloop *eventloop_create(struct err *err)
 	loop->due.prev = loop->due.next = &loop->due;
 	loop->work_end = &loop->work_first;
 	atomic_init(&loop->stop, false);
+	atomic_init(&loop->n_work, 0);
 	pthread_mutex_init(&loop->lock, NULL);
 	pthread_cond_init(&loop->sync_event, NULL);
 	if (loop_open(loop, err) < 0) {
@@ -241,7 +250,7 @@ static void work_append(struct eventloop *loop, struct event_work *work)
 	work->next = NULL;
 	*loop->work_end = work;
 	loop->work_end = &work->next;
-	loop->n_work++;
+	atomic_store_explicit(&loop->n_work, loop->n_work + 1, memory_order_relaxed);
 }
 
 /* Under the lock. */
@@ -255,7 +264,7 @@ static void work_remove(struct eventloop *loop, struct event_work *work)
 	if (!*p)
 		loop->work_end = p;
 	work->queued = false;
-	loop->n_work--;
+	atomic_store_explicit(&loop->n_work, loop->n_work - 1, memory_order_relaxed);
 }
 
 void eventloop_post(struct eventloop *loop, struct event_work *work)
@@ -472,9 +481,86 @@ static void loop_run_work(struct eventloop *loop)
 	pthread_mutex_unlock(&loop->lock);
 }
 
+/* Polling */
+
+void eventloop_set_polling(struct eventloop *loop, int64_t max_ns, unsigned grow, unsigned shrink)
+{
+	loop->polls.limits = (struct event_poll_limits){ .max_ns = max_ns, .grow = grow, .shrink = shrink };
+}
+
+bool eventloop_poll_start(struct eventloop *loop, struct event_poll *poll, bool woke)
+{
+	return poll_set_start(&loop->polls, poll, woke);
+}
+
+void eventloop_poll_stop(struct eventloop *loop, struct event_poll *poll)
+{
+	poll_set_stop(&loop->polls, poll);
+}
+
+static bool loop_has_work(struct eventloop *loop)
+{
+	return atomic_load_explicit(&loop->n_work, memory_order_relaxed) > 0 || loop_stopping(loop);
+}
+
+/* When a look that begins at `now` has to end. */
+static int64_t look_end(struct eventloop *loop, int64_t now)
+{
+	int64_t end = now + poll_set_window(&loop->polls);
+
+	pthread_mutex_lock(&loop->lock);
+	if (loop->due.next != &loop->due)
+		end = now;
+	else if (loop->timers.next != &loop->timers && loop->timers.next->deadline_ns < end)
+		end = loop->timers.next->deadline_ns;
+	pthread_mutex_unlock(&loop->lock);
+	return end;
+}
+
+/* Whether there is something to do in this turn without sleep. What was found at the polled sources is served. */
+static bool loop_look(struct eventloop *loop, int64_t *start)
+{
+	int64_t now, end;
+
+	if (poll_set_serve(&loop->polls) || loop_has_work(loop))
+		return true;
+	*start = now = now_ns();
+	for (end = look_end(loop, now); now < end; now = now_ns()) {
+		cpu_relax();
+		if (poll_set_serve(&loop->polls) || loop_has_work(loop))
+			return true;
+	}
+	return poll_set_rest(&loop->polls);
+}
+
+/* As loop_epoll, after a look where there is something to look at. */
+static int loop_wait(struct eventloop *loop)
+{
+	int64_t start = 0, wait;
+	int n;
+
+	loop->polls.slept_ns = -1;
+	if (loop->polls.first && loop_look(loop, &start)) {
+		if (++loop->looks < LOOKS_PER_WAIT)
+			return 0;
+		loop->looks = 0;
+		return loop_epoll(loop, 0);
+	}
+	if (loop->polls.limits.max_ns && !start)
+		start = now_ns();
+	wait = loop_fall_asleep(loop);
+	n = loop_epoll(loop, wait);
+	if (start && wait)
+		loop->polls.slept_ns = now_ns() - start;
+	loop->looks = 0;
+	return n;
+}
+
+/* The turn */
+
 static int loop_turn(struct eventloop *loop)
 {
-	int n = loop_epoll(loop, loop_fall_asleep(loop));
+	int n = loop_wait(loop);
 
 	if (n < 0 && errno != EINTR) {
 		n = -errno;

@@ -76,6 +76,35 @@ void eventloop_post(struct eventloop *loop, struct event_work *work);
 void eventloop_cancel_work(struct eventloop *loop, struct event_work *work);
 
 /*
+ * A source that the loop can look at without a system call, such as a ring in memory. After one has been at work, a loop with a
+ * longest look other than 0 looks at it for a while before it sleeps (eventloop_poll.c says how long), so that nobody need wake it. Timers
+ * and work are as punctual as ever, but for a timer that another thread arms during a look: it may be late by the longest look.
+ * Zero-initialize, then set the functions and opaque.
+ */
+struct event_poll {
+	/* Whether there is something to serve. Cheap; called over and over. */
+	bool (*ready)(void *opaque);
+	void (*serve)(void *opaque);
+	/* The loop no longer looks: from now on the source has to wake it. Returns true when there is something to serve already. */
+	bool (*rest)(void *opaque);
+	void *opaque;
+	/* The loop's own: */
+	int64_t window_ns;
+	struct event_poll *prev, *next;
+	bool active;
+};
+
+/* What QEMU calls poll-max-ns, poll-grow (at least 2) and poll-shrink (0: to nothing) of an iothread. A new loop has a longest look of 0. */
+void eventloop_set_polling(struct eventloop *loop, int64_t max_ns, unsigned grow, unsigned shrink);
+/*
+ * The source is at work, and with `woke` it is what woke the loop. Returns whether the loop looks at it from now on, until
+ * `rest` or eventloop_poll_stop; else the source has to wake it as ever.
+ */
+bool eventloop_poll_start(struct eventloop *loop, struct event_poll *poll, bool woke);
+/* Also from inside any handler; `rest` is not called. Not started: nothing happens. */
+void eventloop_poll_stop(struct eventloop *loop, struct event_poll *poll);
+
+/*
  * Runs fn(arg) on the loop's thread and waits for it; called on that thread, or while no thread runs the loop, it is a plain
  * call. Any thread that holds no lock which the loop's handlers take.
  */

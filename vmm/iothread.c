@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
@@ -61,8 +62,16 @@ static int iothread_start(struct iothread *t)
 	return 0;
 }
 
-struct iothread *iothread_create(const char *name, struct err *err)
+static bool one_processor(void)
 {
+	cpu_set_t cpus;
+
+	return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) == 1;
+}
+
+struct iothread *iothread_create(const char *name, const struct iothread_polling *polling, struct err *err)
+{
+	static const struct iothread_polling usual = { .max_ns = IOTHREAD_POLL_NS };
 	struct iothread *t = calloc(1, sizeof(*t));
 	int rc;
 
@@ -78,6 +87,9 @@ struct iothread *iothread_create(const char *name, struct err *err)
 		err_prefix(err, "iothread %s", name);
 		goto fail;
 	}
+	polling = polling ? polling : &usual;
+	if (!one_processor())
+		eventloop_set_polling(t->loop, (int64_t)polling->max_ns, polling->grow ? polling->grow : 2, polling->shrink);
 	eventloop_post(t->loop, &t->started);
 	rc = iothread_start(t);
 	if (rc < 0) {

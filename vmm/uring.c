@@ -23,6 +23,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,7 @@
 struct uring {
 	struct eventloop *loop;
 	struct event_fd ev; /* the ring, or the pool's eventfd */
+	struct event_poll poll; /* looks at the ring's completions in its stead */
 	struct event_work flush;
 	struct event_timer retry;
 	struct uring_list pending, later, done;
@@ -106,10 +108,18 @@ static void sqe_fill(struct io_uring_sqe *sqe, struct uring_req *req)
 {
 	switch (req->op) {
 	case URING_READV:
-		io_uring_prep_readv(sqe, req->fd, req->iov, req->n, req->off);
+		/* One buffer needs no array of them, which the kernel would copy. */
+		if (req->n == 1 && req->iov->iov_len <= INT_MAX)
+			io_uring_prep_read(sqe, req->fd, req->iov->iov_base, (unsigned)req->iov->iov_len, req->off);
+		else
+			io_uring_prep_readv(sqe, req->fd, req->iov, req->n, req->off);
 		break;
 	case URING_WRITEV:
-		io_uring_prep_writev2(sqe, req->fd, req->iov, req->n, req->off, req->dsync ? RWF_DSYNC : 0);
+		if (req->n == 1 && req->iov->iov_len <= INT_MAX)
+			io_uring_prep_write(sqe, req->fd, req->iov->iov_base, (unsigned)req->iov->iov_len, req->off);
+		else
+			io_uring_prep_writev(sqe, req->fd, req->iov, req->n, req->off);
+		sqe->rw_flags = req->dsync ? RWF_DSYNC : 0;
 		break;
 	case URING_FSYNC:
 		io_uring_prep_fsync(sqe, req->fd, 0);
@@ -252,13 +262,37 @@ static void deliver(struct uring *u)
 		eventloop_post(u->loop, &u->flush);
 }
 
+static void uring_serve(void *opaque)
+{
+	struct uring *u = opaque;
+
+	collect(u);
+	deliver(u);
+}
+
 static void uring_ready(void *opaque, uint32_t revents)
 {
 	struct uring *u = opaque;
 
 	(void)revents;
-	collect(u);
-	deliver(u);
+	if (!u->pool)
+		eventloop_poll_start(u->loop, &u->poll, true);
+	uring_serve(u);
+}
+
+/* Completions, or work of the kernel's for this thread, which would become completions if it entered the kernel. */
+static bool uring_has_more(void *opaque)
+{
+	struct uring *u = opaque;
+
+	return u->in_kernel > 0 &&
+	       (io_uring_cq_ready(&u->ring) > 0 || (__atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_TASKRUN));
+}
+
+/* The ring's descriptor wakes the loop anyway. */
+static bool uring_rest(void *opaque)
+{
+	return uring_has_more(opaque);
 }
 
 static void uring_flush(void *opaque)
@@ -266,10 +300,11 @@ static void uring_flush(void *opaque)
 	struct uring *u = opaque;
 
 	submit(u);
-	if (!u->pool) {
-		collect(u);
-		deliver(u);
-	}
+	if (u->pool)
+		return;
+	if (u->in_kernel > 0)
+		eventloop_poll_start(u->loop, &u->poll, false);
+	uring_serve(u);
 }
 
 static void uring_retry(void *opaque)
@@ -367,6 +402,7 @@ struct uring *uring_create(struct eventloop *loop, bool force_threads, struct er
 	}
 	u->loop = loop;
 	u->ev = (struct event_fd){ .fd = -1, .ready = uring_ready, .opaque = u };
+	u->poll = (struct event_poll){ .ready = uring_has_more, .serve = uring_serve, .rest = uring_rest, .opaque = u };
 	u->flush = (struct event_work){ .run = uring_flush, .opaque = u };
 	u->retry = (struct event_timer){ .fire = uring_retry, .opaque = u };
 	eventloop_call_sync(loop, open_on_loop, &call);
@@ -383,6 +419,7 @@ static void close_on_loop(void *arg)
 	assert(u->in_flight == 0);
 	eventloop_cancel_work(u->loop, &u->flush);
 	eventloop_cancel(u->loop, &u->retry);
+	eventloop_poll_stop(u->loop, &u->poll);
 	ring_close(u);
 	eventloop_del_fd(u->loop, &u->ev);
 }

@@ -59,6 +59,16 @@ static inline uint64_t align_up(uint64_t v, uint64_t align)
 	return align_down(v + align - 1, align);
 }
 
+/* For loops that wait for another processor: lets it, and the other half of this core, go ahead. */
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 /* CLOCK_MONOTONIC in nanoseconds. */
 int64_t now_ns(void);
 

@@ -76,8 +76,13 @@ static void show(struct text *t, const struct vm_config *cfg)
 {
 	t->n = 0;
 	t->s[0] = '\0';
-	for (size_t i = 0; i < cfg->n_iothreads; i++)
+	for (size_t i = 0; i < cfg->n_iothreads; i++) {
+		const struct iothread_polling *p = &cfg->iothreads[i].polling;
+
 		put(t, " io:%s", cfg->iothreads[i].id);
+		if (p->max_ns != IOTHREAD_POLL_NS || p->grow || p->shrink)
+			put(t, "(%llu,%u,%u)", (unsigned long long)p->max_ns, p->grow, p->shrink);
+	}
 	for (size_t i = 0; i < cfg->n_drives; i++)
 		show_drive(t, &cfg->drives[i]);
 	for (size_t i = 0; i < cfg->n_disks; i++)
@@ -138,9 +143,10 @@ static const struct {
 	{ "-drive file=F,format=raw,if=none,id=d -device virtio-blk-pci-non-transitional,drive=d", " d=F [virtio-disk0:d modern]" },
 	{ "-drive file=F,format=raw,if=none,id=d -device virtio-blk-pci-transitional,drive=d", " d=F [virtio-disk0:d]" },
 	{ "-drive file=F,format=raw,if=none,id=d -device virtio-blk,drive=d,disable-modern=on,addr=10", " d=F [virtio-disk0:d legacy at=16.0]" },
-	{ "-object iothread,id=io0 -object {\"qom-type\":\"iothread\",\"id\":\"io1\",\"poll-max-ns\":5} "
+	{ "-object iothread,id=io0 -object {\"qom-type\":\"iothread\",\"id\":\"io1\",\"poll-max-ns\":5,\"poll-shrink\":3} "
 	  "-drive file=F,format=raw,if=none,id=d -device virtio-blk-pci,drive=d,iothread=io1",
-	  " io:io0 io:io1 d=F [virtio-disk0:d io=io1]" },
+	  " io:io0 io:io1(5,0,3) d=F [virtio-disk0:d io=io1]" },
+	{ "-object iothread,id=io0,poll-max-ns=0,poll-grow=4", " io:io0(0,4,0)" },
 	/* -blockdev */
 	{ NODE_F "-device virtio-blk-pci,drive=f", " f=F [virtio-disk0:f]" },
 	{ NODE_F "-blockdev raw,node-name=r,file=f -device virtio-blk-pci,drive=r", " r=F [virtio-disk0:r]" },
@@ -252,6 +258,7 @@ static const struct {
 	{ "-blockdev file,node-name=f,filename=F,detect-zeroes=unmap", "detect-zeroes=unmap needs discard=unmap" },
 	/* -object */
 	{ "-object iothread", "-object iothread: property 'id' is missing" },
+	{ "-object iothread,id=a,poll-max-ns=1000000001", "poll-max-ns" },
 	{ "-object iothread,id=a -object iothread,id=a", "-object iothread: there is already an object with the id 'a'" },
 	{ "-object iothread,id=0", "'0' is not an identifier" },
 	{ "-object memory-backend-file,id=m", "-object: type 'memory-backend-file' is not available; known: iothread" },

@@ -336,7 +336,7 @@ static void *submit_thread(void *arg)
 START_TEST(threads)
 {
 	struct err err = ERR_INIT;
-	struct iothread *t = iothread_create("t", &err);
+	struct iothread *t = iothread_create("t", NULL, &err);
 	struct op op;
 	pthread_t p;
 

@@ -479,6 +479,35 @@ START_TEST(doorbell_event)
 }
 END_TEST
 
+/* While somebody looks at the ring the driver is not asked to ring, and the answer is right all the same. */
+START_TEST(doorbell_polled)
+{
+	struct fake_buf buf = { data, 8, true };
+
+	for (int event_idx = 0; event_idx < 2; event_idx++) {
+		queue(SIZE, false, event_idx);
+		virtq_doorbell_off(&vq);
+		virtq_polled(&vq, true);
+		ck_assert(!virtq_has_more(&vq));
+		ck_assert(!virtq_doorbell_on(&vq));
+		ck_assert_uint_eq(fake_ring_used_flags(&ring), event_idx ? 0 : VIRTQ_USED_F_NO_NOTIFY);
+		fake_ring_add(&ring, &buf, 1);
+		ck_assert(virtq_has_more(&vq));
+		ck_assert(virtq_doorbell_on(&vq));
+		ck_assert_int_eq(pop(), 1);
+		ck_assert(!virtq_doorbell_on(&vq));
+		ck_assert_uint_eq(fake_ring_avail_event(&ring), 0);
+		virtq_polled(&vq, false);
+		ck_assert(!virtq_doorbell_on(&vq));
+		ck_assert_uint_eq(fake_ring_used_flags(&ring), 0);
+		ck_assert_uint_eq(fake_ring_avail_event(&ring), event_idx ? 1 : 0);
+		fake_ring_add(&ring, &buf, 1);
+		virtq_break(&vq, "test");
+		ck_assert(!virtq_has_more(&vq));
+	}
+}
+END_TEST
+
 /* A driver and a device in two threads, each sleeping when it is told it may: neither sleeps for ever. */
 #define REQUESTS 10000
 static atomic_bool rung, interrupted;
@@ -583,6 +612,7 @@ int main(void)
 	tcase_add_test(t, interrupt_event);
 	tcase_add_test(t, doorbell_flag);
 	tcase_add_test(t, doorbell_event);
+	tcase_add_test(t, doorbell_polled);
 	tcase_add_loop_test(t, no_lost_wakeup, 0, 2);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm/eventloop_poll.h"
+
+#include <check.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "tests/unit/fake_frontend.h"
+#include "tests/unit/suite.h"
+#include "vmm/eventloop.h"
+#include "vmm/util.h"
+
+#define MAX_NS INT64_C(1000000000)
+#define GROW 3
+
+/* A source: `items` wait to be served. */
+struct source {
+	struct event_poll poll;
+	atomic_int items;
+	unsigned served, rested;
+	bool item_at_rest; /* one comes just as the loop wants to sleep */
+	void (*on_serve)(struct source *s);
+};
+
+static struct eventloop *loop;
+
+static bool source_ready(void *opaque)
+{
+	struct source *s = opaque;
+
+	return atomic_load(&s->items) > 0;
+}
+
+static void source_serve(void *opaque)
+{
+	struct source *s = opaque;
+
+	atomic_fetch_sub(&s->items, 1);
+	s->served++;
+	if (s->on_serve)
+		s->on_serve(s);
+}
+
+static bool source_rest(void *opaque)
+{
+	struct source *s = opaque;
+
+	s->rested++;
+	if (s->item_at_rest) {
+		s->item_at_rest = false;
+		atomic_fetch_add(&s->items, 1);
+	}
+	return source_ready(s);
+}
+
+static void source_init(struct source *s, int items)
+{
+	*s = (struct source){ .poll = { .ready = source_ready, .serve = source_serve, .rest = source_rest, .opaque = s } };
+	atomic_init(&s->items, items);
+}
+
+static void setup(void)
+{
+	loop = fake_loop();
+}
+
+static void teardown(void)
+{
+	eventloop_destroy(loop);
+}
+
+/* What a window learns from how long the loop had slept. */
+START_TEST(window)
+{
+	struct poll_set set = { .limits = { .max_ns = 32768, .grow = 2 } };
+	struct source s;
+
+	source_init(&s, 0);
+	set.slept_ns = 20000;
+	ck_assert(!poll_set_start(&set, &s.poll, false)); /* it was not what woke the loop */
+	ck_assert_int_eq(poll_set_window(&set), 0);
+	ck_assert(poll_set_start(&set, &s.poll, true));
+	ck_assert_int_eq(poll_set_window(&set), 4000);
+	for (int i = 0; i < 3; i++)
+		ck_assert(poll_set_start(&set, &s.poll, true));
+	ck_assert_int_eq(poll_set_window(&set), 32000); /* long enough for 20000 */
+	set.slept_ns = 32100;
+	ck_assert(poll_set_start(&set, &s.poll, true));
+	ck_assert_int_eq(poll_set_window(&set), 32768);
+	set.slept_ns = -1; /* it did not sleep: nothing to learn */
+	ck_assert(poll_set_start(&set, &s.poll, true));
+	ck_assert_int_eq(poll_set_window(&set), 32768);
+	set.limits.shrink = 4;
+	set.slept_ns = 40000;
+	ck_assert(poll_set_start(&set, &s.poll, true));
+	ck_assert_int_eq(poll_set_window(&set), 8192);
+	set.limits.shrink = 0;
+	ck_assert(!poll_set_start(&set, &s.poll, true));
+	ck_assert(!s.poll.active && !set.first);
+	ck_assert_int_eq(poll_set_window(&set), 0);
+}
+END_TEST
+
+START_TEST(never)
+{
+	struct poll_set set = { .slept_ns = 10 };
+	struct source s;
+
+	source_init(&s, 1);
+	ck_assert(!poll_set_start(&set, &s.poll, true));
+	ck_assert(!poll_set_serve(&set));
+	ck_assert_uint_eq(s.served, 0);
+}
+END_TEST
+
+static struct poll_set walk_set;
+static struct source walk[3];
+
+static void stop_others(struct source *s)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(walk); i++)
+		if (&walk[i] != s || s == &walk[1])
+			poll_set_stop(&walk_set, &walk[i].poll);
+}
+
+/* Any of them may go while they are walked. */
+START_TEST(stop_in_walk)
+{
+	for (size_t who = 0; who < ARRAY_SIZE(walk); who++) {
+		walk_set = (struct poll_set){ .limits = { .max_ns = 32768, .grow = 2 }, .slept_ns = 1 };
+		for (size_t i = 0; i < ARRAY_SIZE(walk); i++) {
+			source_init(&walk[i], i == who);
+			walk[i].on_serve = stop_others;
+			ck_assert(poll_set_start(&walk_set, &walk[i].poll, true));
+		}
+		ck_assert(poll_set_serve(&walk_set));
+		ck_assert_uint_eq(walk[who].served, 1);
+		poll_set_stop(&walk_set, &walk[who].poll);
+		ck_assert_ptr_null(walk_set.first);
+	}
+}
+END_TEST
+
+/* With the loop ---------------------------------------- */
+
+static struct source src;
+static struct event_fd bell;
+static unsigned rings;
+
+static void bell_rang(void *opaque, uint32_t revents)
+{
+	uint64_t count;
+
+	(void)opaque;
+	(void)revents;
+	ck_assert_int_eq(read(bell.fd, &count, sizeof(count)), sizeof(count));
+	rings++;
+	eventloop_poll_start(loop, &src.poll, true);
+}
+
+static void ring(void)
+{
+	uint64_t one = 1;
+
+	ck_assert_int_eq(write(bell.fd, &one, sizeof(one)), sizeof(one));
+}
+
+static void bell_init(void)
+{
+	bell = (struct event_fd){ .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), .ready = bell_rang };
+	ck_assert_int_eq(eventloop_add_fd(loop, &bell, EPOLLIN), 0);
+	rings = 0;
+}
+
+static void bell_fini(void)
+{
+	eventloop_del_fd(loop, &bell);
+	fd_close(&bell.fd);
+}
+
+static void stop_at_zero(struct source *s)
+{
+	if (atomic_load(&s->items) == 0)
+		eventloop_stop(loop);
+}
+
+/* Woken once, and from then on it looks: many items without a ring. The longest look makes sure that no busy machine is too slow. */
+START_TEST(looks)
+{
+	source_init(&src, 0);
+	src.on_serve = stop_at_zero;
+	src.poll.window_ns = MAX_NS; /* as learnt */
+	eventloop_set_polling(loop, MAX_NS, GROW, 0);
+	bell_init();
+	atomic_store(&src.items, 1000);
+	ring();
+	ck_assert_int_eq(eventloop_run(loop), 0);
+	ck_assert_uint_eq(src.served, 1000);
+	ck_assert_uint_eq(rings, 1);
+	ck_assert_uint_eq(src.rested, 0);
+	bell_fini();
+}
+END_TEST
+
+/* While there is always something to serve, descriptors, timers and work have their turn. */
+static unsigned fired;
+
+static void fire(void *opaque)
+{
+	(void)opaque;
+	if (++fired == 2 && rings)
+		eventloop_stop(loop);
+}
+
+static void endless(struct source *s)
+{
+	atomic_store(&s->items, 1);
+	if (s->served == 100)
+		ring();
+	if (rings && fired == 2)
+		eventloop_stop(loop);
+}
+
+START_TEST(nobody_starves)
+{
+	struct event_timer timer = { .fire = fire };
+	struct event_work work = { .run = fire };
+
+	source_init(&src, 1);
+	src.on_serve = endless;
+	src.poll.window_ns = MAX_NS;
+	fired = 0;
+	eventloop_set_polling(loop, MAX_NS, GROW, 0);
+	bell_init();
+	ck_assert(eventloop_poll_start(loop, &src.poll, false));
+	eventloop_arm(loop, &timer, now_ns() + 2000000);
+	eventloop_post(loop, &work);
+	ck_assert_int_eq(eventloop_run(loop), 0);
+	ck_assert_uint_eq(fired, 2);
+	ck_assert_uint_eq(rings, 1);
+	bell_fini();
+}
+END_TEST
+
+/* Work from another thread ends a look. */
+static void *post_thread(void *arg)
+{
+	usleep(20000);
+	eventloop_post(loop, arg);
+	return NULL;
+}
+
+static void stop_work(void *opaque)
+{
+	(void)opaque;
+	eventloop_stop(loop);
+}
+
+START_TEST(work_in_a_look)
+{
+	struct event_work work = { .run = stop_work };
+	pthread_t thread;
+
+	source_init(&src, 0);
+	src.poll.window_ns = INT64_C(60000000000);
+	eventloop_set_polling(loop, src.poll.window_ns, GROW, 0);
+	ck_assert(eventloop_poll_start(loop, &src.poll, false));
+	ck_assert_int_eq(pthread_create(&thread, NULL, post_thread, &work), 0);
+	ck_assert_int_eq(eventloop_run(loop), 0);
+	pthread_join(thread, NULL);
+	ck_assert_uint_eq(src.rested, 0);
+	eventloop_poll_stop(loop, &src.poll);
+}
+END_TEST
+
+/* A timer ends one too, and then the loop rests: what comes at that moment is served, and nobody rings. */
+START_TEST(rest)
+{
+	struct event_timer timer = { .fire = stop_work };
+
+	source_init(&src, 0);
+	src.poll.window_ns = 1000;
+	src.item_at_rest = true;
+	eventloop_set_polling(loop, MAX_NS, GROW, 0);
+	ck_assert(eventloop_poll_start(loop, &src.poll, false));
+	eventloop_arm(loop, &timer, now_ns() + 5000000);
+	ck_assert_int_eq(eventloop_run(loop), 0);
+	ck_assert_uint_eq(src.rested, 1);
+	ck_assert_uint_eq(src.served, 1);
+	ck_assert(!src.poll.active);
+}
+END_TEST
+
+int main(void)
+{
+	const TTest *const tests[] = { window, never, stop_in_walk, looks, nobody_starves, work_in_a_look, rest };
+
+	return suite_run("eventloop_poll", tests, ARRAY_SIZE(tests), setup, teardown);
+}
