@@ -224,6 +224,7 @@ class Test:
         self.cloud = config["cloud"]      # directories as `kernels` prints them
         self.generic = config["generic"]
         self.initramfs = config["initramfs"]
+        self.tools = config["tools"]      # the same with Debian's programs, for linux() and guest() to take with tools=True
         self.dir = tempfile.mkdtemp(prefix="kite-")  # for this test's files; readable by all, as some tests are nobody
         os.chmod(self.dir, 0o755)
         self.guests = []
@@ -255,14 +256,15 @@ class Test:
         self.guests.append(guest)
         return guest
 
-    def guest(self, *options, do="shell", append="", kernel=None, memory=256, console="-nodefaults -serial stdio", reboot=False, **more):
+    def guest(self, *options, do="shell", append="", kernel=None, memory=256, console="-nodefaults -serial stdio", reboot=False,
+              tools=False, **more):
         """Starts a Linux guest: the cloud kernel, the initramfs, kite.do=`do`, and `options` after all that."""
-        return self.run(*self.linux(do, append, kernel, memory), *shlex.split(console), *(() if reboot else ("-no-reboot",)),
+        return self.run(*self.linux(do, append, kernel, memory, tools), *shlex.split(console), *(() if reboot else ("-no-reboot",)),
                         *options, **more)
 
-    def linux(self, do="shell", append="", kernel=None, memory=256):
+    def linux(self, do="shell", append="", kernel=None, memory=256, tools=False):
         """The options of guest() that say what runs in it."""
-        return ("-m", memory, "-kernel", kernel or f"{self.cloud}/vmlinuz", "-initrd", self.initramfs,
+        return ("-m", memory, "-kernel", kernel or f"{self.cloud}/vmlinuz", "-initrd", self.tools if tools else self.initramfs,
                 "-append", f"console=ttyS0 quiet loglevel=1 panic=-1 kite.do={do} {append}".strip())
 
     @staticmethod

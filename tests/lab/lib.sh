@@ -28,6 +28,21 @@ lab_busybox() {
 	busybox=$(command -v busybox) && ! ldd "$busybox" >/dev/null 2>&1 || lab_die 'busybox-static is not installed: run tools/deps test'
 }
 
+# lab_modules ROOT KERNEL ORDER MODULES: puts the files of MODULES and what they need where guest-init looks for them, and in ORDER
+# their names as they are to be loaded.
+lab_modules() {
+	local release dir module file
+	release=$(cat "$2/release")
+	dir=$1/modules/$release
+	mkdir -p "$dir"
+	for module in $4; do
+		modprobe -d "$2" -S "$release" --show-depends "$module" | awk '$1 == "insmod" { print $2 }'
+	done | awk '!seen[$0]++' | while read -r file; do
+		cp "$file" "$dir/"
+		basename "$file" >>"$dir/$3"
+	done
+}
+
 # Debian's own package lists. On other systems (Ubuntu) or where KITE_LAB_APT=private: lists of our own, verified with Debian's keys.
 lab_apt_setup() {
 	local d=$lab_cache/apt id

@@ -1,39 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Virtio over PCI with Linux's drivers: disks, random numbers, a channel to the host."""
-import hashlib
 import os
 import signal
 import socket
 
+from disks import MIB, answer, end, md5, shell
 from harness import BOOT, STEP, case
-
-MIB = 1 << 20
-VIRTIO = "kite.modules=virtio"
-
-
-def shell(t, *options, **more):
-    """A guest at its prompt, with drivers for what `options` plug in."""
-    guest = t.guest(*options, append=VIRTIO, kernel=f"{t.cloud}/vmlinux", **more)
-    guest.expect(rb"GUEST-READY", BOOT)
-    guest.send("stty -echo; PS1=; echo sta''rt\n")
-    guest.expect(rb"start")
-    return guest
-
-
-def answer(guest, command):
-    """What a command prints, in one line."""
-    guest.send(f"echo \"<$({{ {command}; }} | tr '\\n' ' ')>\"\n")
-    return guest.expect(rb"<([^>]*)>", STEP)[1].decode().strip()
-
-
-def end(guest):
-    guest.send("poweroff -f\n")
-    guest.ended(0)
-
-
-def md5(path, length):
-    with open(path, "rb") as file:
-        return hashlib.md5(file.read(length)).hexdigest()
 
 
 @case
@@ -101,7 +73,7 @@ def disk_killed(t):
 def disk_reboot(t):
     """A restart of the machine resets disks as well: they are found again."""
     disk = t.write("a.raw", b"", 16 * MIB)
-    guest = t.guest("-drive", f"file={disk},format=raw,if=virtio", do="reboot", append=VIRTIO, reboot=True, kernel=f"{t.cloud}/vmlinux")
+    guest = t.guest("-drive", f"file={disk},format=raw,if=virtio", do="reboot", append="kite.modules=virtio", reboot=True, kernel=f"{t.cloud}/vmlinux")
     for _ in range(2):
         guest.expect(rb"GUEST-INIT", BOOT)
         guest.expect(rb"guest.uptime", BOOT)
