@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: MIT
 """Kite's figures, side by side with QEMU and with a floor, as ratios within one run.
 
-usage: tests/bench/run.py [--only start,memory,idle,boot,idle-linux] [--runs N] [--here] [--json FILE]
+usage: tests/bench/run.py [--only start,memory,idle,disk,boot,idle-linux,disk-linux] [--runs N] [--here] [--json FILE]
 
   start        exec to the guest's first instruction, as the CPU time and the wall time of the whole process
   memory       resident memory of the process beside guest memory, with a guest that sleeps
   idle         wakeups of the VMM's own threads while that guest sleeps
   boot         exec to the first line of a Linux guest's init
   idle-linux   as idle, with a Linux guest at its prompt
+  disk         requests of a bare-metal guest to its disk, beside QEMU and beside fio on the host
+  disk-linux   fio in a Linux guest, its disk in the host's memory
 
 Programs take turns, so that whatever else the machine does falls on all of them; a value is the median of N runs (10 unless
 told), with the quartiles in brackets. Linux guests run here when this machine's KVM runs guest kernels at full speed, else in the
@@ -21,125 +23,22 @@ import argparse
 import json
 import os
 import re
-import select
 import shlex
-import statistics
 import subprocess
 import sys
 import time
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "guest"))
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "guest")]
+from common import (DEBUG_EXIT, GUEST, KITE, OUT, QEMU, BUILD, CannotMeasure, Figure, Running, kite, qemu, summary, timed,  # noqa: E402
+                    wakeups)
+from disk import measure_disk, measure_disk_linux  # noqa: E402
 from vmmproc import resident_beside_ram  # noqa: E402
 
-BUILD = os.environ.get("B", "build")
-KITE = shlex.split(os.environ.get("KITE", f"{BUILD}/kite"))
-QEMU = shlex.split(os.environ.get("QEMU", "qemu-system-x86_64"))
-OUT = f"{BUILD}/bench"
-GUEST = f"{BUILD}/guest"
-DEBUG_EXIT = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
-MEASURES = ("start", "memory", "idle", "boot", "idle-linux")
-PAYLOAD_MEASURES = ("start", "memory", "idle")
+MEASURES = ("start", "memory", "idle", "disk", "boot", "idle-linux", "disk-linux")
+PAYLOAD_MEASURES = ("start", "memory", "idle", "disk")
 INTERPRETED = 200  # cycles for one round of the `speed` payload's loop: 1 on a processor, 2000 where it is interpreted
-
-
-class CannotMeasure(Exception):
-    """Why, in words."""
-
-
-def kite(*args):
-    return KITE + ["-nodefaults", "-no-reboot", *args]
-
-
-def qemu(*args):
-    return QEMU + ["-M", "q35", "-nodefaults", "-no-reboot", "-accel", "kvm", "-display", "none", *args]
-
-
-def summary(values):
-    q1, _, q3 = statistics.quantiles(values, n=4)
-    return {"median": statistics.median(values), "q1": q1, "q3": q3, "runs": len(values)}
-
-
-class Figure:
-    """A ratio or an amount with its goal; `parts` are the values that it comes from."""
-
-    def __init__(self, name, value, goal, unit="x", parts=None, where="here"):
-        self.name, self.value, self.goal, self.unit, self.parts, self.where = name, value, goal, unit, parts or {}, where
-
-    def verdict(self):
-        if self.goal is None:
-            return "-"
-        return "reached" if self.value <= self.goal else "missed"
-
-    def dump(self):
-        return dict(vars(self), verdict=self.verdict())
-
-
-# Running things ----------------------------------------
-
-def timed(argv, status):
-    """Runs a program to its end: (CPU seconds, wall seconds)."""
-    null = os.open(os.devnull, os.O_RDWR)
-    actions = [(os.POSIX_SPAWN_DUP2, null, n) for n in (0, 1, 2)]
-    start = time.monotonic()
-    pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=actions)
-    _, code, usage = os.wait4(pid, 0)
-    wall = time.monotonic() - start
-    os.close(null)
-    if os.waitstatus_to_exitcode(code) != status:
-        raise CannotMeasure(f"status {os.waitstatus_to_exitcode(code)} instead of {status} from: {shlex.join(argv)}")
-    return usage.ru_utime + usage.ru_stime, wall
-
-
-class Running:
-    """A VMM in the background; use with `with`."""
-
-    def __init__(self, argv):
-        self.argv, self.text = argv, b""
-        self.start = time.monotonic()
-        self.proc = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.proc.kill()
-        self.proc.wait()
-        self.proc.stdin.close()
-        self.proc.stdout.close()
-
-    def until(self, word, timeout=120):
-        """Seconds from the start until `word` is on the console."""
-        fd = self.proc.stdout.fileno()
-        while word not in self.text:
-            left = self.start + timeout - time.monotonic()
-            if left <= 0 or not select.select([fd], [], [], left)[0]:
-                raise CannotMeasure(f"no {word.decode()} within {timeout} s from: {shlex.join(self.argv)}")
-            data = os.read(fd, 65536)
-            if not data:
-                tail = self.text.decode(errors="replace").strip().splitlines()[-1:]
-                raise CannotMeasure(f"ended early ({''.join(tail)}): {shlex.join(self.argv)}")
-            self.text += data
-        return time.monotonic() - self.start
-
-
-def switches(pid):
-    """Context switches of each thread but the vCPUs, which belong to the guest."""
-    result = {}
-    for tid in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{tid}/status", encoding="ascii", errors="replace") as f:
-            text = f.read()
-        name = re.search(r"^Name:\s*(.*)$", text, re.M).group(1)
-        if not re.search(r"cpu", name, re.I):
-            result[f"{name}/{tid}"] = sum(int(n) for n in re.findall(r"ctxt_switches:\s*(\d+)", text))
-    return result
-
-
-def wakeups(pid, seconds):
-    before = switches(pid)
-    time.sleep(seconds)
-    after = switches(pid)
-    return sum(after[t] - before.get(t, 0) for t in after)
 
 
 # What is measured ----------------------------------------
@@ -230,7 +129,8 @@ def measure_idle_linux(_runs, where, seconds=10):
     return [Figure(f"wakeups in {seconds} s, Linux at its prompt", count["kite"], 0, "", parts, where)]
 
 
-MEASURE = dict(zip(MEASURES, (measure_start, measure_memory, measure_idle, measure_boot, measure_idle_linux)))
+MEASURE = dict(zip(MEASURES, (measure_start, measure_memory, measure_idle, measure_disk, measure_boot, measure_idle_linux,
+                              measure_disk_linux)))
 
 
 # Where it is measured ----------------------------------------
@@ -257,11 +157,12 @@ def prepare_linux():
                          check=False)
     if got.returncode:
         raise CannotMeasure("tests/lab/kernels failed")
-    directory, initrd = got.stdout.split()[-1], os.path.abspath(f"{OUT}/initramfs")
-    if subprocess.run(["tests/lab/initramfs", initrd], timeout=60, check=False).returncode:
-        raise CannotMeasure("tests/lab/initramfs failed")
+    directory, initrd, tools = got.stdout.split()[-1], os.path.abspath(f"{OUT}/initramfs"), os.path.abspath(f"{OUT}/initramfs-tools")
+    for command in (("initramfs", initrd, directory), ("initramfs-tools", tools, initrd, directory)):
+        if subprocess.run([f"tests/lab/{command[0]}", *command[1:]], timeout=60, check=False).returncode:
+            raise CannotMeasure(f"tests/lab/{command[0]} failed")
     with open(f"{OUT}/linux.json", "w", encoding="ascii") as f:
-        json.dump({"kernel": f"{directory}/vmlinuz", "initrd": initrd}, f)
+        json.dump({"kernel": f"{directory}/vmlinuz", "initrd": initrd, "tools": tools}, f)
 
 
 def measure_here(names, runs, where):
@@ -327,11 +228,11 @@ def table(figures, missing):
         return f"{value:.{0 if value >= 1000 else 3 if value < 1 else 2}f}" if unit else f"{value:g}"
     rows = [("figure", "where", "value", "goal", "", "from: median [quartiles]")]
     for f in figures:
-        unit = " ms" if f.unit == "x" else f" {f.unit}".rstrip()
+        unit = f.amounts if f.unit == "x" else f" {f.unit}".rstrip()
         parts = ", ".join(f"{name} {amount(p['median'], f.unit)}" +
                           (f" [{p['q1']:.2f}-{p['q3']:.2f}]" if "q1" in p else "") + (unit if name != "ratio" else "")
                           for name, p in f.parts.items())
-        goal = "-" if f.goal is None else f"<= {f.goal:g}"
+        goal = "-" if f.goal is None else f"{'>=' if f.more else '<='} {f.goal:g}"
         suffix = " MiB" if f.unit == "MiB" else ""
         rows.append((f.name, f.where, amount(f.value, f.unit) + suffix, goal, f.verdict(), parts))
     widths = [max(len(r[i]) for r in rows) for i in range(5)]
