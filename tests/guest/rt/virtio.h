@@ -178,6 +178,9 @@ struct buffer {
  * come from dma_alloc. Interrupts are asked not to come. Between virtio_negotiate and virtio_ready. False: there is no such queue.
  */
 bool virtq_setup(struct virtq *vq, const struct virtio *dev, unsigned index, unsigned size);
+/* The same with rings at `rings`, of VIRTQ_BYTES(size), aligned to 4096. */
+bool virtq_setup_at(struct virtq *vq, const struct virtio *dev, unsigned index, unsigned size, void *rings);
+#define VIRTQ_BYTES(size) ((((size) * 18u + 6 + 4095) & ~4095u) + (size) * 8u + 6)
 /* The largest size of queue `index`; 0: there is none. */
 unsigned virtq_max(const struct virtio *dev, unsigned index);
 /* Rings as they were after virtq_setup; the device is reset. */

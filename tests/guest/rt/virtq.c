@@ -75,7 +75,7 @@ void virtq_interrupts(struct virtq *vq, bool on)
 
 void virtq_clear(struct virtq *vq)
 {
-	memset((void *)vq->desc, 0, used_offset(vq->size) + 6 + 8u * vq->size);
+	memset((void *)vq->desc, 0, VIRTQ_BYTES(vq->size));
 	vq->next_avail = vq->next_used = vq->kicked = vq->free = 0;
 	vq->n_free = vq->size;
 	for (unsigned i = 0; i < vq->size; i++)
@@ -95,13 +95,19 @@ static uint64_t bell_of(const struct virtio *dev)
 bool virtq_setup(struct virtq *vq, const struct virtio *dev, unsigned index, unsigned size)
 {
 	unsigned max = virtq_max(dev, index);
-	uint8_t *rings;
 
 	if (size == 0 || dev->kind == VIRTIO_LEGACY)
 		size = max;
+	return max && size <= max && virtq_setup_at(vq, dev, index, size, dma_alloc(VIRTQ_BYTES(size), LEGACY_PAGE));
+}
+
+bool virtq_setup_at(struct virtq *vq, const struct virtio *dev, unsigned index, unsigned size, void *rings_at)
+{
+	unsigned max = virtq_max(dev, index);
+	uint8_t *rings = rings_at;
+
 	if (max == 0 || size > max)
 		return false;
-	rings = dma_alloc(used_offset(size) + 6 + 8u * size, LEGACY_PAGE);
 	*vq = (struct virtq){ .dev = dev, .index = (uint16_t)index, .size = (uint16_t)size, .mask = (uint16_t)(size - 1) };
 	vq->desc = (void *)rings;
 	vq->avail = (void *)(rings + size * sizeof(struct vring_desc));
