@@ -80,7 +80,7 @@ bool victim_interface(struct victim *v, bool legacy)
 	virtio_reset(&v->dev);
 	v->dev = legacy ? v->legacy : v->modern;
 	name_it(v);
-	return true;
+	return victim_begin(v, 0);
 }
 
 bool victim_begin(struct victim *v, uint64_t features)

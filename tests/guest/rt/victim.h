@@ -32,7 +32,7 @@ void victims_start(void);
 struct victim *victim_disk(const char *serial);
 struct victim *victim_of(unsigned type);
 
-/* Changes the interface; the device is reset. False: it does not have it. */
+/* Changes the interface, and begins anew. False: the device does not have it. */
 bool victim_interface(struct victim *v, bool legacy);
 /* Reset, `features` if offered, its queue set up and cleared, DRIVER_OK. */
 bool victim_begin(struct victim *v, uint64_t features);
