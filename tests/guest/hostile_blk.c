@@ -70,14 +70,11 @@ static bool last_sector(void)
 /* Much of memory at once: more than the disk has. */
 static bool huge(void)
 {
-	static struct blk_header h;
-	static volatile uint8_t status;
-	struct buffer b[3] = { { &h, sizeof(h) }, { NULL, 0x04000000 }, { &status, 1 } };
+	struct buffer b[3] = { { v->data, sizeof(struct blk_header) }, { (void *)0x100000, 0x04000000 }, { v->data + 64, 1 } };
 
-	h = (struct blk_header){ .type = BLK_OUT };
-	b[1].at = (void *)0x100000;
-	status = 0xff;
-	return virtio_request(&v->vq, b, 2, 1, NULL, READ_MS) && status == BLK_IOERR;
+	*(struct blk_header *)v->data = (struct blk_header){ .type = BLK_OUT };
+	v->data[64] = 0xff;
+	return virtio_request(&v->vq, b, 2, 1, NULL, READ_MS) && v->data[64] == BLK_IOERR;
 }
 
 static bool types(void)

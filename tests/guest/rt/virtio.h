@@ -161,6 +161,7 @@ struct virtq {
 	volatile struct vring_avail *avail;
 	volatile struct vring_used *used;
 	volatile uint16_t *used_event, *avail_event; /* behind the rings, the driver's and the device's */
+	void *header;                   /* 32 bytes behind that, for blk_request */
 	uint16_t next_avail, next_used; /* counts, modulo 65,536 */
 	uint16_t kicked;                /* next_avail at the last virtq_kick */
 	uint16_t free, n_free;          /* descriptors that no chain has */
@@ -180,7 +181,7 @@ struct buffer {
 bool virtq_setup(struct virtq *vq, const struct virtio *dev, unsigned index, unsigned size);
 /* The same with rings at `rings`, of VIRTQ_BYTES(size), aligned to 4096. */
 bool virtq_setup_at(struct virtq *vq, const struct virtio *dev, unsigned index, unsigned size, void *rings);
-#define VIRTQ_BYTES(size) ((((size) * 18u + 6 + 4095) & ~4095u) + (size) * 8u + 6)
+#define VIRTQ_BYTES(size) ((((size) * 18u + 6 + 4095) & ~4095u) + (size) * 8u + 64)
 /* The largest size of queue `index`; 0: there is none. */
 unsigned virtq_max(const struct virtio *dev, unsigned index);
 /* Rings as they were after virtq_setup; the device is reset. */

@@ -114,6 +114,7 @@ bool virtq_setup_at(struct virtq *vq, const struct virtio *dev, unsigned index, 
 	vq->used = (void *)(rings + used_offset(size));
 	vq->used_event = &vq->avail->ring[size];
 	vq->avail_event = (void *)&vq->used->ring[size];
+	vq->header = rings + VIRTQ_BYTES(size) - 48;
 	vq->event_idx = dev->features & VIRTIO_F_EVENT_IDX;
 	vq->bell = bell_of(dev);
 	virtq_clear(vq);
@@ -195,18 +196,21 @@ bool virtio_request(struct virtq *vq, const struct buffer *buffers, unsigned out
 	return true;
 }
 
+/* Header and status are the queue's own memory, not the stack's: sanitizers of the VMM then see each device use its own. */
 int blk_request(struct virtq *vq, uint32_t type, uint64_t sector, void *data, uint32_t len)
 {
 	bool out = type == BLK_OUT || type == BLK_DISCARD || type == BLK_WRITE_ZEROES;
-	struct blk_header header = { .type = type, .sector = sector };
-	volatile uint8_t status = 0xff;
-	struct buffer b[3] = { { &header, sizeof(header) } };
+	struct blk_header *header = vq->header;
+	volatile uint8_t *status = (uint8_t *)(header + 1);
+	struct buffer b[3] = { { header, sizeof(*header) } };
 	unsigned n = 1;
 
+	*header = (struct blk_header){ .type = type, .sector = sector };
+	*status = 0xff;
 	if (len)
 		b[n++] = (struct buffer){ data, len };
-	b[n++] = (struct buffer){ &status, 1 };
+	b[n++] = (struct buffer){ status, 1 };
 	if (!virtio_request(vq, b, out ? n - 1 : 1, out ? 1 : n - 1, NULL, 5000))
 		return -1;
-	return status;
+	return *status;
 }
