@@ -49,6 +49,46 @@ static void check_serials(const struct vm_config *cfg)
 	}
 }
 
+static bool power_of_two(uint64_t v, uint64_t max)
+{
+	return v >= 512 && v <= max && !(v & (v - 1));
+}
+
+static void check_drives(const struct vm_config *cfg)
+{
+	require(cfg->n_drives <= CONFIG_MAX_DRIVES && cfg->n_disks <= CONFIG_MAX_DISKS && cfg->n_iothreads <= CONFIG_MAX_IOTHREADS, "counts");
+	for (size_t i = 0; i < cfg->n_drives; i++) {
+		const struct config_drive *d = &cfg->drives[i];
+
+		require(d->id && *d->id && d->path && *d->path, "a drive's id and file");
+		require(d->cache <= CONFIG_CACHE_UNSAFE, "a drive's cache mode");
+		for (unsigned n = 0; n < CONFIG_LIMITS; n++)
+			require(d->throttle.max[n] == 0 || d->throttle.avg[n] != 0, "a burst with a limit");
+		for (size_t j = 0; j < i; j++)
+			require(strcmp(cfg->drives[j].id, d->id) != 0, "one drive of a name");
+	}
+}
+
+static void check_disk(const struct vm_config *cfg, size_t i)
+{
+	const struct config_disk *k = &cfg->disks[i];
+	size_t drives = 0, threads = 0;
+
+	for (size_t j = 0; j < cfg->n_drives; j++)
+		drives += !strcmp(cfg->drives[j].id, k->drive);
+	for (size_t j = 0; k->iothread && j < cfg->n_iothreads; j++)
+		threads += !strcmp(cfg->iothreads[j].id, k->iothread);
+	require(k->id && *k->id, "a disk's id");
+	require(drives == 1 && (!k->iothread || threads == 1), "a disk's drive and thread");
+	require(k->queues >= 1 && k->queue_size >= 2 && k->queue_size <= 1024 && !(k->queue_size & (k->queue_size - 1)), "a disk's queues");
+	require(!k->logical_block || power_of_two(k->logical_block, 2 << 20), "a disk's logical block");
+	require(!k->physical_block || power_of_two(k->physical_block, 2 << 20), "a disk's physical block");
+	require(k->vectors >= -1 && k->vectors <= 2048 && !(k->modern_only && k->legacy_only), "a disk as a PCI function");
+	require(k->addr == CONFIG_ADDR_AUTO || (k->addr >= 0 && k->addr < 256), "a disk's address");
+	for (size_t j = 0; j < i; j++)
+		require(strcmp(cfg->disks[j].drive, k->drive) != 0 && strcmp(cfg->disks[j].id, k->id) != 0, "one disk of a drive and of a name");
+}
+
 static void check_config(const struct vm_config *cfg)
 {
 	const struct config_smp *smp = &cfg->smp;
@@ -63,6 +103,9 @@ static void check_config(const struct vm_config *cfg)
 	for (size_t i = 0; i < cfg->n_debug_exits; i++)
 		require(cfg->debug_exits[i].iosize >= 1 && cfg->debug_exits[i].iobase + cfg->debug_exits[i].iosize <= 0x10000, "debug exit");
 	check_serials(cfg);
+	check_drives(cfg);
+	for (size_t i = 0; i < cfg->n_disks; i++)
+		check_disk(cfg, i);
 }
 
 static void check_message(const struct err *err)

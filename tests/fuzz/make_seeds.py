@@ -84,8 +84,37 @@ def kernels():
     yield "multiboot-addresses", (bytes(0x20) + kludge).ljust(0x200, b"\xf4")
 
 
+def options():
+    """Command lines, one word after the other, of an odd length so that a kernel goes with them."""
+    lines = (
+        "-drive file=F,format=raw,if=virtio,cache=none,aio=native,readonly=on",
+        "-drive file=F,if=none,id=d,throttling.iops-total=100,throttling.iops-total-max=200,discard=unmap -device virtio-blk-pci,drive=d,serial=s",
+        "-blockdev driver=file,filename=F,node-name=f -blockdev driver=raw,file=f,node-name=r -device virtio-blk-pci,drive=r,num-queues=4",
+        '-blockdev {"driver":"raw","node-name":"r","file":{"driver":"file","filename":"F","cache":{"direct":true}}} -device virtio-blk,drive=r',
+        "-object iothread,id=t -drive file=F,if=none,id=d -device virtio-blk-pci,drive=d,iothread=t,queue-size=8,logical_block_size=4096",
+        "-device virtio-serial-pci,id=v -chardev null,id=c -device virtconsole,chardev=c,bus=v.0,nr=0",
+        "-object rng-random,id=r,filename=/dev/urandom -device virtio-rng-pci,rng=r,max-bytes=9,period=1",
+        "-drive file=F,throttling.group=g,throttling.bps-read=5 -drive file=G,throttling.group=g,throttling.bps-read=5",
+    )
+    for n, line in enumerate(lines):
+        data = line.replace(" ", "\0").encode()
+        yield f"line-{n}", data if len(data) % 2 else data + b"\0"
+
+
+MAGICS = (b"QFI\xfb\0\0\0\3", b"KDMV\1\0\0\0", b"COWD", b"conectix", b"vhdxfile", b"QED\0", b"LUKS\xba\xbe", b"WithoutFreeSpace",
+          b"# comment\n# Disk DescriptorFile\nversion=1\n", b"\n \t# Disk DescriptorFile\n")
+
+
+def probes():
+    """A format's magic as the head; and as what a guest writes over a raw one."""
+    for n, magic in enumerate(MAGICS):
+        yield f"head-{n}", bytes([31, len(magic), 0]) + magic
+        yield f"write-{n}", bytes([31, 0, 0, 6, 8]) + magic.ljust(1024, b"\0") + bytes(12)
+    yield "zeroes", bytes([31, 0, 2]) + b"\1" * 512 + bytes([3, 0, 0, 4, 9, 1, 5, 0, 0])
+
+
 def main():
-    for fuzzer, seeds in {"kernel": kernels}.items():
+    for fuzzer, seeds in {"kernel": kernels, "options": options, "probe": probes}.items():
         where = os.path.join(sys.argv[1], fuzzer)
         os.makedirs(where, exist_ok=True)
         for name, data in seeds():
