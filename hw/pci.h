@@ -129,6 +129,11 @@ void pci_dev_remove(struct pci_dev *dev);
 /* Header, BARs, MSI-X and INTx to power-on: all that the guest may write becomes zero, in capabilities too. */
 void pci_dev_reset(struct pci_dev *dev);
 
+/*
+ * Sets the bus master bit as if the guest had, without command_changed: for drivers that forget it. From a BAR's handler.
+ * While the bit is not set, MSI-X messages wait (6.2.2); to leave memory alone is the device's business.
+ */
+void pci_dev_set_master(struct pci_dev *dev);
 void pci_set_intx(struct pci_dev *dev, bool level);
 bool pci_msix_enabled(const struct pci_dev *dev);
 /* Nothing when MSI-X is off or the vector does not exist. */

@@ -154,7 +154,7 @@ static bool write_function(struct pci_dev *dev, unsigned offset, const uint8_t *
 		pci_intx_update(dev);
 	if ((command ^ old) & COMMAND_SWITCHES && dev->ops->command_changed)
 		dev->ops->command_changed(dev, command);
-	if (dev->msix && pci_touches(offset, len, pci_msix_capability(dev) + PCI_MSIX_CONTROL, 2))
+	if (dev->msix && (pci_touches(offset, len, pci_msix_capability(dev) + PCI_MSIX_CONTROL, 2) || (command ^ old) & PCI_COMMAND_MASTER))
 		pci_msix_control_written(dev);
 	if (offset >= PCI_HEADER_END && dev->ops->config_written)
 		dev->ops->config_written(dev, offset, len);
@@ -176,6 +176,15 @@ void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned offset, cons
 			pci_bars_retry(bus);
 	}
 	pthread_mutex_unlock(&bus->lock);
+}
+
+void pci_dev_set_master(struct pci_dev *dev)
+{
+	pthread_mutex_lock(&dev->bus->intx_lock);
+	dev->config[PCI_COMMAND] |= PCI_COMMAND_MASTER;
+	pthread_mutex_unlock(&dev->bus->intx_lock);
+	if (dev->msix)
+		pci_msix_control_written(dev);
 }
 
 /* ---- reset ---- */

@@ -38,7 +38,7 @@ struct pci_msix {
 	struct log_limit log;
 
 	pthread_mutex_t lock;
-	bool masked; /* all of it */
+	bool masked; /* all of it: by its own bit, or because the function is no bus master */
 	unsigned n;
 	struct msix_vector vectors[];
 };
@@ -203,7 +203,9 @@ void pci_msix_control_written(struct pci_dev *dev)
 {
 	struct pci_msix *x = dev->msix;
 	uint16_t control = load_le16(dev->config + x->cap + PCI_MSIX_CONTROL);
-	bool enabled = control & PCI_MSIX_CONTROL_ENABLE, masked = control & PCI_MSIX_CONTROL_MASK_ALL;
+	bool master = load_le16(dev->config + PCI_COMMAND) & PCI_COMMAND_MASTER;
+	/* A message is a write to memory, which only a bus master may do (6.2.2): until it may, messages are pending. */
+	bool enabled = control & PCI_MSIX_CONTROL_ENABLE, masked = control & PCI_MSIX_CONTROL_MASK_ALL || !master;
 
 	pthread_mutex_lock(&x->lock);
 	if (x->enabled != enabled || x->masked != masked) {

@@ -58,7 +58,7 @@ void pci_bars_retry(struct pci_bus *bus);
 void pci_intx_update(struct pci_dev *dev);
 
 /* hw/pci_msix.c. Under dev->lock. */
-void pci_msix_control_written(struct pci_dev *dev);
+void pci_msix_control_written(struct pci_dev *dev); /* its control word, or the command register */
 unsigned pci_msix_capability(const struct pci_dev *dev); /* its offset */
 void pci_msix_reset(struct pci_dev *dev);
 void pci_msix_destroy(struct pci_dev *dev);

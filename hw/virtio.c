@@ -10,6 +10,7 @@
  *
  * A vCPU's write of DRIVER_OK:  transition { lock { check; started = true } → call_sync: virtq_init, ops->activate, bells onto the loop
  *                               → lock { bind doorbells, ring each once } }
+ * One that comes while the transport may not access memory (virtio_set_mastering) stops after the check, and goes on when it may.
  * A write of 0:                 transition { lock { unbind doorbells } → call_sync: bells off the loop, ops->deactivate
  *                               → lock { registers to power-on; status reads 0 from here } }
  *
@@ -323,18 +324,23 @@ static void dev_activate(struct virtio_dev *dev)
 	pthread_mutex_unlock(&dev->lock);
 }
 
-/* With `transition` held. Status reads 0 only when nothing is at work any more (2.4). */
-static void dev_reset(struct virtio_dev *dev)
+/* With `transition` held, `started` set. Afterwards nothing is at work. */
+static void dev_deactivate(struct virtio_dev *dev)
 {
 	struct transition_call call = { .dev = dev };
 
-	if (dev->started) {
-		pthread_mutex_lock(&dev->lock);
-		if (dev->transport_ops->doorbells)
-			dev->transport_ops->doorbells(dev->transport, false);
-		pthread_mutex_unlock(&dev->lock);
-		eventloop_call_sync(dev->loop, deactivate_on_loop, &call);
-	}
+	pthread_mutex_lock(&dev->lock);
+	if (dev->transport_ops->doorbells)
+		dev->transport_ops->doorbells(dev->transport, false);
+	pthread_mutex_unlock(&dev->lock);
+	eventloop_call_sync(dev->loop, deactivate_on_loop, &call);
+}
+
+/* With `transition` held. Status reads 0 only when nothing is at work any more (2.4). */
+static void dev_reset(struct virtio_dev *dev)
+{
+	if (dev->started)
+		dev_deactivate(dev);
 	pthread_mutex_lock(&dev->lock);
 	for (unsigned q = 0; q < dev->n_queues; q++)
 		queue_reset(&dev->queues[q]);
@@ -345,6 +351,28 @@ static void dev_reset(struct virtio_dev *dev)
 	if (dev->transport_ops->reset)
 		dev->transport_ops->reset(dev->transport);
 	pthread_mutex_unlock(&dev->lock);
+}
+
+void virtio_set_mastering(struct virtio_dev *dev, bool on)
+{
+	bool start, stop;
+
+	pthread_mutex_lock(&dev->transition);
+	pthread_mutex_lock(&dev->lock);
+	dev->barred = !on;
+	start = on && dev->started && !dev->active && !(dev->status & VIRTIO_STATUS_NEEDS_RESET);
+	stop = !on && dev->active;
+	pthread_mutex_unlock(&dev->lock);
+	if (start)
+		dev_activate(dev);
+	if (stop) {
+		dev_deactivate(dev);
+		pthread_mutex_lock(&dev->lock);
+		log_guest(&dev->log, dev->name, "bus mastering was switched off while the device was in use; it needs a reset");
+		needs_reset(dev);
+		pthread_mutex_unlock(&dev->lock);
+	}
+	pthread_mutex_unlock(&dev->transition);
 }
 
 /* Status */
@@ -381,6 +409,7 @@ static void status_write(struct virtio_dev *dev, uint8_t written)
 	start = (fresh & VIRTIO_STATUS_DRIVER_OK) && !dev->started;
 	dev->status |= fresh;
 	dev->started |= start;
+	start = start && !dev->barred;
 	pthread_mutex_unlock(&dev->lock);
 	if (start)
 		dev_activate(dev);
@@ -465,6 +494,7 @@ static void legacy_start(struct virtio_dev *dev)
 	pthread_mutex_lock(&dev->lock);
 	start = dev->legacy && !dev->started && (dev->status & VIRTIO_STATUS_DRIVER);
 	dev->started |= start;
+	start = start && !dev->barred;
 	pthread_mutex_unlock(&dev->lock);
 	if (start)
 		dev_activate(dev);

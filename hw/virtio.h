@@ -109,6 +109,7 @@ struct virtio_dev {
 	bool legacy;        /* the driver uses the legacy interface: VERSION_1 not chosen */
 	bool started;       /* from the start of activation to the end of a reset: queues are frozen */
 	bool active;        /* the device has the queues; written on its loop */
+	bool barred;        /* the transport may not access memory: no queues for the device */
 };
 
 /* Set ops, id, name, loop, mem and config_size before. 0 or -errno with `err`. */

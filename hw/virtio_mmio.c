@@ -154,7 +154,11 @@ static void write_queue_ready(struct virtio_mmio *s, uint32_t v)
 	if (v == 1) {
 		virtio_queue_enable(s->vdev, s->r.queue_select);
 	} else if (v != 0 || !queue || s->vdev->started) {
-		/* Once the device has the queues, they come back all together, with a reset; it reads back 1. */
+		/*
+		 * 4.2.2.2 lets a driver stop one queue by writing 0 and reading it back. A device here has its queues as a whole and gives them
+		 * back by a reset (2.6.1 leaves resetting a single queue to a feature, RING_RESET, which is not offered). So it reads back 1,
+		 * the truth: the queue is in use. Linux writes 0 only after a reset, when it reads 0 already.
+		 */
 		log_guest(&s->vdev->log, s->vdev->name, "QueueReady of queue %u: %u written; refused", s->r.queue_select, v);
 	} else {
 		queue->enabled = false;

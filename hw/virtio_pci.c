@@ -9,6 +9,11 @@
  * are unbound at the old place and bound at the new one. A write that comes in between finds the BAR on the bus, or nothing at all, so
  * every queue is rung once afterwards. A doorbell that cannot be bound (the guest put two BARs onto each other) is served by an exit.
  *
+ * Bus mastering (PCI 3.0, 6.2.2): while it is off the device has no queues and sends no MSI. DRIVER_OK waits until it is on. Switched off
+ * under an active device, as kernels do before they start another one in their place, it ends the device's work for good: what is in
+ * flight is drained before the register's write returns, and the device needs a reset. Legacy drivers of the first years did not know the
+ * bit, so the legacy interface sets it with the status.
+ *
  * This relies on pci_set_intx, pci_msix_fire and pci_msix_enabled taking no lock under which a function's ops are called: they
  * are called with vdev->lock held, and the ops and `moved` take vdev->lock.
  */
@@ -16,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hw/pci_regs.h"
 #include "hw/virtio_pci_priv.h"
 #include "vmm/err.h"
 #include "vmm/util.h"
@@ -255,7 +261,21 @@ static void cfg_read(struct pci_dev *pci, unsigned offset, unsigned len)
 	virtio_pci_modern_ops.read(s, bar_offset, data, bar_len);
 }
 
+static void command_changed(struct pci_dev *pci, uint16_t command)
+{
+	virtio_set_mastering(CONTAINER_OF(pci, struct virtio_pci, pci)->vdev, command & PCI_COMMAND_MASTER);
+}
+
+void virtio_pci_become_master(struct virtio_pci *s)
+{
+	if (load_le16(s->pci.config + PCI_COMMAND) & PCI_COMMAND_MASTER)
+		return;
+	pci_dev_set_master(&s->pci);
+	virtio_set_mastering(s->vdev, true);
+}
+
 static const struct pci_dev_ops pci_ops = {
+	.command_changed = command_changed,
 	.config_written = cfg_written,
 	.config_read = cfg_read,
 };
@@ -268,6 +288,7 @@ static void virtio_pci_reset(struct device *dev)
 
 	virtio_set_status(s->vdev, 0);
 	pci_dev_reset(&s->pci);
+	virtio_set_mastering(s->vdev, false);
 	if (s->cfg_cap) {
 		s->pci.config[s->cfg_cap + VIRTIO_PCI_CAP_BAR] = 0;
 		memset(s->pci.config + s->cfg_cap + VIRTIO_PCI_CAP_OFFSET, 0, VIRTIO_PCI_CAP_LEN_EXTRA - VIRTIO_PCI_CAP_OFFSET);
@@ -408,6 +429,7 @@ struct device *virtio_pci_create(const struct device_env *env, struct pci_bus *b
 		add_legacy(s);
 	vdev->transport_ops = &transport_ops;
 	vdev->transport = s;
+	vdev->barred = true;
 	transport_reset(s);
 	if (rc == 0)
 		rc = pci_dev_add(bus, &s->pci, cfg->devfn, err);

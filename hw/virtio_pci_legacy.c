@@ -124,6 +124,8 @@ static void status_write(struct virtio_pci *s, uint8_t status)
 		virtio_use_legacy(s->vdev);
 		pthread_mutex_unlock(&s->vdev->lock);
 	}
+	if (status & VIRTIO_STATUS_DRIVER)
+		virtio_pci_become_master(s);
 	virtio_set_status(s->vdev, status);
 }
 

@@ -68,6 +68,9 @@ void virtio_pci_set_queue_vector(struct virtio_pci *s, uint16_t vector);
 uint16_t virtio_pci_config_vector(struct virtio_pci *s);
 uint16_t virtio_pci_queue_vector(struct virtio_pci *s);
 
+/* For drivers that do not switch bus mastering on. From a BAR's handler, without vdev->lock. */
+void virtio_pci_become_master(struct virtio_pci *s);
+
 /* A register of a structure that is written field by field; see virtio_pci_write_fields. */
 struct virtio_pci_field {
 	uint8_t offset, len;

@@ -37,6 +37,12 @@ void virtio_kick(struct virtio_dev *dev, unsigned q);
 /* The eventfds of all enabled queues. Locked. */
 void virtio_kick_all(struct virtio_dev *dev);
 
+/*
+ * Whether the transport may access memory, as it may until told otherwise. While it may not, a driver's DRIVER_OK waits; a device that is
+ * active gives its queues back before this returns, and needs a reset.
+ */
+void virtio_set_mastering(struct virtio_dev *dev, bool on);
+
 /* Any offset and length: bytes beyond the configuration space stay as they are, or are dropped. */
 void virtio_config_read(struct virtio_dev *dev, uint64_t offset, uint8_t *buf, unsigned len);
 void virtio_config_write(struct virtio_dev *dev, uint64_t offset, const uint8_t *buf, unsigned len);

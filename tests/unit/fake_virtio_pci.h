@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "hw/pci.h"
+#include "hw/pci_regs.h"
 #include "vmm/err.h"
 #include "vmm/util.h"
 
@@ -91,6 +92,18 @@ static void fake_pci_dev_reset(struct pci_dev *pci)
 	msix_on = false;
 }
 
+/* The guest writes the command register. */
+static inline void fake_master(struct pci_dev *pci, bool on)
+{
+	pci->config[PCI_COMMAND] = on ? PCI_COMMAND_MASTER : 0;
+	pci->ops->command_changed(pci, pci->config[PCI_COMMAND]);
+}
+
+static void fake_pci_dev_set_master(struct pci_dev *pci)
+{
+	pci->config[PCI_COMMAND] |= PCI_COMMAND_MASTER;
+}
+
 static void fake_pci_set_intx(struct pci_dev *pci, bool level)
 {
 	(void)pci;
@@ -117,6 +130,7 @@ static void fake_pci_msix_fire(struct pci_dev *pci, unsigned vector)
 #define pci_dev_add fake_pci_dev_add
 #define pci_dev_remove fake_pci_dev_remove
 #define pci_dev_reset fake_pci_dev_reset
+#define pci_dev_set_master fake_pci_dev_set_master
 #define pci_set_intx fake_pci_set_intx
 #define pci_msix_enabled fake_pci_msix_enabled
 #define pci_msix_fire fake_pci_msix_fire

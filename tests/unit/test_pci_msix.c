@@ -148,6 +148,14 @@ START_TEST(masks)
 	control(ENABLE);
 	ck_assert_uint_eq(pci.msis.fires, 3);
 	ck_assert_uint_eq(pending(), 0);
+	/* 6.2.2: a message is the write of a bus master. */
+	fake_command(&pci, FN, PCI_COMMAND_MEMORY);
+	pci_msix_fire(&fn->pci, 3);
+	ck_assert_uint_eq(pci.msis.fires, 3);
+	ck_assert_uint_eq(pending(), 8);
+	fake_command(&pci, FN, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	ck_assert_uint_eq(pci.msis.fires, 4);
+	ck_assert_uint_eq(pending(), 0);
 	control(ENABLE | MASK_ALL);
 	pci_msix_fire(&fn->pci, 0);
 	ck_assert_uint_eq(pending(), 1);
@@ -253,7 +261,7 @@ START_TEST(races)
 		message(0, 0xfee00000 + 4096 * (i & 1), i);
 		control(i & 2 ? ENABLE : i & 4 ? 0 : ENABLE | MASK_ALL);
 		mask(0, i & 1);
-		fake_command(&pci, FN, i & 16 ? PCI_COMMAND_MEMORY : PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_DISABLE);
+		fake_command(&pci, FN, i & 16 ? PCI_COMMAND_MEMORY : PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE);
 		if (i % 64 == 0) {
 			pci_dev_reset(&fn->pci);
 			fake_bar_write(&pci, FN, FAKE_BAR_MSIX, TABLE);

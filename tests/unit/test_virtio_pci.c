@@ -206,6 +206,7 @@ static void modern_queue(unsigned q, uint16_t size)
 
 static void modern_start(void)
 {
+	fake_master(&s->pci, true);
 	MODERN_SET(device_status, 0);
 	MODERN_SET(device_status, 3);
 	MODERN_SET(driver_feature_select, 0);
@@ -468,6 +469,47 @@ START_TEST(doorbells_follow)
 }
 END_TEST
 
+/* 6.2.2 of PCI 3.0: without bus mastering there is nothing that the device may do in memory. */
+START_TEST(mastering)
+{
+	modern_start();
+	fake_master(&s->pci, false);
+	ck_assert_uint_eq(activated, 0);
+	ck_assert_uint_eq(n_bells, 0);
+	ck_assert_uint_eq(MODERN(device_status), ALL | VIRTIO_STATUS_NEEDS_RESET);
+	serve(1);
+	ck_assert_uint_eq(fake_ring_used_count(&f.ring[1]), 0);
+	/* It does not come back by itself: */
+	fake_master(&s->pci, true);
+	ck_assert_uint_eq(activated, 0);
+	modern_start();
+	ck_assert_uint_eq(activated, 1);
+	/* Switched off while nothing is active; DRIVER_OK waits for it, and finds what was made available meanwhile. */
+	MODERN_SET(device_status, 0);
+	fake_master(&s->pci, false);
+	MODERN_SET(device_status, 3);
+	MODERN_SET(driver_feature_select, 1);
+	MODERN_SET(driver_feature, 1);
+	MODERN_SET(device_status, 11);
+	modern_queue(0, 8);
+	MODERN_SET(device_status, ALL);
+	serve(0);
+	ck_assert_uint_eq(MODERN(device_status), ALL);
+	ck_assert_uint_eq(activated, 0);
+	ck_assert_uint_eq(fake_ring_used_count(&f.ring[0]), 0);
+	fake_master(&s->pci, true);
+	fake_virtio_turn(&f);
+	ck_assert_uint_eq(activated, 1);
+	ck_assert_uint_eq(n_bells, 1);
+	ck_assert_uint_eq(fake_ring_used_count(&f.ring[0]), 1);
+	ck_assert_uint_eq(MODERN(device_status), ALL);
+	/* Reset while it waits. */
+	MODERN_SET(device_status, 0);
+	dev->ops->reset(dev);
+	ck_assert_uint_eq(activated, 0);
+}
+END_TEST
+
 /* A legacy ring at `pfn`: what the driver lays out there (2.7.2). */
 static void legacy_queue(unsigned q, uint32_t pfn, uint16_t size)
 {
@@ -490,7 +532,9 @@ START_TEST(legacy_life)
 {
 	LEGACY_SET(device_status, 0);
 	LEGACY_SET(device_status, 1);
+	ck_assert_uint_eq(s->pci.config[PCI_COMMAND], 0);
 	LEGACY_SET(device_status, 3);
+	ck_assert_uint_eq(s->pci.config[PCI_COMMAND], PCI_COMMAND_MASTER); /* it does not know the bit */
 	ck_assert_uint_eq(LEGACY(device_features), BIT(9) | BIT(27) | BIT(28) | BIT(29));
 	LEGACY_SET(driver_features, BIT(9) | BIT(10));
 	ck_assert_uint_eq(LEGACY(driver_features), BIT(9));
@@ -659,6 +703,7 @@ int main(void)
 	tcase_add_test(t, modern_life);
 	tcase_add_test(t, interrupts);
 	tcase_add_test(t, doorbells_follow);
+	tcase_add_test(t, mastering);
 	tcase_add_test(t, legacy_life);
 	tcase_add_test(t, legacy_layout);
 	tcase_add_test(t, config_window);
