@@ -250,6 +250,26 @@ static bool writes_refused(void)
 	return request(BLK_FLUSH, 0, 0) == BLK_OK && ok;
 }
 
+/* GHSA-jmr4-g2hv-mjj6: a head that would make the file another image to who opens it next; only where the format was probed. */
+static bool head_of_format(void)
+{
+	static const char *const heads[] = { "QFI\xfb\0\0\0\3", "KDMV\1", "# Disk DescriptorFile\nversion=1\n", "vhdxfile" };
+	bool probed = v == victim_disk("probed"), ok = true;
+
+	if (!probed && v != victim_disk("raw"))
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
+		memset(v->data, 0, 4096);
+		memcpy(v->data, heads[i], i ? strlen(heads[i]) : 8);
+		ok = request(BLK_OUT, 0, i & 1 ? SECTOR : 4096) == (probed ? BLK_IOERR : BLK_OK) && ok;
+		if (probed)
+			ok = request(BLK_IN, 0, 4096) == BLK_OK && is_text(v->data, 0, 4096) && ok;
+	}
+	for (unsigned i = 0; i < 4096; i++)
+		v->data[i] = text_at(i);
+	return request(BLK_OUT, 0, 4096) == BLK_OK && ok;
+}
+
 static const struct {
 	const char *name;
 	bool (*run)(void);
@@ -267,6 +287,7 @@ static const struct {
 	{ "resets with requests in flight", reset_in_flight },
 	{ "a queue broken with requests in flight", broken_in_flight },
 	{ "writes, and to a read-only disk", writes_refused },
+	{ "heads of image formats", head_of_format },
 };
 
 static void attack_all(void *arg)
