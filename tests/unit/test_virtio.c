@@ -468,13 +468,19 @@ END_TEST
  * echo device checks on the way: no kick while it is not active, no second activation.
  */
 #define STRESS_MS 1500
-static atomic_bool stress_end;
+static atomic_bool stress_end, stress_begun;
 
 static void *stress_loop(void *arg)
 {
 	(void)arg;
 	ck_assert_int_eq(eventloop_run(f.loop), 0);
 	return NULL;
+}
+
+static void stress_begins(void *arg)
+{
+	(void)arg;
+	atomic_store(&stress_begun, true);
 }
 
 static void *stress_status(void *arg)
@@ -531,12 +537,18 @@ static void *stress_config(void *arg)
 
 START_TEST(races)
 {
+	struct event_work begins = { .run = stress_begins };
 	pthread_t loop, t[5];
 
 	for (unsigned q = 0; q < QUEUES; q++)
 		fake_ring_init(&f.ring[q], &f, 4, false, false);
 	atomic_store(&stress_end, false);
+	atomic_store(&stress_begun, false);
+	eventloop_post(f.loop, &begins);
 	pthread_create(&loop, NULL, stress_loop, NULL);
+	/* Until it runs, a call for it is made where it is: here that would be beside it. */
+	while (!atomic_load(&stress_begun))
+		usleep(100);
 	pthread_create(&t[0], NULL, stress_status, NULL);
 	pthread_create(&t[1], NULL, stress_status, &f);
 	pthread_create(&t[2], NULL, stress_kick, NULL);
