@@ -128,14 +128,22 @@ struct launch *launch_create(const struct vm_config *cfg, struct eventloop *loop
 	return l;
 }
 
+static void launch_begin(void *vm)
+{
+	vm_resume(vm);
+}
+
 int launch_run(struct launch *l, struct err *err)
 {
 	struct vm *vm = machine_vm(l->machine);
+	/* From the loop: a vCPU's call for it must find it running, or would be made in the vCPU's thread, beside the loop as it starts. */
+	struct event_work begin = { .run = launch_begin, .opaque = vm };
 	int r;
 
 	*err = (struct err)ERR_INIT; /* what failed on the way and did not matter */
-	vm_resume(vm);
+	eventloop_post(l->loop, &begin);
 	r = eventloop_run(l->loop);
+	eventloop_cancel_work(l->loop, &begin);
 	if (r < 0) {
 		err_set_errno(err, r, "the event loop cannot wait for events");
 		return 1;
