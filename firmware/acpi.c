@@ -7,6 +7,8 @@
  *	RSDP -> XSDT, RSDT -> FADT -> FACS, DSDT
  *	                   -> MADT, MCFG
  *
+ * Hardware-reduced ACPI has no FACS, whose lock and waking vector serve what it does without.
+ *
  * The RSDT and the 32-bit pointers of the FADT say the same as the XSDT and the 64-bit ones, for systems that know only ACPI 1.0.
  */
 #include "firmware/acpi.h"
@@ -22,6 +24,7 @@
 
 #define OEM_ID "KITE  "
 #define TABLE_ALIGN 16
+#define MAX_VIRTIO 256 /* names have two digits */
 #define CMOS_CENTURY 0x32 /* the byte of CMOS memory where PC firmware keeps the century */
 
 struct builder {
@@ -91,9 +94,13 @@ static struct acpi_gas io_gas(uint16_t port, uint8_t bits, uint8_t access)
 	return (struct acpi_gas){ .space = ACPI_SPACE_IO, .bit_width = bits, .access_size = access, .address = le64_of(port) };
 }
 
+#define FADT_FLAGS (ACPI_FADT_WBINVD | ACPI_FADT_PROC_C1 | ACPI_FADT_SLP_BUTTON | ACPI_FADT_FIX_RTC | ACPI_FADT_RESET_REG_SUP)
+
 /* The fixed hardware blocks, in both the old and the extended form. */
 static void fadt_blocks(struct acpi_fadt *fadt, const struct acpi_platform *p)
 {
+	fadt->flags = le32_of(FADT_FLAGS | ACPI_FADT_TMR_VAL_EXT);
+	fadt->sci_int = le16_of(p->sci_irq);
 	fadt->pm1a_evt_blk = le32_of(p->pm1_evt_port);
 	fadt->pm1_evt_len = 4;
 	fadt->x_pm1a_evt_blk = io_gas(p->pm1_evt_port, 32, ACPI_ACCESS_WORD);
@@ -108,9 +115,19 @@ static void fadt_blocks(struct acpi_fadt *fadt, const struct acpi_platform *p)
 	fadt->x_gpe0_blk = io_gas(p->gpe0_port, 32, ACPI_ACCESS_BYTE);
 }
 
+/* What takes the place of the fixed hardware. */
+static void fadt_reduced(struct acpi_fadt *fadt, const struct acpi_reduced *reduced)
+{
+	fadt->sleep_control = io_gas(reduced->sleep_control_port, 8, ACPI_ACCESS_BYTE);
+	fadt->sleep_status = io_gas(reduced->sleep_status_port, 8, ACPI_ACCESS_BYTE);
+	fadt->flags = le32_of(FADT_FLAGS | ACPI_FADT_PWR_BUTTON | ACPI_FADT_HW_REDUCED);
+}
+
 static uint64_t build_fadt(struct builder *b, uint64_t facs, uint64_t dsdt)
 {
 	const struct acpi_platform *p = b->platform;
+	uint16_t boot_arch = ACPI_BOOT_LEGACY_DEVICES | ACPI_BOOT_NO_VGA | (p->has_i8042 ? ACPI_BOOT_8042 : 0) |
+			     (p->has_rtc ? 0 : ACPI_BOOT_NO_RTC);
 	struct acpi_fadt fadt = {
 		.h = header("FACP", 6),
 		.minor_revision = 4,
@@ -118,19 +135,19 @@ static uint64_t build_fadt(struct builder *b, uint64_t facs, uint64_t dsdt)
 		.x_facs = le64_of(facs),
 		.dsdt = le32_of((uint32_t)dsdt),
 		.x_dsdt = le64_of(dsdt),
-		.sci_int = le16_of(p->sci_irq),
 		.c2_latency = le16_of(0xfff), /* above 100 and 1000: neither C2 nor C3 */
 		.c3_latency = le16_of(0xfff),
-		.century = CMOS_CENTURY,
-		.iapc_boot_arch = le16_of(ACPI_BOOT_LEGACY_DEVICES | ACPI_BOOT_NO_VGA | (p->has_i8042 ? ACPI_BOOT_8042 : 0)),
-		.flags = le32_of(ACPI_FADT_WBINVD | ACPI_FADT_PROC_C1 | ACPI_FADT_SLP_BUTTON | ACPI_FADT_FIX_RTC |
-				 ACPI_FADT_TMR_VAL_EXT | ACPI_FADT_RESET_REG_SUP),
+		.century = p->has_rtc ? CMOS_CENTURY : 0,
+		.iapc_boot_arch = le16_of(boot_arch),
 		.reset_reg = io_gas(p->reset_port, 8, ACPI_ACCESS_BYTE),
 		.reset_value = p->reset_value,
 		.hypervisor_vendor = "Kite",
 	};
 
-	fadt_blocks(&fadt, p);
+	if (p->reduced)
+		fadt_reduced(&fadt, p->reduced);
+	else
+		fadt_blocks(&fadt, p);
 	return table_end(b, table_begin(b, &fadt, sizeof(fadt)));
 }
 
@@ -192,7 +209,7 @@ static uint64_t build_madt(struct builder *b)
 	struct acpi_madt madt = {
 		.h = header("APIC", 5),
 		.lapic_addr = le32_of(p->lapic_addr),
-		.flags = le32_of(ACPI_MADT_PCAT_COMPAT),
+		.flags = le32_of(p->has_pic ? ACPI_MADT_PCAT_COMPAT : 0),
 	};
 	struct acpi_madt_ioapic ioapic = {
 		.type = ACPI_MADT_IOAPIC,
@@ -208,8 +225,10 @@ static uint64_t build_madt(struct builder *b)
 		any_x2apic |= p->apic_ids[i] >= ACPI_XAPIC_IDS;
 	}
 	blob_put(&b->out, &ioapic, sizeof(ioapic));
-	put_override(b, 0, 2, ACPI_INTI_CONFORMS); /* the PIT, behind pin 2 */
-	put_override(b, p->sci_irq, p->sci_irq, ACPI_INTI_ACTIVE_HIGH | ACPI_INTI_LEVEL);
+	if (p->has_pit)
+		put_override(b, 0, 2, ACPI_INTI_CONFORMS); /* behind pin 2 */
+	if (!p->reduced)
+		put_override(b, p->sci_irq, p->sci_irq, ACPI_INTI_ACTIVE_HIGH | ACPI_INTI_LEVEL);
 	put_nmis(b, any_x2apic);
 	return table_end(b, off);
 }
@@ -257,11 +276,12 @@ static void fill_rsdp(struct builder *b, uint64_t rsdt, uint64_t xsdt)
 static void build_all(struct builder *b)
 {
 	struct acpi_rsdp room = { .revision = 0 };
-	uint64_t tables[3], facs, dsdt, rsdt, xsdt;
+	uint64_t tables[3], facs = 0, dsdt, rsdt, xsdt;
 	size_t n = 0;
 
 	blob_put(&b->out, &room, sizeof(room));
-	facs = build_facs(b);
+	if (!b->platform->reduced)
+		facs = build_facs(b);
 	dsdt = build_dsdt(b);
 	tables[n++] = build_fadt(b, facs, dsdt);
 	tables[n++] = build_madt(b);
@@ -281,6 +301,8 @@ static int check(const struct acpi_platform *p, struct err *err)
 {
 	if (p->n_cpus == 0 || p->n_cpus > ACPI_MAX_CPUS)
 		return err_set(err, -EINVAL, "the ACPI tables can describe 1 to %d vCPUs, not %zu", ACPI_MAX_CPUS, p->n_cpus);
+	if (p->n_virtio > MAX_VIRTIO)
+		return err_set(err, -EINVAL, "the ACPI tables can describe %d virtio devices, not %zu", MAX_VIRTIO, p->n_virtio);
 	for (size_t i = 0; i < p->n_isa; i++) {
 		bool taken = is_cpu_name(p->isa[i].name);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ACPI tables (ACPI 6.4) from a plain description of the platform: RSDP, XSDT, FADT, FACS, MADT, MCFG, DSDT. What a guest is told here
- * must be what machine.c built; this module knows no device.
+ * must be what the board built; this module knows no device.
  *
  * Thread: any; a pure function of its arguments.
  */
@@ -44,12 +44,29 @@ struct acpi_pci {
 	uint32_t gsi; /* of INTA */
 };
 
+/* A virtio device behind registers in memory. Its interrupt is level-triggered and active high, and may be others' too. */
+struct acpi_virtio_mmio {
+	uint32_t base, size; /* bytes */
+	uint32_t gsi;
+};
+
+/*
+ * Hardware-reduced ACPI (4.1): sleep registers (4.8.3.7), and a generic event device (5.6.9) whose one event is the power button, a
+ * control method device (4.8.2.2.1.2).
+ */
+struct acpi_reduced {
+	uint16_t event_port; /* 4 ports: bit 0 is the power button; a read clears */
+	uint32_t event_gsi;  /* level-triggered, active high, while an event is pending */
+	uint16_t sleep_control_port, sleep_status_port; /* a port each */
+};
+
 struct acpi_platform {
 	const uint32_t *apic_ids; /* one per vCPU, unique; below 255: MADT local APIC entries, others: x2APIC entries */
 	size_t n_cpus;
 	uint32_t lapic_addr;
 	uint32_t ioapic_addr;
 	uint8_t ioapic_id;
+	const struct acpi_reduced *reduced; /* NULL: fixed hardware, the next five */
 	uint16_t pm1_evt_port; /* 4 ports: status, enable */
 	uint16_t pm1_cnt_port; /* 2 ports */
 	uint16_t pm_tmr_port;  /* 4 ports */
@@ -58,10 +75,13 @@ struct acpi_platform {
 	uint16_t reset_port;
 	uint8_t reset_value;
 	uint8_t s5_slp_typ;    /* SLP_TYP of soft-off */
-	bool has_i8042;        /* IA-PC boot architecture flags, 5.2.9.3 */
+	bool has_i8042, has_rtc; /* IA-PC boot architecture flags, 5.2.9.3 */
+	bool has_pic, has_pit; /* two 8259s; an 8254 behind IOAPIC pin 2 */
 	const struct acpi_pci *pci; /* NULL: none */
 	const struct acpi_isa_device *isa;
 	size_t n_isa;
+	const struct acpi_virtio_mmio *virtio;
+	size_t n_virtio; /* at most 256 */
 };
 
 /* The tables, as they must stand at `base` in guest memory. The RSDP comes first. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The DSDT: the CPUs, the devices on the ISA bus, and how to switch off. The power button is fixed hardware: the FADT has it. */
+/*
+ * The DSDT: the CPUs, the devices on the ISA bus, the PCI bus, virtio devices in memory, and how to switch off. The power button is fixed
+ * hardware that the FADT names, or in hardware-reduced ACPI an event of the generic event device.
+ */
 #include <stdio.h>
 
 #include "firmware/acpi.h"
@@ -103,6 +106,58 @@ static void put_ecam(struct aml *aml, const struct acpi_pci *pci)
 	aml_end(aml);
 }
 
+/* Linux's name for virtio over MMIO; there is no other in use. */
+static void put_virtio(struct aml *aml, size_t index, const struct acpi_virtio_mmio *virtio)
+{
+	char name[8];
+
+	snprintf(name, sizeof(name), "VR%02X", (unsigned)(index & 0xff));
+	aml_begin_device(aml, name);
+	aml_name(aml, "_HID");
+	aml_hid(aml, "LNRO0005");
+	aml_name(aml, "_UID");
+	aml_int(aml, index);
+	aml_name(aml, "_CCA"); /* its DMA is cache-coherent */
+	aml_int(aml, 1);
+	aml_name(aml, "_CRS");
+	aml_begin_resources(aml);
+	aml_memory(aml, virtio->base, virtio->size);
+	aml_interrupt(aml, virtio->gsi, true);
+	aml_end(aml);
+	aml_end(aml);
+}
+
+#define EVENT_BYTES 4
+#define EVENT_POWER_BUTTON 1
+#define NOTIFY_PRESSED 0x80 /* of a button (5.6.6) */
+
+/* The event device calls _EVT when its interrupt comes; reading the selector tells what happened and takes the interrupt back. */
+static void put_events(struct aml *aml, const struct acpi_reduced *reduced)
+{
+	aml_begin_device(aml, "PWRB");
+	aml_name(aml, "_HID");
+	aml_hid(aml, "PNP0C0C");
+	aml_name(aml, "_UID");
+	aml_int(aml, 0);
+	aml_end(aml);
+	aml_begin_device(aml, "GED");
+	aml_name(aml, "_HID");
+	aml_hid(aml, "ACPI0013");
+	aml_name(aml, "_UID");
+	aml_int(aml, 0);
+	aml_name(aml, "_CRS");
+	aml_begin_resources(aml);
+	aml_interrupt(aml, reduced->event_gsi, false);
+	aml_end(aml);
+	aml_port_field(aml, "EVTR", "ESEL", reduced->event_port, EVENT_BYTES);
+	aml_begin_method(aml, "_EVT", 1);
+	aml_begin_if_bits(aml, "ESEL", EVENT_POWER_BUTTON);
+	aml_notify(aml, "\\_SB.PWRB", NOTIFY_PRESSED);
+	aml_end(aml);
+	aml_end(aml);
+	aml_end(aml);
+}
+
 /* \_S5: the SLP_TYP values of soft-off for PM1a and PM1b, and two reserved (7.4.2). */
 static void put_s5(struct aml *aml, uint8_t slp_typ)
 {
@@ -130,6 +185,10 @@ void acpi_dsdt_put(struct blob *out, const struct acpi_platform *platform)
 		if (platform->pci->ecam_base)
 			put_ecam(&aml, platform->pci);
 	}
+	for (size_t i = 0; i < platform->n_virtio; i++)
+		put_virtio(&aml, i, &platform->virtio[i]);
+	if (platform->reduced)
+		put_events(&aml, platform->reduced);
 	aml_end(&aml);
 	put_s5(&aml, platform->s5_slp_typ);
 	aml_finish(&aml); /* an error stays in `out` */

@@ -116,16 +116,19 @@ static_assert(offsetof(struct acpi_fadt, x_facs) == 132, "FADT X_FIRMWARE_CTRL")
 enum { /* FADT flags, table 5.10 */
 	ACPI_FADT_WBINVD = 1 << 0,
 	ACPI_FADT_PROC_C1 = 1 << 2,
+	ACPI_FADT_PWR_BUTTON = 1 << 4, /* no fixed power button */
 	ACPI_FADT_SLP_BUTTON = 1 << 5, /* no fixed sleep button */
 	ACPI_FADT_FIX_RTC = 1 << 6,    /* the RTC has no bits in the PM1 registers */
 	ACPI_FADT_TMR_VAL_EXT = 1 << 8,
 	ACPI_FADT_RESET_REG_SUP = 1 << 10,
+	ACPI_FADT_HW_REDUCED = 1 << 20,
 };
 
 enum { /* IA-PC boot architecture flags, table 5.11 */
 	ACPI_BOOT_LEGACY_DEVICES = 1 << 0,
 	ACPI_BOOT_8042 = 1 << 1,
 	ACPI_BOOT_NO_VGA = 1 << 2,
+	ACPI_BOOT_NO_RTC = 1 << 5,
 };
 
 struct acpi_facs { /* 5.2.10; aligned to 64 bytes, no checksum */

@@ -26,9 +26,15 @@ enum { /* ACPI 6.4, 20.3 */
 	OP_SCOPE = 0x10,
 	OP_BUFFER = 0x11,
 	OP_PACKAGE = 0x12,
+	OP_METHOD = 0x14,
 	OP_DUAL_NAME = 0x2e,
 	OP_MULTI_NAME = 0x2f,
 	OP_EXT = 0x5b,
+	OP_AND = 0x7b,
+	OP_NOTIFY = 0x86,
+	OP_IF = 0xa0,
+	OP_EXT_REGION = 0x80, /* after OP_EXT */
+	OP_EXT_FIELD = 0x81,
 	OP_EXT_DEVICE = 0x82,
 };
 
@@ -39,6 +45,7 @@ enum { /* ACPI 6.4, 6.4.2: type and length in one byte; 6.4.3, from 0x80 on: the
 	RES_MEMORY32_FIXED = 0x86,
 	RES_DWORD_SPACE = 0x87,
 	RES_WORD_SPACE = 0x88,
+	RES_INTERRUPT = 0x89,
 	RES_QWORD_SPACE = 0x8a,
 };
 
@@ -221,6 +228,59 @@ void aml_begin_package(struct aml *aml, uint8_t n_elements)
 	blob_put_byte(aml->out, n_elements);
 }
 
+#define METHOD_MAX_ARGS 7
+#define METHOD_SERIALIZED BIT(3)
+
+void aml_begin_method(struct aml *aml, const char *path, unsigned n_args)
+{
+	if (n_args > METHOD_MAX_ARGS)
+		blob_fail(aml->out, -EINVAL);
+	blob_put_byte(aml->out, OP_METHOD);
+	begin(aml, false);
+	put_path(aml, path);
+	blob_put_byte(aml->out, (uint8_t)(n_args | METHOD_SERIALIZED));
+}
+
+void aml_begin_if_bits(struct aml *aml, const char *path, uint64_t mask)
+{
+	blob_put_byte(aml->out, OP_IF);
+	begin(aml, false);
+	blob_put_byte(aml->out, OP_AND);
+	put_path(aml, path);
+	aml_int(aml, mask);
+	blob_put_byte(aml->out, 0); /* the result is stored nowhere */
+}
+
+void aml_notify(struct aml *aml, const char *path, uint8_t value)
+{
+	blob_put_byte(aml->out, OP_NOTIFY);
+	put_path(aml, path);
+	aml_int(aml, value);
+}
+
+#define REGION_PORTS 1 /* SystemIO */
+
+void aml_port_field(struct aml *aml, const char *region, const char *field, uint16_t port, unsigned bytes)
+{
+	uint8_t seg[NAME_SEG];
+	uint8_t access = bytes == 1 ? 1 : bytes == 2 ? 2 : 3; /* ByteAcc, WordAcc, DWordAcc; no lock; the rest preserved */
+
+	if ((bytes != 1 && bytes != 2 && bytes != 4) || port + bytes > UINT16_MAX + 1u || !name_seg(field, seg))
+		blob_fail(aml->out, -EINVAL);
+	blob_put(aml->out, (const uint8_t[]){ OP_EXT, OP_EXT_REGION }, 2);
+	put_path(aml, region);
+	blob_put_byte(aml->out, REGION_PORTS);
+	aml_int(aml, port);
+	aml_int(aml, bytes);
+	blob_put(aml->out, (const uint8_t[]){ OP_EXT, OP_EXT_FIELD }, 2);
+	begin(aml, false);
+	put_path(aml, region);
+	blob_put_byte(aml->out, access);
+	blob_put(aml->out, seg, sizeof(seg));
+	blob_put_byte(aml->out, (uint8_t)(8 * bytes)); /* a PkgLength of one byte, in bits */
+	aml_end(aml);
+}
+
 void aml_begin_resources(struct aml *aml)
 {
 	blob_put_byte(aml->out, OP_BUFFER);
@@ -315,6 +375,21 @@ void aml_memory(struct aml *aml, uint32_t base, uint32_t len)
 		return;
 	store_le32(d + 4, base);
 	store_le32(d + 8, len);
+	blob_put(aml->out, d, sizeof(d));
+}
+
+#define INTERRUPT_CONSUMER BIT(0) /* level-triggered and active high are 0 */
+#define INTERRUPT_SHARED BIT(3)
+
+void aml_interrupt(struct aml *aml, uint32_t gsi, bool shared)
+{
+	uint8_t d[9] = { RES_INTERRUPT, sizeof(d) - 3, [3] = INTERRUPT_CONSUMER, [4] = 1 /* of them */ };
+
+	if (!in_resources(aml))
+		return;
+	if (shared)
+		d[3] |= INTERRUPT_SHARED;
+	store_le32(d + 5, gsi);
 	blob_put(aml->out, d, sizeof(d));
 }
 

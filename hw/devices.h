@@ -86,6 +86,21 @@ struct device *acpi_pm_create(const struct device_env *env, const struct acpi_pm
 /* Presses the power button: PWRBTN_STS, and the SCI when the guest enabled it. Any thread. */
 void acpi_pm_power_button(struct device *dev);
 
+/* hw/acpi_ged.c: hardware-reduced ACPI (6.4, 4.1): the generic event device's selector and the sleep registers; 8 ports from `iobase`. */
+#define ACPI_GED_PORTS 8
+#define ACPI_GED_EVENT 0 /* offsets from iobase */
+#define ACPI_GED_SLEEP_CONTROL 4
+#define ACPI_GED_SLEEP_STATUS 5
+#define ACPI_GED_POWER_BUTTON 1 /* an event */
+#define ACPI_GED_S5_SLP_TYP 5
+struct acpi_ged_config {
+	uint16_t iobase;
+	struct irq_line irq; /* level-triggered, active high */
+};
+struct device *acpi_ged_create(const struct device_env *env, const struct acpi_ged_config *cfg, struct err *err);
+/* Presses the power button. Any thread. */
+void acpi_ged_power_button(struct device *dev);
+
 /* hw/debug_exit.c: isa-debug-exit. A write of v ends the process with status (v << 1) | 1. */
 struct debug_exit_config {
 	uint16_t iobase, iosize; /* iosize 1 to 8 */

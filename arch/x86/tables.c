@@ -66,6 +66,9 @@ static int tables_write_acpi(const struct tables_config *cfg, struct guest_mem *
 		.reset_port = PORT_RESET,
 		.reset_value = RESET_VALUE,
 		.s5_slp_typ = ACPI_PM_S5_SLP_TYP,
+		.has_rtc = true,
+		.has_pic = true,
+		.has_pit = true,
 		.has_i8042 = false, /* it answers, but nothing is plugged in: no guest need look for a keyboard */
 		.pci = &pci,
 		.isa = isa,

@@ -41,6 +41,9 @@ static struct acpi_platform platform(void)
 		.reset_value = 6,
 		.s5_slp_typ = 5,
 		.has_i8042 = true,
+		.has_rtc = true,
+		.has_pic = true,
+		.has_pit = true,
 		.isa = devices,
 		.n_isa = ARRAY_SIZE(devices),
 	};
@@ -53,6 +56,25 @@ static const struct acpi_pci pci = {
 	.mem64 = { 8 * GIB, 64 * GIB },
 	.gsi = 16,
 };
+
+static const struct acpi_reduced reduced = {
+	.event_port = 0x600, .event_gsi = 9, .sleep_control_port = 0x604, .sleep_status_port = 0x605,
+};
+static const struct acpi_virtio_mmio virtio[] = { { 0xfeb00000, 0x200, 16 }, { 0xfeb00200, 0x200, 17 } };
+
+/* Hardware-reduced, with nothing of a PC's that it can do without. */
+static struct acpi_platform reduced_platform(void)
+{
+	struct acpi_platform p = platform();
+
+	p.reduced = &reduced;
+	p.has_i8042 = p.has_rtc = p.has_pic = p.has_pit = false;
+	p.isa = devices;
+	p.n_isa = 1;
+	p.virtio = virtio;
+	p.n_virtio = ARRAY_SIZE(virtio);
+	return p;
+}
 
 static struct acpi_tables tables;
 static struct err err;
@@ -182,6 +204,38 @@ START_TEST(fadt_without_i8042)
 }
 END_TEST
 
+static void expect_port(const struct acpi_gas *gas, uint64_t port)
+{
+	ck_assert_uint_eq(gas->space, 1);
+	ck_assert_uint_eq(gas->bit_width, 8);
+	ck_assert_uint_eq(gas->access_size, 1);
+	ck_assert_uint_eq(le64_get(gas->address), port);
+}
+
+START_TEST(fadt_reduced)
+{
+	struct acpi_platform p = reduced_platform();
+	const struct acpi_fadt *f;
+	uint32_t len;
+
+	build(&p, BASE);
+	f = find(BASE, 0, "FACP", &len);
+	/* WBINVD, PROC_C1, PWR_BUTTON, SLP_BUTTON, FIX_RTC, RESET_REG_SUP, HW_REDUCED_ACPI */
+	ck_assert_uint_eq(le32_get(f->flags), 0x100475);
+	ck_assert_uint_eq(le16_get(f->iapc_boot_arch), 0x25); /* legacy devices, no VGA, no RTC */
+	ck_assert_uint_eq(f->century, 0);
+	expect_port(&f->sleep_control, 0x604);
+	expect_port(&f->sleep_status, 0x605);
+	expect_port(&f->reset_reg, 0xcf9);
+	/* Nothing of the fixed hardware, nor its FACS. */
+	ck_assert_uint_eq(le16_get(f->sci_int), 0);
+	ck_assert_uint_eq(le32_get(f->pm1a_evt_blk) | le32_get(f->pm1a_cnt_blk) | le32_get(f->pm_tmr_blk) | le32_get(f->gpe0_blk), 0);
+	ck_assert_uint_eq(le64_get(f->x_pm1a_evt_blk.address) | le64_get(f->x_pm1a_cnt_blk.address), 0);
+	ck_assert_uint_eq(f->pm1_evt_len | f->pm1_cnt_len | f->pm_tmr_len | f->gpe0_blk_len, 0);
+	ck_assert_uint_eq(le64_get(f->x_facs) | le32_get(f->facs), 0);
+}
+END_TEST
+
 /* Entry number `n` of one type in the MADT; NULL when there are not so many. */
 static const uint8_t *madt_entry(uint8_t type, unsigned n)
 {
@@ -225,6 +279,26 @@ START_TEST(madt)
 	ck_assert_mem_eq(madt_entry(4, 0), nmi, sizeof(nmi));
 	ck_assert_ptr_null(madt_entry(9, 0));
 	ck_assert_ptr_null(madt_entry(10, 0));
+}
+END_TEST
+
+START_TEST(madt_reduced)
+{
+	struct acpi_platform p = reduced_platform();
+	const struct acpi_madt *m;
+	uint32_t len;
+
+	build(&p, BASE);
+	m = find(BASE, 1, "APIC", &len);
+	ck_assert_uint_eq(le32_get(m->flags), 0); /* no 8259s */
+	ck_assert_ptr_null(madt_entry(2, 0));     /* neither PIT nor SCI */
+	acpi_tables_free(&tables);
+	p.has_pit = p.has_pic = true;
+	build(&p, BASE);
+	m = find(BASE, 1, "APIC", &len);
+	ck_assert_uint_eq(le32_get(m->flags), 1);
+	ck_assert_uint_eq(madt_entry(2, 0)[3], 0);
+	ck_assert_ptr_null(madt_entry(2, 1));
 }
 END_TEST
 
@@ -409,7 +483,8 @@ static void iasl_all(void)
 	}
 	t = table_at(BASE, le64_get(f->x_dsdt), "DSDT", &len);
 	iasl_table("dsdt", t, len);
-	iasl_table("facs", at(BASE, le64_get(f->x_facs), 64), 64);
+	if (le64_get(f->x_facs))
+		iasl_table("facs", at(BASE, le64_get(f->x_facs), 64), 64);
 	t = table_at(BASE, le64_get(rsdp->xsdt), "XSDT", &len);
 	iasl_table("xsdt", t, len);
 	t = table_at(BASE, le32_get(rsdp->rsdt), "RSDT", &len);
@@ -441,6 +516,15 @@ START_TEST(iasl_pci)
 	build(&p, BASE);
 	iasl_all();
 	n_tables = 2;
+}
+END_TEST
+
+START_TEST(iasl_reduced)
+{
+	struct acpi_platform p = reduced_platform();
+
+	build(&p, BASE);
+	iasl_all();
 }
 END_TEST
 
@@ -477,7 +561,24 @@ static void check_prt(const char *text)
 	}
 }
 
-/* What the DSDT says, in the words of the disassembler. */
+/* The DSDT in the words of the disassembler. */
+static void disassemble(char *text, size_t size)
+{
+	struct fake_dir dir;
+	const struct acpi_fadt *f;
+	const void *t;
+	uint32_t len;
+
+	fake_need_program("iasl", "acpica-tools");
+	f = find(BASE, 0, "FACP", &len);
+	t = table_at(BASE, le64_get(f->x_dsdt), "DSDT", &len);
+	fake_dir_make(&dir);
+	fake_write("dsdt.dat", 0, t, len);
+	ck_assert_int_eq(fake_run("timeout 60 iasl -d dsdt.dat 2>&1", text, size), 0);
+	text[fake_read("dsdt.dsl", text, size - 1)] = '\0';
+	fake_dir_remove(&dir);
+}
+
 START_TEST(dsdt_text)
 {
 	static const char *const want[] = {
@@ -517,28 +618,50 @@ START_TEST(dsdt_text)
 	};
 	struct acpi_platform p = platform();
 	static char text[1 << 18];
-	struct fake_dir dir;
-	const struct acpi_fadt *f;
-	const void *t;
-	uint32_t len;
 
-	fake_need_program("iasl", "acpica-tools");
 	p.pci = &pci;
 	n_tables = 3;
 	build(&p, BASE);
-	f = find(BASE, 0, "FACP", &len);
-	t = table_at(BASE, le64_get(f->x_dsdt), "DSDT", &len);
-	fake_dir_make(&dir);
-	fake_write("dsdt.dat", 0, t, len);
-	ck_assert_int_eq(fake_run("timeout 60 iasl -d dsdt.dat 2>&1", text, sizeof(text)), 0);
-	text[fake_read("dsdt.dsl", text, sizeof(text) - 1)] = '\0';
+	disassemble(text, sizeof(text));
 	for (size_t i = 0; i < ARRAY_SIZE(want); i++)
 		ck_assert_msg(strstr(text, want[i]) != NULL, "no %s in:\n%s", want[i], text);
 	ck_assert_ptr_null(strstr(text, "C004"));
 	check_prt(strstr(text, "_PRT"));
 	/* The last CPU has its APIC id, as in the MADT. */
 	ck_assert_mem_eq(strstr(strstr(text, "Device (C003)"), "_UID"), "_UID, 0x05)", 11);
-	fake_dir_remove(&dir);
+}
+END_TEST
+
+START_TEST(dsdt_reduced)
+{
+	static const char *const want[] = {
+		"Device (VR01)\n        {\n            Name (_HID, \"LNRO0005\")",
+		"Name (_UID, One)",
+		"0xFEB00200,         // Address Base\n                    0x00000200,         // Address Length",
+		"Interrupt (ResourceConsumer, Level, ActiveHigh, Shared, ,, )\n                {\n                    0x00000011,",
+		"Device (PWRB)",
+		"EisaId (\"PNP0C0C\")",
+		"Device (GED)",
+		"Name (_HID, \"ACPI0013\"",
+		"Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive, ,, )\n                {\n                    0x00000009,",
+		"OperationRegion (EVTR, SystemIO, 0x0600, 0x04)",
+		"Field (EVTR, DWordAcc, NoLock, Preserve)",
+		"ESEL,   32",
+		"Method (_EVT, 1, Serialized)",
+		"If ((ESEL & One))",
+		"Notify (\\_SB.PWRB, 0x80)",
+	};
+	struct acpi_platform p = reduced_platform();
+	static char text[1 << 18];
+	const char *from = text;
+
+	build(&p, BASE);
+	disassemble(text, sizeof(text));
+	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+		from = strstr(from, want[i]);
+		ck_assert_msg(from != NULL, "no %s in its place in:\n%s", want[i], text);
+	}
+	ck_assert_ptr_null(strstr(text, "VR02"));
 }
 END_TEST
 
@@ -552,7 +675,9 @@ int main(void)
 	tcase_add_checked_fixture(tc, NULL, teardown);
 	tcase_add_test(tc, fadt);
 	tcase_add_test(tc, fadt_without_i8042);
+	tcase_add_test(tc, fadt_reduced);
 	tcase_add_test(tc, madt);
+	tcase_add_test(tc, madt_reduced);
 	tcase_add_test(tc, madt_x2apic);
 	tcase_add_test(tc, limits);
 	tcase_add_test(tc, every_alignment);
@@ -564,8 +689,10 @@ int main(void)
 	tcase_set_timeout(judge, 100);
 	tcase_add_test(judge, iasl);
 	tcase_add_test(judge, iasl_pci);
+	tcase_add_test(judge, iasl_reduced);
 	tcase_add_test(judge, iasl_many_cpus);
 	tcase_add_test(judge, dsdt_text);
+	tcase_add_test(judge, dsdt_reduced);
 	suite_add_tcase(s, judge);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);

@@ -258,6 +258,65 @@ START_TEST(blob_edges)
 }
 END_TEST
 
+START_TEST(methods)
+{
+	aml_begin_method(&aml, "_EVT", 1);
+	aml_begin_if_bits(&aml, "ESEL", 2);
+	aml_notify(&aml, "\\_SB.PWRB", 0x80);
+	aml_end(&aml);
+	aml_end(&aml);
+	EXPECT(0x14, 0x1d, '_', 'E', 'V', 'T', 0x09, 0xa0, 0x16, 0x7b, 'E', 'S', 'E', 'L', 0x0a, 2, 0x00, 0x86, '\\', 0x2e, '_', 'S', 'B', '_',
+	       'P', 'W', 'R', 'B', 0x0a, 0x80);
+}
+END_TEST
+
+START_TEST(method_arguments)
+{
+	aml_begin_method(&aml, "_EVT", 8);
+	aml_end(&aml);
+	ck_assert_int_eq(aml_finish(&aml), -EINVAL);
+}
+END_TEST
+
+START_TEST(port_field)
+{
+	aml_port_field(&aml, "EVTR", "ESEL", 0x600, 4);
+	aml_port_field(&aml, "REG", "F", 0xffff, 1);
+	EXPECT(0x5b, 0x80, 'E', 'V', 'T', 'R', 1, 0x0b, 0, 6, 0x0a, 4, 0x5b, 0x81, 0x0b, 'E', 'V', 'T', 'R', 3, 'E', 'S', 'E', 'L', 32, 0x5b,
+	       0x80, 'R', 'E', 'G', '_', 1, 0x0b, 0xff, 0xff, 1, 0x5b, 0x81, 0x0b, 'R', 'E', 'G', '_', 1, 'F', '_', '_', '_', 8);
+}
+END_TEST
+
+static const struct {
+	const char *field;
+	uint16_t port;
+	unsigned bytes;
+} bad_fields[] = { { "ESEL", 0x600, 3 }, { "ESEL", 0x600, 8 }, { "ESEL", 0xfffd, 4 }, { "1", 0x600, 4 } };
+
+START_TEST(bad_port_field)
+{
+	aml_port_field(&aml, "EVTR", bad_fields[_i].field, bad_fields[_i].port, bad_fields[_i].bytes);
+	ck_assert_int_eq(aml_finish(&aml), -EINVAL);
+}
+END_TEST
+
+START_TEST(interrupts)
+{
+	aml_begin_resources(&aml);
+	aml_interrupt(&aml, 0x12345678, true);
+	aml_interrupt(&aml, 9, false);
+	aml_end(&aml);
+	EXPECT(0x11, 0x17, 0x0a, 0x14, 0x89, 6, 0, 0x09, 1, 0x78, 0x56, 0x34, 0x12, 0x89, 6, 0, 0x01, 1, 9, 0, 0, 0, 0x79, 0);
+}
+END_TEST
+
+START_TEST(interrupt_outside)
+{
+	aml_interrupt(&aml, 9, false);
+	ck_assert_int_eq(aml_finish(&aml), -EINVAL);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("aml");
@@ -278,6 +337,12 @@ int main(void)
 	tcase_add_loop_test(tc, pairing, 0, 3);
 	tcase_add_test(tc, first_error_sticks);
 	tcase_add_test(tc, blob_edges);
+	tcase_add_test(tc, methods);
+	tcase_add_test(tc, method_arguments);
+	tcase_add_test(tc, port_field);
+	tcase_add_loop_test(tc, bad_port_field, 0, ARRAY_SIZE(bad_fields));
+	tcase_add_test(tc, interrupts);
+	tcase_add_test(tc, interrupt_outside);
 	suite_add_tcase(s, tc);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);
