@@ -17,8 +17,9 @@ struct device_env;
 struct err;
 struct eventloop;
 struct machine;
-struct pci_bus;
 struct vcpu;
+struct virtio_dev;
+struct virtio_pci_config;
 struct vm;
 struct vm_config;
 
@@ -46,11 +47,18 @@ int machine_add_devices(struct machine *machine, struct chardev *const *serials,
 void machine_destroy(struct machine *machine);
 struct vm *machine_vm(struct machine *machine);
 
-/* For devices that are made outside: what they live in, the bus, and giving one to the machine. Before the machine starts. */
+/* The kernel's command line: -append and what the board adds to it. `*text` is to be freed by the caller. 0 or -errno with `err`. */
+int machine_kernel_append(const struct vm_config *cfg, char **text, struct err *err);
+
+/* For devices that are made outside: what they live in, and giving one to the machine. Before the machine starts. */
 const struct device_env *machine_env(struct machine *machine);
-struct pci_bus *machine_pci_bus(struct machine *machine);
 /* The machine owns the device from then on, and has destroyed it when this fails. 0 or -errno with `err`. */
 int machine_adopt(struct machine *machine, struct device *device, struct err *err);
+/*
+ * The same for a virtio device: puts the board's transport in front of it, of the PCI bus, as `pci` says, or MMIO. Devices of the
+ * configuration only, each once.
+ */
+int machine_plug(struct machine *machine, struct virtio_dev *virtio, const struct virtio_pci_config *pci, struct err *err);
 /* All devices are there: does what firmware would do for them. Then the machine can start. 0 or -errno with `err`. */
 int machine_ready(struct machine *machine, struct err *err);
 

@@ -8,6 +8,7 @@ void config_init(struct vm_config *cfg)
 {
 	*cfg = (struct vm_config){
 		.machine = MACHINE_PC,
+		.board = { .acpi = true, .pic = true, .pit = true, .rtc = true, .serial = true },
 		.ram_size = CONFIG_DEFAULT_RAM,
 		.smp = { .cpus = 1, .sockets = 1, .cores = 1, .threads = 1 },
 		.rtc_base = RTC_BASE_UTC,
@@ -37,6 +38,11 @@ void config_disk_fini(struct config_disk *disk)
 	free(disk->serial);
 	free(disk->iothread);
 	memset(disk, 0, sizeof(*disk));
+}
+
+size_t config_virtio_devices(const struct vm_config *cfg)
+{
+	return cfg->n_disks + cfg->n_virtio_serials + cfg->n_rngs;
 }
 
 static void config_virtio_serial_fini(struct config_virtio_serial *serial)

@@ -27,6 +27,8 @@
 #define CONFIG_MAX_VPORTS 31 /* ports of one */
 #define CONFIG_MAX_RNGS 8
 
+#define CONFIG_MAX_VIRTIO_MMIO 32 /* virtio devices of a microvm */
+
 #define CONFIG_MAX_SERIAL_NUMBER 20 /* bytes, of a disk */
 #define CONFIG_ADDR_AUTO (-1)       /* a PCI function's place: the first that is free */
 
@@ -34,7 +36,15 @@
 #define CONFIG_DEFAULT_RAM (UINT64_C(128) << 20)
 #define CONFIG_MAX_RAM (UINT64_C(4) << 40) /* one KVM memory slot holds a little less than 8 TiB */
 
-enum machine_type { MACHINE_PC };
+enum machine_type { MACHINE_PC, MACHINE_MICROVM };
+
+/* What a board has that not every one must; a pc has all. */
+struct config_board {
+	bool acpi;           /* else MP tables */
+	bool pic, pit, rtc;  /* 8259s that interrupts reach, 8254, MC146818 */
+	bool serial;         /* there may be serial ports */
+	bool kernel_cmdline; /* without ACPI: virtio transports are put on the kernel's command line */
+};
 
 /* -smp, complete and consistent after cli_parse: cpus == sockets * cores * threads, each at least 1. */
 struct config_smp {
@@ -182,6 +192,7 @@ struct vm_config {
 	uint8_t uuid[16];       /* in text order */
 	bool uuid_set;
 	enum machine_type machine;
+	struct config_board board;
 	uint64_t ram_size;      /* bytes, a multiple of 8 KiB, CONFIG_MIN_RAM to CONFIG_MAX_RAM */
 	struct config_smp smp;
 	struct config_cpu cpu;
@@ -220,5 +231,8 @@ void config_cpu_fini(struct config_cpu *cpu);
 /* The same for one of a kind. */
 void config_drive_fini(struct config_drive *drive);
 void config_disk_fini(struct config_disk *disk);
+
+/* How many virtio devices it describes. */
+size_t config_virtio_devices(const struct vm_config *cfg);
 
 #endif

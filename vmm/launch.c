@@ -86,15 +86,23 @@ static int launch_add_devices(struct launch *l, struct err *err)
 	return launch_virtio(l->machine, l->cfg, l->chardevs, false, err);
 }
 
+static int launch_open_kernel(struct launch *l, struct err *err)
+{
+	char *append;
+
+	if (machine_kernel_append(l->cfg, &append, err) < 0)
+		return err->code;
+	l->boot = boot_open(l->cfg->kernel, l->cfg->initrd, append, err);
+	free(append);
+	return l->boot ? 0 : err->code;
+}
+
 static int launch_init(struct launch *l, struct err *err)
 {
 	int r;
 
-	if (l->cfg->kernel) {
-		l->boot = boot_open(l->cfg->kernel, l->cfg->initrd, l->cfg->append, err);
-		if (!l->boot)
-			return err->code;
-	}
+	if (l->cfg->kernel && launch_open_kernel(l, err) < 0)
+		return err->code;
 	l->machine = machine_create(l->cfg, l->boot, l->loop, err);
 	if (!l->machine)
 		return err->code;

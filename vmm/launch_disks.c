@@ -363,18 +363,9 @@ static int add_disk(const struct launch_disks *d, const struct config_disk *disk
 		.vectors = disk->vectors,
 		.class_code = CLASS_STORAGE,
 	};
-	const struct device_env *env = machine_env(machine);
-	struct virtio_dev *virtio = virtio_blk_create(env, &cfg, err);
-	struct device *dev;
+	struct virtio_dev *virtio = virtio_blk_create(machine_env(machine), &cfg, err);
 
-	if (!virtio)
-		return err->code;
-	dev = virtio_pci_create(env, machine_pci_bus(machine), virtio, &pci, err);
-	if (!dev) {
-		virtio->ops->destroy(virtio);
-		return err->code;
-	}
-	return machine_adopt(machine, dev, err);
+	return virtio ? machine_plug(machine, virtio, &pci, err) : err->code;
 }
 
 int launch_disks_add(struct launch_disks *d, struct machine *machine, struct err *err)

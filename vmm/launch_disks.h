@@ -17,7 +17,7 @@ struct vm_config;
 
 /* Starts the iothreads and opens the drives. `cfg` is borrowed. NULL with `err` and nothing left behind. */
 struct launch_disks *launch_disks_open(const struct vm_config *cfg, struct err *err);
-/* Puts the disks on the machine's PCI bus; the machine owns the devices, and is to be destroyed before the disks are closed. */
+/* Plugs the disks into the machine; the machine owns the devices, and is to be destroyed before the disks are closed. */
 int launch_disks_add(struct launch_disks *disks, struct machine *machine, struct err *err);
 /* NULL is fine. */
 void launch_disks_close(struct launch_disks *disks);

@@ -19,7 +19,7 @@
 
 static_assert(CONFIG_MAX_VPORTS == VIRTIO_CONSOLE_PORTS, "port numbers");
 
-/* Puts `virtio` on the bus and gives it to the machine, or ends it. */
+/* Gives `virtio` to the machine, or ends it. */
 static int add_device(struct machine *machine, struct virtio_dev *virtio, const struct config_virtio_pci *place, int vectors,
 		      uint32_t class_code, struct err *err)
 {
@@ -30,13 +30,8 @@ static int add_device(struct machine *machine, struct virtio_dev *virtio, const 
 		.vectors = place->vectors < 0 ? vectors : place->vectors,
 		.class_code = class_code,
 	};
-	struct device *dev = virtio_pci_create(machine_env(machine), machine_pci_bus(machine), virtio, &cfg, err);
 
-	if (!dev) {
-		virtio->ops->destroy(virtio);
-		return err->code;
-	}
-	return machine_adopt(machine, dev, err);
+	return machine_plug(machine, virtio, &cfg, err);
 }
 
 /* cli_parse has checked that every name has its chardev. */

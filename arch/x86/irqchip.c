@@ -19,10 +19,10 @@ static void route_add(struct irqchip_routes *routes, unsigned gsi, unsigned chip
 }
 
 /* KVM's default routes GSI 0 to IOAPIC pin 0; a PC wires the PIT to pin 2. */
-void irqchip_routes(struct irqchip_routes *routes)
+void irqchip_routes(bool pic, struct irqchip_routes *routes)
 {
 	routes->n = 0;
-	for (unsigned gsi = 0; gsi < IRQCHIP_PIC_INPUTS; gsi++) {
+	for (unsigned gsi = 0; pic && gsi < IRQCHIP_PIC_INPUTS; gsi++) {
 		if (gsi < PIC_SLAVE_FIRST)
 			route_add(routes, gsi, KVM_IRQCHIP_PIC_MASTER, gsi);
 		else
@@ -36,7 +36,7 @@ void irqchip_routes(struct irqchip_routes *routes)
 	}
 }
 
-static int irqchip_route(int vm_fd, struct err *err)
+static int irqchip_route(int vm_fd, bool pic, struct err *err)
 {
 	union { /* the list ends in an array of any length */
 		struct kvm_irq_routing list;
@@ -45,7 +45,7 @@ static int irqchip_route(int vm_fd, struct err *err)
 	struct irqchip_routes routes;
 	int r;
 
-	irqchip_routes(&routes);
+	irqchip_routes(pic, &routes);
 	table.list.nr = routes.n;
 	memcpy(table.list.entries, routes.entries, routes.n * sizeof(routes.entries[0]));
 	r = kvm_ioctl(vm_fd, KVM_SET_GSI_ROUTING, &table.list);
@@ -54,7 +54,6 @@ static int irqchip_route(int vm_fd, struct err *err)
 
 int irqchip_create(int vm_fd, struct err *err)
 {
-	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY }; /* KVM answers port 0x61 too */
 	uint64_t identity_map = MEM_KVM_IDENTITY_MAP;
 	int r;
 
@@ -68,24 +67,32 @@ int irqchip_create(int vm_fd, struct err *err)
 	r = kvm_ioctl(vm_fd, KVM_CREATE_IRQCHIP, NULL);
 	if (r < 0)
 		return err_set_errno(err, r, "KVM cannot create the interrupt controllers");
-	r = kvm_ioctl(vm_fd, KVM_CREATE_PIT2, &pit);
-	if (r < 0)
-		return err_set_errno(err, r, "KVM cannot create the interval timer");
-	return irqchip_route(vm_fd, err);
+	return 0;
 }
 
-int irqchip_init(struct irqchip *irqchip, int vm_fd, struct err *err)
+int irqchip_wire(int vm_fd, bool pic, bool pit, struct err *err)
+{
+	struct kvm_pit_config config = { .flags = KVM_PIT_SPEAKER_DUMMY }; /* KVM answers port 0x61 too */
+	int r = pit ? kvm_ioctl(vm_fd, KVM_CREATE_PIT2, &config) : 0;
+
+	if (r < 0)
+		return err_set_errno(err, r, "KVM cannot create the interval timer");
+	return irqchip_route(vm_fd, pic, err);
+}
+
+int irqchip_init(struct irqchip *irqchip, int vm_fd, bool pit, struct err *err)
 {
 	int r;
 
 	irqchip->vm_fd = vm_fd;
+	irqchip->has_pit = pit;
 	for (unsigned i = 0; i < IRQCHIP_COUNT; i++) {
 		irqchip->chips[i].chip_id = i;
 		r = kvm_ioctl(vm_fd, KVM_GET_IRQCHIP, &irqchip->chips[i]);
 		if (r < 0)
 			return err_set_errno(err, r, "KVM_GET_IRQCHIP");
 	}
-	r = kvm_ioctl(vm_fd, KVM_GET_PIT2, &irqchip->pit);
+	r = pit ? kvm_ioctl(vm_fd, KVM_GET_PIT2, &irqchip->pit) : 0;
 	return r < 0 ? err_set_errno(err, r, "KVM_GET_PIT2") : 0;
 }
 
@@ -93,7 +100,7 @@ int irqchip_reset(const struct irqchip *irqchip, struct err *err)
 {
 	struct irqchip copy = *irqchip; /* the ioctls take no const */
 	/* The timer first: while it runs, a tick may raise its line in controllers that were just reset. */
-	int r = kvm_ioctl(irqchip->vm_fd, KVM_SET_PIT2, &copy.pit);
+	int r = copy.has_pit ? kvm_ioctl(irqchip->vm_fd, KVM_SET_PIT2, &copy.pit) : 0;
 
 	if (r < 0)
 		return err_set_errno(err, r, "KVM_SET_PIT2");

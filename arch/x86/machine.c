@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The board: the one place that knows which devices a machine has, where they are, and in what order they come to life and go.
+ * The machine: what all boards have in common, and the order in which devices come to life and go. What a board has beside that, and
+ * where: board_pc.c, board_microvm.c.
  */
-#include "vmm/arch.h"
+#include "arch/x86/machine_priv.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -11,63 +12,44 @@
 #include <string.h>
 #include <time.h>
 
-#include "arch/x86/irqchip.h"
 #include "arch/x86/memmap.h"
-#include "arch/x86/tables.h"
-#include "arch/x86/topology.h"
 #include "arch/x86/vcpu_x86.h"
-#include "firmware/boot.h"
 #include "hw/devices.h"
-#include "hw/pci.h"
+#include "hw/virtio.h"
 #include "vmm/bus.h"
 #include "vmm/chardev.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/guest_mem.h"
-#include "vmm/msi_kvm.h"
+#include "vmm/log.h"
 #include "vmm/vcpu.h"
 #include "vmm/vm.h"
 
-#define MAX_DEVICES 256 /* more than the PCI bus and the board have room for */
 #define MAX_RAM_RANGES 3
 #define MAX_MAP_ENTRIES 8
-#define INSIDE_KVM 8
 
-struct machine {
-	const struct vm_config *cfg; /* borrowed */
-	struct vm *vm;
-	struct boot *boot; /* borrowed; NULL: nothing to load */
-	struct topology topology;
-	uint64_t ram_below_4g, ram_above_4g;
-	struct irqchip irqchip;
-	struct cpuid_template cpuid;
-	struct msi_kvm msis;
-	struct device_env env;
-	struct bus_region inside_kvm[INSIDE_KVM];
-	struct pci_window pci64; /* size 0: none */
-	struct pci_bus *pci;
-	struct device *devices[MAX_DEVICES]; /* in the order of creation */
-	size_t n_devices;
-	struct device *acpi_pm; /* one of them */
+static const struct board_ops *const boards[] = {
+	[MACHINE_PC] = &board_pc,
+	[MACHINE_MICROVM] = &board_microvm,
 };
 
 /* Where KVM answers before any bus is asked: claimed, so that no BAR goes there. */
 static const struct {
 	const char *name;
-	bool pio;
+	bool pio, pit;
 	uint64_t base, size;
 } inside_kvm[] = {
-	{ "PIC", true, 0x20, 2 },
-	{ "PIT", true, 0x40, 4 },
-	{ "PIT channel 2 gate", true, 0x61, 1 },
-	{ "second PIC", true, 0xa0, 2 },
-	{ "PIC trigger modes", true, 0x4d0, 2 },
-	{ "IOAPIC", false, MEM_IOAPIC, MEM_IOAPIC_SIZE },
-	{ "local APIC", false, MEM_LAPIC, MEM_LAPIC_SIZE },
-	{ "KVM's own pages", false, MEM_KVM_IDENTITY_MAP, MEM_KVM_SIZE },
+	{ "PIC", true, false, 0x20, 2 },
+	{ "PIT", true, true, 0x40, 4 },
+	{ "PIT channel 2 gate", true, true, 0x61, 1 },
+	{ "second PIC", true, false, 0xa0, 2 },
+	{ "PIC trigger modes", true, false, 0x4d0, 2 },
+	{ "IOAPIC", false, false, MEM_IOAPIC, MEM_IOAPIC_SIZE },
+	{ "local APIC", false, false, MEM_LAPIC, MEM_LAPIC_SIZE },
+	{ "KVM's own pages", false, false, MEM_KVM_IDENTITY_MAP, MEM_KVM_SIZE },
 };
 
-static_assert(ARRAY_SIZE(inside_kvm) == INSIDE_KVM, "a region for each");
+static_assert(ARRAY_SIZE(inside_kvm) == MACHINE_INSIDE_KVM, "a region for each");
 static const struct bus_ops nobody_ops = { .width = 8 };
 
 /* COM1 to COM4 as every PC has them. */
@@ -109,7 +91,8 @@ static size_t memory_map(const struct machine *m, struct boot_map_entry map[MAX_
 	map[n++] = (struct boot_map_entry){ MEM_EBDA_START, MEM_VIDEO_START - MEM_EBDA_START, BOOT_MAP_RESERVED };
 	map[n++] = (struct boot_map_entry){ MEM_ACPI_START, MEM_BIOS_END - MEM_ACPI_START, BOOT_MAP_RESERVED };
 	map[n++] = (struct boot_map_entry){ MEM_BIOS_END, m->ram_below_4g - MEM_BIOS_END, BOOT_MAP_RAM };
-	map[n++] = (struct boot_map_entry){ MEM_ECAM, PCI_ECAM_SIZE, BOOT_MAP_RESERVED };
+	if (m->board->reserved.size)
+		map[n++] = m->board->reserved;
 	map[n++] = (struct boot_map_entry){ MEM_KVM_IDENTITY_MAP, MEM_KVM_SIZE, BOOT_MAP_RESERVED };
 	if (m->ram_above_4g)
 		map[n++] = (struct boot_map_entry){ MEM_HIGH_START, m->ram_above_4g, BOOT_MAP_RAM };
@@ -126,14 +109,6 @@ static int machine_check_ram(const struct machine *m, struct err *err)
 			       (unsigned long long)(m->cfg->ram_size / MIB),
 			       (unsigned long long)((BIT64(m->cpuid.phys_bits) - (MEM_HIGH_START - MEM_LOW_MAX)) / MIB));
 	return 0;
-}
-
-/* Above RAM, as far as the guest's physical addresses go. */
-static struct pci_window pci64_window(const struct machine *m)
-{
-	uint64_t base = align_up(MEM_HIGH_START + m->ram_above_4g, MEM_PCI64_ALIGN), end = BIT64(m->cpuid.phys_bits);
-
-	return (struct pci_window){ .base = base, .size = base < end ? min_u64(end - base, MEM_PCI64_MAX) : 0 };
 }
 
 /* ---- vCPUs ---- */
@@ -156,17 +131,16 @@ int arch_vm_init(struct vm *vm, struct err *err)
 
 /* ---- devices ---- */
 
-/* Takes over what a constructor returned. */
-static int machine_add(struct machine *m, struct device *dev, const struct err *err)
+int machine_add(struct machine *m, struct device *dev, const struct err *err)
 {
 	if (!dev)
 		return err->code;
-	assert(m->n_devices < MAX_DEVICES);
+	assert(m->n_devices < MACHINE_MAX_DEVICES);
 	m->devices[m->n_devices++] = dev;
 	return 0;
 }
 
-static struct irq_line machine_irq(struct machine *m, unsigned gsi)
+struct irq_line machine_irq(struct machine *m, unsigned gsi)
 {
 	return irq_kvm_line(&m->vm->irqs, gsi);
 }
@@ -197,7 +171,9 @@ static int machine_claim_kvm(struct machine *m, struct err *err)
 {
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < INSIDE_KVM; i++) {
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(inside_kvm); i++) {
+		if (inside_kvm[i].pit && !m->cfg->board.pit)
+			continue;
 		m->inside_kvm[i] = (struct bus_region){
 			.name = inside_kvm[i].name, .base = inside_kvm[i].base, .size = inside_kvm[i].size, .ops = &nobody_ops,
 		};
@@ -206,22 +182,7 @@ static int machine_claim_kvm(struct machine *m, struct err *err)
 	return r;
 }
 
-static int machine_add_pci(struct machine *m, struct device *reset_ctl, struct err *err)
-{
-	struct pci_bus_config cfg = {
-		.ecam_base = MEM_ECAM,
-		.io = { .base = PORT_PCI_START, .size = PORT_PCI_SIZE },
-		.mem32 = { .base = MEM_PCI32_START, .size = MEM_PCI32_SIZE },
-		.mem64 = m->pci64,
-		.reset_ctl = reset_ctl,
-	};
-
-	for (unsigned i = 0; i < IRQ_PCI_LINES; i++)
-		cfg.intx[i] = machine_irq(m, IRQ_PCI + i);
-	m->pci = pci_bus_create(&m->env, &cfg, err);
-	return m->pci ? machine_add(m, pci_bus_device(m->pci), err) : err->code;
-}
-
+/* What every board has; and then its own. */
 static int machine_add_board(struct machine *m, struct err *err)
 {
 	const struct rtc_config rtc = {
@@ -231,24 +192,17 @@ static int machine_add_board(struct machine *m, struct err *err)
 		.ram_above_4g = m->ram_above_4g,
 	};
 	const struct i8042_config i8042 = { .irq = machine_irq(m, IRQ_KEYBOARD) };
-	const struct acpi_pm_config pm = { .iobase = PORT_ACPI_PM, .sci = machine_irq(m, IRQ_SCI) };
-	struct device *reset_ctl;
 	int r = machine_claim_kvm(m, err);
 
-	if (r == 0)
+	if (r == 0 && m->cfg->board.rtc)
 		r = machine_add(m, rtc_create(&m->env, &rtc, err), err);
 	if (r == 0)
 		r = machine_add(m, i8042_create(&m->env, &i8042, err), err);
 	if (r < 0)
 		return r;
-	reset_ctl = reset_ctl_create(&m->env, err);
-	r = machine_add(m, reset_ctl, err);
-	if (r == 0)
-		r = machine_add_pci(m, reset_ctl, err);
-	if (r < 0)
-		return r;
-	m->acpi_pm = acpi_pm_create(&m->env, &pm, err);
-	return machine_add(m, m->acpi_pm, err);
+	m->reset_ctl = reset_ctl_create(&m->env, err);
+	r = machine_add(m, m->reset_ctl, err);
+	return r < 0 ? r : m->board->add_devices(m, err);
 }
 
 static int machine_add_serials(struct machine *m, struct chardev *const *chardevs, struct err *err)
@@ -301,18 +255,16 @@ int machine_add_devices(struct machine *m, struct chardev *const *serials, struc
 
 /* ---- loading and reset ---- */
 
-static int machine_write_tables(struct machine *m, struct err *err)
+struct tables_config machine_tables(const struct machine *m)
 {
-	const struct tables_config cfg = {
+	return (struct tables_config){
 		.vm = m->cfg,
 		.topology = &m->topology,
 		.com_ports = com_ports,
+		.board = m->board->name,
 		.ram_below_4g = m->ram_below_4g,
 		.ram_above_4g = m->ram_above_4g,
-		.pci64 = { m->pci64.base, m->pci64.size },
 	};
-
-	return tables_write(&cfg, m->vm->mem, err);
 }
 
 /* Puts the tables and the kernel into memory, and the first vCPU at its entry. vCPUs are in their power-on state. */
@@ -323,10 +275,10 @@ static int machine_load(struct machine *m, struct err *err)
 		.mem = m->vm->mem,
 		.map = map,
 		.map_n = memory_map(m, map),
-		.rsdp = MEM_ACPI_START,
+		.rsdp = m->cfg->board.acpi ? MEM_ACPI_START : 0,
 	};
 	struct boot_entry entry;
-	int r = machine_write_tables(m, err);
+	int r = m->board->write_tables(m, err);
 
 	if (r < 0 || !m->boot)
 		return r;
@@ -341,7 +293,7 @@ static int machine_reset(void *opaque, struct err *err)
 
 	for (size_t i = 0; i < m->n_devices; i++)
 		m->devices[i]->ops->reset(m->devices[i]);
-	r = pci_bus_assign(m->pci, err);
+	r = machine_ready(m, err);
 	if (r == 0)
 		r = irqchip_reset(&m->irqchip, err);
 	for (unsigned i = 0; r == 0 && i < m->vm->n_vcpus; i++)
@@ -357,7 +309,7 @@ static int machine_init_msis(struct machine *m, struct err *err)
 {
 	struct irqchip_routes lines;
 
-	irqchip_routes(&lines);
+	irqchip_routes(m->cfg->board.pic, &lines);
 	return msi_kvm_init(&m->msis, m->vm->fd, lines.entries, lines.n, IRQ_KVM_PINS, err);
 }
 
@@ -394,11 +346,10 @@ static int machine_init(struct machine *m, struct eventloop *loop, struct err *e
 	r = machine_init_msis(m, err);
 	if (r == 0)
 		r = machine_setup_vcpus(m, err);
-	if (r < 0)
-		return r;
-	m->pci64 = pci64_window(m);
 	if (r == 0)
-		r = irqchip_init(&m->irqchip, m->vm->fd, err);
+		r = irqchip_wire(m->vm->fd, m->cfg->board.pic, m->cfg->board.pit, err);
+	if (r == 0)
+		r = irqchip_init(&m->irqchip, m->vm->fd, m->cfg->board.pit, err);
 	if (r == 0)
 		r = machine_add_board(m, err);
 	return r < 0 ? r : machine_load(m, err);
@@ -413,6 +364,7 @@ struct machine *machine_create(const struct vm_config *cfg, struct boot *boot, s
 		return NULL;
 	}
 	m->cfg = cfg;
+	m->board = boards[cfg->machine];
 	m->boot = boot;
 	m->topology = (struct topology){ cfg->smp.sockets, cfg->smp.cores, cfg->smp.threads };
 	m->ram_below_4g = min_u64(cfg->ram_size, MEM_LOW_MAX);
@@ -445,11 +397,6 @@ struct vm *machine_vm(struct machine *m)
 	return m->vm;
 }
 
-struct pci_bus *machine_pci_bus(struct machine *m)
-{
-	return m->pci;
-}
-
 const struct device_env *machine_env(struct machine *m)
 {
 	return &m->env;
@@ -457,20 +404,54 @@ const struct device_env *machine_env(struct machine *m)
 
 int machine_adopt(struct machine *m, struct device *dev, struct err *err)
 {
-	if (m->n_devices == MAX_DEVICES) {
+	if (m->n_devices == MACHINE_MAX_DEVICES) {
 		dev->ops->destroy(dev);
-		return err_set(err, -ENOSPC, "a machine has at most %d devices; leave some out", MAX_DEVICES);
+		return err_set(err, -ENOSPC, "a machine has at most %d devices; leave some out", MACHINE_MAX_DEVICES);
 	}
 	m->devices[m->n_devices++] = dev;
 	return 0;
 }
 
+int machine_plug(struct machine *m, struct virtio_dev *virtio, const struct virtio_pci_config *pci, struct err *err)
+{
+	struct device *dev = m->board->plug(m, virtio, pci, err);
+
+	if (!dev) {
+		virtio->ops->destroy(virtio);
+		return err->code;
+	}
+	return machine_adopt(m, dev, err);
+}
+
 int machine_ready(struct machine *m, struct err *err)
 {
-	return pci_bus_assign(m->pci, err);
+	return m->board->settle ? m->board->settle(m, err) : 0;
 }
 
 void machine_power_button(struct machine *m)
 {
-	acpi_pm_power_button(m->acpi_pm);
+	if (m->button)
+		m->board->press(m->button);
+	else
+		log_warn("the machine has no power button: acpi=off");
+}
+
+int machine_kernel_append(const struct vm_config *cfg, char **text, struct err *err)
+{
+	const struct board_ops *board = boards[cfg->machine];
+	size_t size = 0;
+	FILE *f;
+
+	*text = NULL;
+	f = open_memstream(text, &size);
+	if (!f)
+		return err_set(err, -ENOMEM, "no memory for the kernel command line");
+	fputs(cfg->append ? cfg->append : "", f);
+	if (board->append)
+		board->append(cfg, f);
+	if (fclose(f) == 0)
+		return 0;
+	free(*text);
+	*text = NULL;
+	return err_set(err, -ENOMEM, "no memory for the kernel command line");
 }

@@ -6,9 +6,8 @@
 
 #include "arch/x86/memmap.h"
 #include "arch/x86/topology.h"
+#include "firmware/mptable.h"
 #include "firmware/smbios.h"
-#include "hw/devices.h"
-#include "hw/pci.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/guest_mem.h"
@@ -20,12 +19,13 @@ static size_t isa_devices(const struct tables_config *cfg, struct acpi_isa_devic
 {
 	size_t n = 0;
 
-	isa[n++] = (struct acpi_isa_device){
-		.name = "RTC0",
-		.hid = "PNP0B00",
-		.io = { { .base = 0x70, .len = 2 } },
-		.irq = IRQ_RTC,
-	};
+	if (cfg->vm->board.rtc)
+		isa[n++] = (struct acpi_isa_device){
+			.name = "RTC0",
+			.hid = "PNP0B00",
+			.io = { { .base = 0x70, .len = 2 } },
+			.irq = IRQ_RTC,
+		};
 	for (size_t i = 0; i < cfg->vm->n_serials; i++) {
 		unsigned index = cfg->vm->serials[i].index;
 		struct acpi_isa_device *dev = &isa[n++];
@@ -41,44 +41,34 @@ static size_t isa_devices(const struct tables_config *cfg, struct acpi_isa_devic
 	return n;
 }
 
-static int tables_write_acpi(const struct tables_config *cfg, struct guest_mem *mem, struct err *err)
+static void fill_apic_ids(const struct tables_config *cfg, uint32_t apic_ids[CONFIG_MAX_CPUS])
+{
+	for (unsigned i = 0; i < cfg->vm->smp.cpus; i++)
+		apic_ids[i] = topology_apic_id(cfg->topology, i);
+}
+
+static int tables_write_acpi(const struct tables_config *cfg, const struct acpi_platform *board, struct guest_mem *mem, struct err *err)
 {
 	struct acpi_isa_device isa[MAX_ISA];
 	uint32_t apic_ids[CONFIG_MAX_CPUS];
-	const struct acpi_pci pci = {
-		.ecam_base = MEM_ECAM,
-		.ecam_size = PCI_ECAM_SIZE,
-		.mem32 = { MEM_PCI32_START, MEM_PCI32_SIZE },
-		.mem64 = cfg->pci64,
-		.gsi = IRQ_PCI,
-	};
-	const struct acpi_platform platform = {
-		.apic_ids = apic_ids,
-		.n_cpus = cfg->vm->smp.cpus,
-		.lapic_addr = MEM_LAPIC,
-		.ioapic_addr = MEM_IOAPIC,
-		.ioapic_id = 0,
-		.pm1_evt_port = PORT_ACPI_PM + ACPI_PM1_EVT,
-		.pm1_cnt_port = PORT_ACPI_PM + ACPI_PM1_CNT,
-		.pm_tmr_port = PORT_ACPI_PM + ACPI_PM_TMR,
-		.gpe0_port = PORT_ACPI_PM + ACPI_GPE0,
-		.sci_irq = IRQ_SCI,
-		.reset_port = PORT_RESET,
-		.reset_value = RESET_VALUE,
-		.s5_slp_typ = ACPI_PM_S5_SLP_TYP,
-		.has_rtc = true,
-		.has_pic = true,
-		.has_pit = true,
-		.has_i8042 = false, /* it answers, but nothing is plugged in: no guest need look for a keyboard */
-		.pci = &pci,
-		.isa = isa,
-		.n_isa = isa_devices(cfg, isa),
-	};
+	struct acpi_platform platform = *board;
 	struct acpi_tables tables;
 	int r;
 
-	for (unsigned i = 0; i < cfg->vm->smp.cpus; i++)
-		apic_ids[i] = topology_apic_id(cfg->topology, i);
+	platform.apic_ids = apic_ids;
+	platform.n_cpus = cfg->vm->smp.cpus;
+	platform.lapic_addr = MEM_LAPIC;
+	platform.ioapic_addr = MEM_IOAPIC;
+	platform.ioapic_id = 0;
+	platform.reset_port = PORT_RESET;
+	platform.reset_value = RESET_VALUE;
+	platform.has_i8042 = false; /* it answers, but nothing is plugged in: no guest need look for a keyboard */
+	platform.has_rtc = cfg->vm->board.rtc;
+	platform.has_pic = cfg->vm->board.pic;
+	platform.has_pit = cfg->vm->board.pit;
+	platform.isa = isa;
+	platform.n_isa = isa_devices(cfg, isa);
+	fill_apic_ids(cfg, apic_ids);
 	r = acpi_build(&platform, MEM_ACPI_START, MEM_SMBIOS_START - MEM_ACPI_START, &tables, err);
 	if (r < 0)
 		return r;
@@ -91,7 +81,7 @@ static int tables_write_smbios(const struct tables_config *cfg, struct guest_mem
 {
 	struct smbios_platform platform = {
 		.product = "Standard PC",
-		.version = "pc",
+		.version = cfg->board,
 		.sockets = cfg->topology->sockets,
 		.cores = cfg->topology->cores,
 		.threads = cfg->topology->threads,
@@ -110,9 +100,52 @@ static int tables_write_smbios(const struct tables_config *cfg, struct guest_mem
 	return r < 0 ? err_set(err, r, "no memory at the place of the SMBIOS tables") : 0;
 }
 
-int tables_write(const struct tables_config *cfg, struct guest_mem *mem, struct err *err)
+int tables_write(const struct tables_config *cfg, const struct acpi_platform *acpi, struct guest_mem *mem, struct err *err)
 {
-	int r = tables_write_acpi(cfg, mem, err);
+	int r = tables_write_acpi(cfg, acpi, mem, err);
 
 	return r < 0 ? r : tables_write_smbios(cfg, mem, err);
+}
+
+static uint32_t isa_irqs(const struct tables_config *cfg)
+{
+	uint32_t irqs = BIT(IRQ_KEYBOARD);
+
+	if (cfg->vm->board.pit)
+		irqs |= BIT(IRQ_PIT);
+	if (cfg->vm->board.rtc)
+		irqs |= BIT(IRQ_RTC);
+	for (size_t i = 0; i < cfg->vm->n_serials; i++)
+		irqs |= BIT(cfg->com_ports[cfg->vm->serials[i].index].irq);
+	return irqs;
+}
+
+int tables_write_mp(const struct tables_config *cfg, const struct tables_mp *mp, struct guest_mem *mem, struct err *err)
+{
+	uint32_t apic_ids[CONFIG_MAX_CPUS];
+	const unsigned last = cfg->vm->smp.cpus - 1;
+	const struct mptable_platform platform = {
+		.apic_ids = apic_ids,
+		.n_cpus = cfg->vm->smp.cpus,
+		.cpu_signature = mp->cpu_signature,
+		.cpu_features = mp->cpu_features,
+		.lapic_addr = MEM_LAPIC,
+		.ioapic_addr = MEM_IOAPIC,
+		.ioapic_id = (uint8_t)(topology_apic_id(cfg->topology, last) + 1), /* APIC ids ascend */
+		.isa_irqs = isa_irqs(cfg),
+		.level_irqs = mp->level_irqs,
+		.has_pic = cfg->vm->board.pic,
+	};
+	struct mptable table;
+	int r;
+
+	fill_apic_ids(cfg, apic_ids);
+	r = mptable_build(&platform, MEM_ACPI_START, MEM_SMBIOS_START - MEM_ACPI_START, &table, err);
+	if (r < 0)
+		return r;
+	r = gm_write(mem, MEM_MP_POINTER, table.pointer, sizeof(table.pointer));
+	if (r == 0)
+		r = gm_write(mem, MEM_ACPI_START, table.data, table.size);
+	mptable_free(&table);
+	return r < 0 ? err_set(err, r, "no memory at the place of the MP tables") : tables_write_smbios(cfg, mem, err);
 }

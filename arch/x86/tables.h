@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tables that a guest finds in memory, ACPI and SMBIOS: turns what the machine is into the plain descriptions that
- * firmware/acpi and firmware/smbios take, and puts the result where guests look.
+ * The tables that a guest finds in memory, ACPI or MP, and SMBIOS: turns what the machine is into the plain descriptions that
+ * firmware/acpi, firmware/mptable and firmware/smbios take, and puts the result where guests look.
  *
  * Thread: main, no vCPU running.
  */
@@ -26,11 +26,21 @@ struct tables_config {
 	const struct vm_config *vm;
 	const struct topology *topology;
 	const struct com_port *com_ports; /* by config_serial.index */
+	const char *board; /* "pc" */
 	uint64_t ram_below_4g, ram_above_4g;
-	struct acpi_window pci64;
 };
 
-/* ACPI at MEM_ACPI_START, its RSDP first; SMBIOS at MEM_SMBIOS_START. 0 or -errno with `err`. */
-int tables_write(const struct tables_config *cfg, struct guest_mem *mem, struct err *err);
+/*
+ * ACPI at MEM_ACPI_START, its RSDP first; SMBIOS at MEM_SMBIOS_START. `acpi` is what only the board knows: fixed or reduced hardware, buses,
+ * virtio transports; the rest follows from `cfg`. 0 or -errno with `err`.
+ */
+int tables_write(const struct tables_config *cfg, const struct acpi_platform *acpi, struct guest_mem *mem, struct err *err);
+
+/* MP tables instead of ACPI's: the pointer at MEM_MP_POINTER, the configuration table at MEM_ACPI_START; and SMBIOS. The same results. */
+struct tables_mp {
+	uint32_t cpu_signature, cpu_features; /* CPUID leaf 1, EAX and EDX */
+	uint32_t level_irqs; /* a bit for each IOAPIC pin: level-triggered, active high */
+};
+int tables_write_mp(const struct tables_config *cfg, const struct tables_mp *mp, struct guest_mem *mem, struct err *err);
 
 #endif

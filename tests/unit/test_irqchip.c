@@ -65,7 +65,7 @@ START_TEST(routing)
 {
 	struct err err = ERR_INIT;
 
-	ck_assert_int_eq(irqchip_create(6, &err), 0);
+	ck_assert_int_eq(irqchip_wire(6, true, true, &err), 0);
 	ck_assert_uint_eq(n_routes, 16 + 24 - 1);
 	for (unsigned gsi = 0; gsi < 8; gsi++) {
 		ck_assert_uint_eq(route(gsi, KVM_IRQCHIP_PIC_MASTER, gsi), 1);
@@ -79,6 +79,32 @@ START_TEST(routing)
 }
 END_TEST
 
+/* Lines reach the IOAPIC only, and there is no timer. */
+START_TEST(without_pic_and_pit)
+{
+	struct kvm_pit_state2 before = pit;
+	struct err err = ERR_INIT;
+	struct irqchip irqchip;
+
+	ck_assert_int_eq(irqchip_wire(6, false, false, &err), 0);
+	ck_assert_uint_eq(n_routes, 24 - 1);
+	for (unsigned gsi = 3; gsi < 24; gsi++)
+		ck_assert_uint_eq(route(gsi, KVM_IRQCHIP_IOAPIC, gsi), 1);
+	ck_assert_int_eq(irqchip_init(&irqchip, 6, false, &err), 0);
+	ck_assert_int_eq(irqchip_reset(&irqchip, &err), 0);
+	for (unsigned i = 0; i < n_calls; i++)
+		ck_assert(calls[i] != KVM_CREATE_PIT2 && calls[i] != KVM_GET_PIT2 && calls[i] != KVM_SET_PIT2);
+	ck_assert_int_eq(memcmp(&pit, &before, sizeof(pit)), 0);
+}
+END_TEST
+
+static int create_and_wire(struct err *err)
+{
+	int r = irqchip_create(6, err);
+
+	return r < 0 ? r : irqchip_wire(6, true, true, err);
+}
+
 /* KVM wants its pages placed first, and the controllers before the timer. */
 START_TEST(creation)
 {
@@ -86,13 +112,13 @@ START_TEST(creation)
 					      KVM_SET_GSI_ROUTING };
 	struct err err = ERR_INIT;
 
-	ck_assert_int_eq(irqchip_create(6, &err), 0);
+	ck_assert_int_eq(create_and_wire(&err), 0);
 	ck_assert_uint_eq(n_calls, ARRAY_SIZE(want));
 	ck_assert_int_eq(memcmp(calls, want, sizeof(want)), 0);
 	for (fail_at = 0; fail_at < ARRAY_SIZE(want); fail_at++) {
 		n_calls = 0;
 		err = (struct err)ERR_INIT;
-		ck_assert_int_eq(irqchip_create(6, &err), -EIO);
+		ck_assert_int_eq(create_and_wire(&err), -EIO);
 		ck_assert(err.code == -EIO && err.msg[0]);
 		ck_assert_uint_eq(n_calls, fail_at + 1);
 	}
@@ -112,7 +138,7 @@ START_TEST(reset)
 	pit.channels[0].count = 0x10000;
 	memcpy(fresh, chips, sizeof(chips));
 	fresh_pit = pit;
-	ck_assert_int_eq(irqchip_init(&irqchip, 6, &err), 0);
+	ck_assert_int_eq(irqchip_init(&irqchip, 6, true, &err), 0);
 	for (unsigned i = 0; i < IRQCHIP_COUNT; i++)
 		memset(&chips[i].chip, 0x55, sizeof(chips[i].chip));
 	memset(&pit, 0x66, sizeof(pit));
@@ -136,7 +162,7 @@ START_TEST(init_fails)
 
 	for (fail_at = 0; fail_at < IRQCHIP_COUNT + 1; fail_at++) {
 		n_calls = 0;
-		ck_assert_int_eq(irqchip_init(&irqchip, 6, &err), -EIO);
+		ck_assert_int_eq(irqchip_init(&irqchip, 6, true, &err), -EIO);
 	}
 }
 END_TEST
@@ -147,6 +173,7 @@ int main(void)
 	TCase *tc = tcase_create("irqchip");
 
 	tcase_add_test(tc, routing);
+	tcase_add_test(tc, without_pic_and_pit);
 	tcase_add_test(tc, creation);
 	tcase_add_test(tc, reset);
 	tcase_add_test(tc, init_fails);

@@ -24,10 +24,9 @@ static struct device_env env;
 static struct {
 	struct virtio_dev *virtio;
 	struct virtio_pci_config cfg;
-	struct device device;
 } added[4];
 static size_t n_added;
-static bool pci_fails;
+static bool bus_full;
 
 const struct device_env *machine_env(struct machine *machine)
 {
@@ -35,33 +34,16 @@ const struct device_env *machine_env(struct machine *machine)
 	return &env;
 }
 
-struct pci_bus *machine_pci_bus(struct machine *machine)
+int machine_plug(struct machine *machine, struct virtio_dev *virtio, const struct virtio_pci_config *pci, struct err *e)
 {
 	(void)machine;
-	return NULL;
-}
-
-int machine_adopt(struct machine *machine, struct device *device, struct err *err)
-{
-	(void)machine;
-	(void)err;
-	ck_assert_ptr_eq(device, &added[n_added].device);
-	n_added++;
-	return 0;
-}
-
-struct device *virtio_pci_create(const struct device_env *e, struct pci_bus *bus, struct virtio_dev *dev,
-				 const struct virtio_pci_config *cfg, struct err *err)
-{
-	ck_assert_ptr_eq(e, &env);
-	ck_assert_ptr_null(bus);
-	if (pci_fails) {
-		err_set(err, -ENOSPC, "the bus is full");
-		return NULL;
+	if (bus_full) {
+		virtio->ops->destroy(virtio);
+		return err_set(e, -ENOSPC, "the bus is full");
 	}
-	added[n_added].virtio = dev;
-	added[n_added].cfg = *cfg;
-	return &added[n_added].device;
+	added[n_added].virtio = virtio;
+	added[n_added++].cfg = *pci;
+	return 0;
 }
 
 /* ---- files ---- */
@@ -89,7 +71,7 @@ static void setup(void)
 	env.mem = gm_create(&ram, 1, &err);
 	config_init(&cfg);
 	n_added = 0;
-	pci_fails = false;
+	bus_full = false;
 }
 
 static void teardown(void)
@@ -181,7 +163,7 @@ START_TEST(test_bus_full)
 
 	drive("a", path[0]);
 	disk("da", "a");
-	pci_fails = true;
+	bus_full = true;
 	d = launch_disks_open(&cfg, &err);
 	ck_assert_msg(d != NULL, "%s", err.msg);
 	ck_assert_int_eq(launch_disks_add(d, NULL, &err), -ENOSPC);

@@ -32,12 +32,23 @@ static void teardown(void)
 	gm_destroy(mem);
 }
 
-static int write_tables(unsigned sockets, unsigned cores, unsigned threads)
+static const struct acpi_platform board = {
+	.pm1_evt_port = 0x600, .pm1_cnt_port = 0x604, .pm_tmr_port = 0x608, .gpe0_port = 0x60c, .sci_irq = 9, .s5_slp_typ = 5,
+};
+
+static struct tables_config tables_of(unsigned sockets, unsigned cores, unsigned threads)
 {
 	topology = (struct topology){ sockets, cores, threads };
 	vm.smp = (struct config_smp){ sockets * cores * threads, sockets, cores, threads };
-	return tables_write(&(struct tables_config){ .vm = &vm, .topology = &topology, .com_ports = ports,
-						     .ram_below_4g = 64 * MIB, .ram_above_4g = GIB }, mem, &err);
+	return (struct tables_config){ .vm = &vm, .topology = &topology, .com_ports = ports, .board = "pc", .ram_below_4g = 64 * MIB,
+				       .ram_above_4g = GIB };
+}
+
+static int write_tables(unsigned sockets, unsigned cores, unsigned threads)
+{
+	const struct tables_config cfg = tables_of(sockets, cores, threads);
+
+	return tables_write(&cfg, &board, mem, &err);
 }
 
 static uint8_t sum(const uint8_t *p, size_t n)

@@ -84,7 +84,7 @@ static void state_read(struct state *s, const struct vcpu *vcpu, const struct ms
 	need(kvm_ioctl(vcpu->fd, KVM_GET_XCRS, &s->xcrs), "KVM_GET_XCRS");
 	for (uint32_t i = 0; i < msrs->n; i++)
 		s->has_msr[i] = msr_access(vcpu, KVM_GET_MSRS, msrs->index[i], &s->msr[i]);
-	need(irqchip_init(&s->chips, vcpu->vm->fd, &err), err.msg);
+	need(irqchip_init(&s->chips, vcpu->vm->fd, true, &err), err.msg);
 }
 
 /* Changes everything; what KVM refuses stays as it is. */
@@ -257,6 +257,7 @@ int main(void)
 
 	need(vm ? 0 : err.code, err.msg);
 	need(cpuid_template_init(&cpuid, vm->kvm.fd, &cpu, &topology, &err), err.msg);
+	need(irqchip_wire(vm->fd, true, true, &err), err.msg);
 	indices_read(&msrs, vm->kvm.fd);
 	for (unsigned i = 0; i < N_VCPUS; i++)
 		need(vcpu_x86_setup(&vm->vcpus[i], &cpuid, i, &err), err.msg);

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* The machine `pc`: a PCI bus, and ACPI with fixed hardware. */
+#include <string.h>
+
+#include "arch/x86/machine_priv.h"
+#include "arch/x86/memmap.h"
+#include "hw/virtio.h"
+#include "vmm/err.h"
+#include "vmm/vm.h"
+
+/* Above RAM, as far as the guest's physical addresses go. */
+static struct pci_window pci64_window(const struct machine *m)
+{
+	uint64_t base = align_up(MEM_HIGH_START + m->ram_above_4g, MEM_PCI64_ALIGN), end = BIT64(m->cpuid.phys_bits);
+
+	return (struct pci_window){ .base = base, .size = base < end ? min_u64(end - base, MEM_PCI64_MAX) : 0 };
+}
+
+static int pc_add_pci(struct machine *m, struct err *err)
+{
+	struct pci_bus_config cfg = {
+		.ecam_base = MEM_ECAM,
+		.io = { .base = PORT_PCI_START, .size = PORT_PCI_SIZE },
+		.mem32 = { .base = MEM_PCI32_START, .size = MEM_PCI32_SIZE },
+		.reset_ctl = m->reset_ctl,
+	};
+
+	m->pci64 = pci64_window(m);
+	cfg.mem64 = m->pci64;
+	for (unsigned i = 0; i < IRQ_PCI_LINES; i++)
+		cfg.intx[i] = machine_irq(m, IRQ_PCI + i);
+	m->pci = pci_bus_create(&m->env, &cfg, err);
+	return m->pci ? machine_add(m, pci_bus_device(m->pci), err) : err->code;
+}
+
+static int pc_add_devices(struct machine *m, struct err *err)
+{
+	const struct acpi_pm_config pm = { .iobase = PORT_ACPI_PM, .sci = machine_irq(m, IRQ_SCI) };
+	int r = pc_add_pci(m, err);
+
+	if (r < 0)
+		return r;
+	m->button = acpi_pm_create(&m->env, &pm, err);
+	return machine_add(m, m->button, err);
+}
+
+static int pc_write_tables(struct machine *m, struct err *err)
+{
+	const struct tables_config cfg = machine_tables(m);
+	const struct acpi_pci pci = {
+		.ecam_base = MEM_ECAM,
+		.ecam_size = PCI_ECAM_SIZE,
+		.mem32 = { MEM_PCI32_START, MEM_PCI32_SIZE },
+		.mem64 = { m->pci64.base, m->pci64.size },
+		.gsi = IRQ_PCI,
+	};
+	const struct acpi_platform acpi = {
+		.pm1_evt_port = PORT_ACPI_PM + ACPI_PM1_EVT,
+		.pm1_cnt_port = PORT_ACPI_PM + ACPI_PM1_CNT,
+		.pm_tmr_port = PORT_ACPI_PM + ACPI_PM_TMR,
+		.gpe0_port = PORT_ACPI_PM + ACPI_GPE0,
+		.sci_irq = IRQ_SCI,
+		.s5_slp_typ = ACPI_PM_S5_SLP_TYP,
+		.pci = &pci,
+	};
+
+	return tables_write(&cfg, &acpi, m->vm->mem, err);
+}
+
+static struct device *pc_plug(struct machine *m, struct virtio_dev *virtio, const struct virtio_pci_config *pci, struct err *err)
+{
+	return virtio_pci_create(&m->env, m->pci, virtio, pci, err);
+}
+
+static int pc_settle(struct machine *m, struct err *err)
+{
+	return pci_bus_assign(m->pci, err);
+}
+
+const struct board_ops board_pc = {
+	.name = "pc",
+	.reserved = { MEM_ECAM, PCI_ECAM_SIZE, BOOT_MAP_RESERVED },
+	.add_devices = pc_add_devices,
+	.write_tables = pc_write_tables,
+	.plug = pc_plug,
+	.settle = pc_settle,
+	.press = acpi_pm_power_button,
+};
