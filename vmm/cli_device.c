@@ -111,37 +111,46 @@ static int add_testdev(struct cli *cli, const struct prop_list *l, const struct 
 	return ret;
 }
 
-/* DRIVER(name, function, help) */
+/* DRIVER(name, function, bus, the same device's name on the other bus, help) */
 #define DRIVERS                                                                                                                \
-	DRIVER("isa-serial", add_uart, "a serial port: chardev=ID[,id=ID][,index=0..3]")                                       \
-	DRIVER("virtio-blk-pci", cli_disk_add,                                                                                 \
-	       "a disk: drive=ID[,id=ID][,addr=SLOT[.FUNCTION]][,serial=TEXT][,num-queues=N][,iothread=ID]...")  \
-	DRIVER("virtio-blk-pci-transitional", cli_disk_add, "the same")                                                        \
-	DRIVER("virtio-blk-pci-non-transitional", cli_disk_add_modern, "the same, for drivers of virtio 1.0 and later only")   \
-	DRIVER("virtio-blk", cli_disk_add, "virtio-blk-pci by its short name")                                                 \
-	DRIVER("virtio-serial-pci", cli_virtio_serial_add, "a bus for virtio consoles and ports: [id=ID][,max_ports=1..31][,addr=SLOT]") \
-	DRIVER("virtio-serial-pci-transitional", cli_virtio_serial_add, "the same")                                            \
-	DRIVER("virtio-serial-pci-non-transitional", cli_virtio_serial_add_modern,                                             \
-	       "the same, for drivers of virtio 1.0 and later only")                                                            \
-	DRIVER("virtio-serial", cli_virtio_serial_add, "virtio-serial-pci by its short name")                                  \
-	DRIVER("virtconsole", cli_virtconsole_add, "a virtio console, hvc0 and on: [chardev=ID][,name=NAME][,nr=N][,bus=ID.0]")  \
-	DRIVER("virtserialport", cli_virtserialport_add, "a virtio port: [chardev=ID][,name=NAME][,nr=N][,bus=ID.0]")            \
-	DRIVER("virtio-rng-pci", cli_virtio_rng_add, "random numbers: [rng=ID][,max-bytes=N][,period=MS][,id=ID][,addr=SLOT]")  \
-	DRIVER("virtio-rng-pci-transitional", cli_virtio_rng_add, "the same")                                                  \
-	DRIVER("virtio-rng-pci-non-transitional", cli_virtio_rng_add_modern, "the same, for drivers of virtio 1.0 and later only") \
-	DRIVER("virtio-rng", cli_virtio_rng_add, "virtio-rng-pci by its short name")                                           \
-	DRIVER("isa-debug-exit", add_debug_exit, "a port that ends Kite: [iobase=0x501][,iosize=2]; status is value * 2 + 1")    \
-	DRIVER("pc-testdev", add_testdev, "ports, interrupt lines and memory for small test kernels")
+	DRIVER("isa-serial", add_uart, ANY, NULL, "a serial port: chardev=ID[,id=ID][,index=0..3]")                            \
+	DRIVER("virtio-blk-pci", cli_disk_add, PCI, "virtio-blk-device",                                                       \
+	       "a disk: drive=ID[,id=ID][,addr=SLOT[.FUNCTION]][,serial=TEXT][,num-queues=N][,iothread=ID]...")                \
+	DRIVER("virtio-blk-pci-transitional", cli_disk_add, PCI, "virtio-blk-device", "the same")                              \
+	DRIVER("virtio-blk-pci-non-transitional", cli_disk_add_modern, PCI, "virtio-blk-device",                               \
+	       "the same, for drivers of virtio 1.0 and later only")                                                           \
+	DRIVER("virtio-blk-device", cli_disk_add_mmio, MMIO, "virtio-blk-pci", "the same on a microvm, over MMIO; no addr=")   \
+	DRIVER("virtio-blk", cli_disk_add, ANY, NULL, "the same on the bus that the machine has")                              \
+	DRIVER("virtio-serial-pci", cli_virtio_serial_add, PCI, "virtio-serial-device",                                        \
+	       "a bus for virtio consoles and ports: [id=ID][,max_ports=1..31][,addr=SLOT]")                                   \
+	DRIVER("virtio-serial-pci-transitional", cli_virtio_serial_add, PCI, "virtio-serial-device", "the same")               \
+	DRIVER("virtio-serial-pci-non-transitional", cli_virtio_serial_add_modern, PCI, "virtio-serial-device",                \
+	       "the same, for drivers of virtio 1.0 and later only")                                                           \
+	DRIVER("virtio-serial-device", cli_virtio_serial_add_mmio, MMIO, "virtio-serial-pci", "the same on a microvm, over MMIO") \
+	DRIVER("virtio-serial", cli_virtio_serial_add, ANY, NULL, "the same on the bus that the machine has")                  \
+	DRIVER("virtconsole", cli_virtconsole_add, ANY, NULL, "a virtio console, hvc0 and on: [chardev=ID][,name=NAME][,nr=N][,bus=ID.0]") \
+	DRIVER("virtserialport", cli_virtserialport_add, ANY, NULL, "a virtio port: [chardev=ID][,name=NAME][,nr=N][,bus=ID.0]")   \
+	DRIVER("virtio-rng-pci", cli_virtio_rng_add, PCI, "virtio-rng-device",                                                 \
+	       "random numbers: [rng=ID][,max-bytes=N][,period=MS][,id=ID][,addr=SLOT]")                                       \
+	DRIVER("virtio-rng-pci-transitional", cli_virtio_rng_add, PCI, "virtio-rng-device", "the same")                        \
+	DRIVER("virtio-rng-pci-non-transitional", cli_virtio_rng_add_modern, PCI, "virtio-rng-device",                         \
+	       "the same, for drivers of virtio 1.0 and later only")                                                           \
+	DRIVER("virtio-rng-device", cli_virtio_rng_add_mmio, MMIO, "virtio-rng-pci", "the same on a microvm, over MMIO")       \
+	DRIVER("virtio-rng", cli_virtio_rng_add, ANY, NULL, "the same on the bus that the machine has")                        \
+	DRIVER("isa-debug-exit", add_debug_exit, ANY, NULL, "a port that ends Kite: [iobase=0x501][,iosize=2]; status is value * 2 + 1") \
+	DRIVER("pc-testdev", add_testdev, ANY, NULL, "ports, interrupt lines and memory for small test kernels")
 
 struct driver {
 	const char *name;
 	int (*add)(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+	enum cli_bus bus;
+	const char *twin; /* of CLI_BUS_ANY: NULL */
 };
 
-#define DRIVER(n, f, h) { n, f },
+#define DRIVER(n, f, b, t, h) { n, f, CLI_BUS_##b, t },
 static const struct driver drivers[] = { DRIVERS };
 #undef DRIVER
-#define DRIVER(n, f, h) n "\n          " h "\n"
+#define DRIVER(n, f, b, t, h) n "\n          " h "\n"
 const char cli_device_help[] = DRIVERS;
 #undef DRIVER
 
@@ -183,6 +192,8 @@ int cli_device_add(struct cli *cli, struct prop_list *l, struct err *err)
 	if (!driver)
 		return err->code;
 	snprintf(what, sizeof(what), "-device %s", driver->name);
+	if (!cli->on_bus[driver->bus].name)
+		cli->on_bus[driver->bus] = (struct cli_twin){ driver->name, driver->twin };
 	return driver->add(cli, l, &ctx);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* -device virtio-blk-pci, and once all options are known: which disk has which drive and thread. */
+/* -device virtio-blk-pci and virtio-blk-device, and once all options are known: which disk has which drive and thread. */
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
@@ -21,7 +21,7 @@
 #define VECTORS_MAX 2048
 #define BOOTINDEX_MAX INT_MAX
 
-/* -device virtio-blk-pci */
+/* -device virtio-blk-pci; virtio-blk-device leaves those of PCI as they are */
 struct disk_opts {
 	char *id, *drive, *serial, *iothread, *addr;
 	unsigned queues, queue_size, vectors, bootindex;
@@ -32,52 +32,56 @@ struct disk_opts {
 	unsigned rerror, werror; /* enum cli_error_action */
 };
 
-static const char *const names_tristate[] = { "auto", "on", "off", NULL };
 static const char *const names_bus[] = { "pci.0", NULL };
 static const char why_bus[] = "the only PCI bus is pci.0";
 static const char why_fixed[] = "the device is made that way";
 
-static_assert(CONFIG_AUTO == 0 && CONFIG_ON == 1 && CONFIG_OFF == 2, "as names_tristate");
+static_assert(CONFIG_AUTO == 0 && CONFIG_ON == 1 && CONFIG_OFF == 2, "as cli_names_tristate");
 
 #define ROW(k, t, f, ...) { .key = k, .type = t, .offset = offsetof(struct disk_opts, f), ##__VA_ARGS__ }
 #define FIXED(k, n) { .key = k, .type = PROP_FIXED, .names = n, .why = why_fixed }
 
+/* What a disk has on every bus. */
+#define DISK_ROWS                                                                                              \
+	ROW("drive", PROP_STRING, drive, .min = 1, .required = true),                                          \
+	ROW("id", PROP_STRING, id),                                                                            \
+	ROW("serial", PROP_STRING, serial, .max = CONFIG_MAX_SERIAL_NUMBER),                                   \
+	ROW("num-queues", PROP_UNSIGNED, queues, .min = 1, .max = QUEUES_MAX),                                 \
+	ROW("queue-size", PROP_UNSIGNED, queue_size, .min = QUEUE_SIZE_MIN, .max = QUEUE_SIZE_MAX),            \
+	ROW("write-cache", PROP_ENUM, write_cache, .names = cli_names_tristate),                               \
+	ROW("config-wce", PROP_BOOL, config_wce),                                                              \
+	ROW("discard", PROP_BOOL, discard),                                                                    \
+	ROW("write-zeroes", PROP_BOOL, write_zeroes),                                                          \
+	ROW("logical_block_size", PROP_SIZE, logical_block, .min = BLOCK_MIN, .max = BLOCK_MAX),               \
+	ROW("physical_block_size", PROP_SIZE, physical_block, .min = BLOCK_MIN, .max = BLOCK_MAX),             \
+	ROW("iothread", PROP_STRING, iothread, .min = 1),                                                      \
+	ROW("bootindex", PROP_UNSIGNED, bootindex, .max = BOOTINDEX_MAX),                                      \
+	ROW("rerror", PROP_ENUM, rerror, .names = cli_names_error),                                            \
+	ROW("werror", PROP_ENUM, werror, .names = cli_names_error),                                            \
+	FIXED("scsi", prop_names_off),                                                                         \
+	FIXED("ioeventfd", prop_names_on),                                                                     \
+	FIXED("event_idx", prop_names_on),                                                                     \
+	FIXED("indirect_desc", prop_names_on),                                                                 \
+	FIXED("any_layout", prop_names_on),                                                                    \
+	FIXED("seg-max-adjust", prop_names_on),                                                                \
+	FIXED("request-merging", prop_names_on_off),                                                           \
+	FIXED("packed", prop_names_off),                                                                       \
+	FIXED("iommu_platform", prop_names_off),                                                               \
+	FIXED("share-rw", prop_names_off)
+
 static const struct prop_row disk_rows[] = {
-	ROW("drive", PROP_STRING, drive, .min = 1, .required = true),
-	ROW("id", PROP_STRING, id),
-	ROW("serial", PROP_STRING, serial, .max = CONFIG_MAX_SERIAL_NUMBER),
-	ROW("num-queues", PROP_UNSIGNED, queues, .min = 1, .max = QUEUES_MAX),
-	ROW("queue-size", PROP_UNSIGNED, queue_size, .min = QUEUE_SIZE_MIN, .max = QUEUE_SIZE_MAX),
-	ROW("write-cache", PROP_ENUM, write_cache, .names = names_tristate),
-	ROW("config-wce", PROP_BOOL, config_wce),
-	ROW("discard", PROP_BOOL, discard),
-	ROW("write-zeroes", PROP_BOOL, write_zeroes),
-	ROW("logical_block_size", PROP_SIZE, logical_block, .min = BLOCK_MIN, .max = BLOCK_MAX),
-	ROW("physical_block_size", PROP_SIZE, physical_block, .min = BLOCK_MIN, .max = BLOCK_MAX),
-	ROW("iothread", PROP_STRING, iothread, .min = 1),
+	DISK_ROWS,
 	ROW("addr", PROP_STRING, addr),
-	ROW("bootindex", PROP_UNSIGNED, bootindex, .max = BOOTINDEX_MAX),
 	ROW("vectors", PROP_UNSIGNED, vectors, .max = VECTORS_MAX),
-	ROW("disable-legacy", PROP_ENUM, disable_legacy, .names = names_tristate),
+	ROW("disable-legacy", PROP_ENUM, disable_legacy, .names = cli_names_tristate),
 	ROW("disable-modern", PROP_BOOL, disable_modern),
-	ROW("rerror", PROP_ENUM, rerror, .names = cli_names_error),
-	ROW("werror", PROP_ENUM, werror, .names = cli_names_error),
 	{ .key = "bus", .type = PROP_FIXED, .names = names_bus, .why = why_bus },
 	FIXED("multifunction", prop_names_on_off),
-	FIXED("scsi", prop_names_off),
-	FIXED("ioeventfd", prop_names_on),
-	FIXED("event_idx", prop_names_on),
-	FIXED("indirect_desc", prop_names_on),
-	FIXED("any_layout", prop_names_on),
-	FIXED("seg-max-adjust", prop_names_on),
-	FIXED("request-merging", prop_names_on_off),
-	FIXED("packed", prop_names_off),
-	FIXED("iommu_platform", prop_names_off),
 	FIXED("ats", prop_names_off),
-	FIXED("share-rw", prop_names_off),
 	{ .key = NULL },
 };
-static const struct prop_table disk_props = { .rows = disk_rows };
+static const struct prop_row disk_mmio_rows[] = { DISK_ROWS, { .key = NULL } };
+static const struct prop_table disk_props = { .rows = disk_rows }, disk_mmio_props = { .rows = disk_mmio_rows };
 
 static bool is_power(uint64_t v)
 {
@@ -140,7 +144,8 @@ static const struct disk_opts disk_defaults = {
 	.write_zeroes = true,
 };
 
-static int add_disk(struct cli *cli, const struct prop_list *l, unsigned disable_legacy, const struct prop_ctx *ctx)
+static int add_disk(struct cli *cli, const struct prop_list *l, const struct prop_table *props, unsigned disable_legacy,
+		    const struct prop_ctx *ctx)
 {
 	struct disk_opts o = disk_defaults;
 	int ret, addr = CONFIG_ADDR_AUTO;
@@ -148,25 +153,30 @@ static int add_disk(struct cli *cli, const struct prop_list *l, unsigned disable
 	if (cli->cfg->n_disks == CONFIG_MAX_DISKS)
 		return err_set(ctx->err, -E2BIG, "%s: more than %d disks", ctx->what, CONFIG_MAX_DISKS);
 	o.disable_legacy = disable_legacy;
-	ret = props_apply(l, &disk_props, &o, ctx);
+	ret = props_apply(l, props, &o, ctx);
 	if (ret == 0)
 		ret = check_disk(&o, &addr, ctx);
 	if (ret == 0)
 		ret = cli_device_add_id(cli, o.id, ctx);
 	if (ret == 0)
 		store_disk(cli, &o, addr);
-	props_fini(&disk_props, &o);
+	props_fini(props, &o);
 	return ret;
 }
 
 int cli_disk_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_disk(cli, l, CONFIG_AUTO, ctx);
+	return add_disk(cli, l, &disk_props, CONFIG_AUTO, ctx);
+}
+
+int cli_disk_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
+{
+	return add_disk(cli, l, &disk_mmio_props, CONFIG_AUTO, ctx);
 }
 
 int cli_disk_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_disk(cli, l, CONFIG_ON, ctx);
+	return add_disk(cli, l, &disk_props, CONFIG_ON, ctx);
 }
 
 /* ---- when all options are known ---- */

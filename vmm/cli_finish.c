@@ -22,7 +22,7 @@ int cli_finish(struct cli *cli, struct err *err)
 {
 	struct vm_config *cfg = cli->cfg;
 
-	if (check_boot(cfg, err) < 0 || cli_memory_finish(cli, err) < 0 || cli_smp_finish(cli, err) < 0)
+	if (cli_board_finish(cli, err) < 0 || check_boot(cfg, err) < 0 || cli_memory_finish(cli, err) < 0 || cli_smp_finish(cli, err) < 0)
 		return err->code;
 	if (!cfg->cpu.model && cli_set_string(&cfg->cpu.model, "host", err) < 0)
 		return err->code;
@@ -30,5 +30,7 @@ int cli_finish(struct cli *cli, struct err *err)
 		return err->code;
 	if (cli_serial_finish(cli, err) < 0)
 		return err->code;
-	return cli_virtio_finish(cli, err);
+	if (cli_virtio_finish(cli, err) < 0)
+		return err->code;
+	return cli_board_check(cli, err);
 }

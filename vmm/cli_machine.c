@@ -11,13 +11,13 @@
 /* QEMU rounds memory up to this; so does Kite, so that both give the same guest. */
 #define RAM_ALIGN (UINT64_C(8) * KIB)
 
-static const char *const names_auto_on[] = { "on", "auto", NULL };
 static const char *const names_auto_off[] = { "off", "auto", NULL };
 static const char *const names_kvm[] = { "kvm", NULL };
 static const char *const names_host[] = { "host", NULL };
 static const char *const names_driftfix[] = { "slew", "none", NULL };
 static const char *const names_reboot[] = { "reset", "shutdown", NULL };
 static const char *const names_poweroff[] = { "poweroff", NULL };
+static const char *const names_false[] = { "false", "off", NULL };
 static const char *const names_guest_bits[] = { "0", "1", NULL };
 static const char *const names_tick_policy[] = { "delay", "discard", NULL };
 
@@ -26,15 +26,23 @@ static const char why_irqchip[] = "interrupt controllers are always KVM's";
 
 struct machine_opts {
 	char *type, *accel;
+	struct cli_board board;
 };
 
+#define MACHINE_SWITCH(k, f) { .key = k, .type = PROP_SWITCH, .offset = offsetof(struct machine_opts, board.f), .names = cli_names_tristate }
 #define MACHINE_FIXED(k, n, w) { .key = k, .type = PROP_FIXED, .names = n, .why = w }
 static const struct prop_row machine_rows[] = {
 	{ .key = "type", .type = PROP_STRING, .offset = offsetof(struct machine_opts, type) },
 	{ .key = "accel", .type = PROP_STRING, .offset = offsetof(struct machine_opts, accel) },
 	MACHINE_FIXED("kernel-irqchip", prop_names_on, why_irqchip),
 	MACHINE_FIXED("kernel_irqchip", prop_names_on, why_irqchip),
-	MACHINE_FIXED("acpi", names_auto_on, "the machine always has ACPI"),
+	MACHINE_SWITCH("acpi", acpi),
+	MACHINE_SWITCH("pic", pic),
+	MACHINE_SWITCH("pit", pit),
+	MACHINE_SWITCH("rtc", rtc),
+	MACHINE_SWITCH("isa-serial", serial),
+	MACHINE_SWITCH("auto-kernel-cmdline", kernel_cmdline),
+	MACHINE_FIXED("x-option-roms", prop_names_on_off, "expected on or off"),
 	MACHINE_FIXED("usb", prop_names_off, "Kite has no USB"),
 	MACHINE_FIXED("vmport", names_auto_off, "Kite has no VMware port"),
 	MACHINE_FIXED("hpet", prop_names_off, "Kite has no HPET"),
@@ -73,6 +81,17 @@ static bool is_pc(const char *type)
 	return is_digits(major) && is_digits(dot + 1);
 }
 
+static int machine_type(const char *name, enum machine_type *type, struct err *err)
+{
+	if (is_pc(name))
+		*type = MACHINE_PC;
+	else if (!strcmp(name, "microvm"))
+		*type = MACHINE_MICROVM;
+	else
+		return err_set(err, -EINVAL, "-machine: '%s' is not available; known: pc, microvm", cli_show(name).s);
+	return 0;
+}
+
 /* accel=A:B asks for the first that works; KVM has to be the first, there is no second. */
 static bool accel_is_kvm(const char *accel)
 {
@@ -82,7 +101,7 @@ static bool accel_is_kvm(const char *accel)
 int cli_machine(struct cli *cli, const char *arg, struct err *err)
 {
 	struct prop_ctx ctx = { .what = "-machine", .notes = &cli->notes, .err = err };
-	struct machine_opts opts = { .type = NULL };
+	struct machine_opts opts = { .board = cli->board };
 	int ret;
 
 	if (cli_is_help(arg)) {
@@ -92,10 +111,12 @@ int cli_machine(struct cli *cli, const char *arg, struct err *err)
 	ret = props_parse(arg, &machine_props, &opts, &ctx);
 	if (ret == 0 && opts.type && cli_is_help(opts.type))
 		cli->action = CLI_MACHINE_HELP;
-	else if (ret == 0 && opts.type && !is_pc(opts.type))
-		ret = err_set(err, -EINVAL, "-machine: '%s' is not available; known: pc", cli_show(opts.type).s);
+	else if (ret == 0 && opts.type)
+		ret = machine_type(opts.type, &opts.board.type, err);
 	if (ret == 0 && opts.accel && !accel_is_kvm(opts.accel))
 		ret = err_set(err, -EINVAL, "-machine: accel '%s' is not available: %s", cli_show(opts.accel).s, why_accel);
+	if (ret == 0)
+		cli->board = opts.board;
 	props_fini(&machine_props, &opts);
 	return ret;
 }
@@ -164,6 +185,7 @@ int cli_memory_finish(struct cli *cli, struct err *err)
 static const struct prop_row global_rows[] = {
 	{ .key = "kvm-pit.lost_tick_policy", .type = PROP_FIXED, .names = names_tick_policy, .why = "expected delay or discard" },
 	{ .key = "PIIX4_PM.disable_s3", .type = PROP_FIXED, .names = names_guest_bits, .why = "expected 0 or 1" },
+	{ .key = "virtio-mmio.force-legacy", .type = PROP_FIXED, .names = names_false, .why = "virtio over MMIO is version 2, not legacy" },
 	{ .key = "PIIX4_PM.disable_s4", .type = PROP_FIXED, .names = names_guest_bits, .why = "expected 0 or 1" },
 	{ .key = NULL },
 };

@@ -8,7 +8,7 @@
  *   HIDDEN(name, takes_arg, ...)     not shown: other names
  */
 GROUP("Machine")
-OPTION("machine", "[type=]pc[,accel=kvm][,PROPERTY=VALUE...]", "the board, also as -M; -machine help lists them",
+OPTION("machine", "[type=]pc|microvm[,accel=kvm][,PROPERTY=VALUE...]", "the board, also as -M; -machine help lists them",
 	.kind = CLI_OPTION_CALL, .handle = cli_machine)
 HIDDEN("M", true, .kind = CLI_OPTION_CALL, .handle = cli_machine)
 OPTION("m", "[size=]SIZE", "guest memory, in MiB or with a suffix k, M, G or T; 128 MiB if not given", .kind = CLI_OPTION_CALL,
@@ -45,7 +45,7 @@ OPTION("blockdev", "driver=file|host_device|raw,node-name=ID,filename=FILE|file=
 	"a file for -device drive=ID, also as a JSON object; others: read-only=, auto-read-only=, cache.direct=,\n"
 	"          cache.no-flush=, aio=, discard=, detect-zeroes=, locking=", .kind = CLI_OPTION_CALL, .handle = cli_blockdev)
 OPTION("object", "iothread|rng-random|rng-builtin,id=ID[,filename=FILE]",
-	"a thread for disks (iothread=ID), or random numbers for virtio-rng-pci (rng=ID); also as a JSON object",
+	"a thread for disks (iothread=ID), or random numbers for virtio-rng (rng=ID); also as a JSON object",
 	.kind = CLI_OPTION_CALL, .handle = cli_object)
 
 GROUP("Consoles")

@@ -57,6 +57,19 @@ struct cli_disk {
 	unsigned queues; /* 0: not given */
 };
 
+/* What -machine asks for, over all that are given; settled when all are known. */
+struct cli_board {
+	enum machine_type type;
+	enum config_tristate acpi, pic, pit, rtc, serial, kernel_cmdline;
+};
+
+enum cli_bus { CLI_BUS_ANY, CLI_BUS_PCI, CLI_BUS_MMIO };
+
+/* A -device that only some boards have a bus for: its name, and the other board's name for it. Not owned. */
+struct cli_twin {
+	const char *name, *twin;
+};
+
 /* A -device virtconsole or virtserialport; where it goes is settled when all options are known. */
 #define CLI_MAX_VPORTS (2 * CONFIG_MAX_CHARDEVS)
 struct cli_vport {
@@ -70,6 +83,8 @@ struct cli {
 	struct vm_config *cfg;
 	enum cli_action action;
 	struct strv notes; /* debug lines, held back until it is known whether they are wanted */
+	struct cli_board board;
+	struct cli_twin on_bus[CLI_BUS_MMIO + 1]; /* the first of each, by enum cli_bus */
 	struct cli_mem mem;
 	struct cli_smp smp;
 	struct cli_port ports[CONFIG_MAX_SERIALS];
@@ -126,6 +141,13 @@ int cli_action_option(struct cli *cli, const char *arg, struct err *err);
 int cli_rtc(struct cli *cli, const char *arg, struct err *err);
 int cli_uuid(struct cli *cli, const char *arg, struct err *err);
 
+/* cli_board.c */
+extern const char *const cli_names_tristate[]; /* enum config_tristate */
+/* Settles what the machine has. */
+int cli_board_finish(struct cli *cli, struct err *err);
+/* Whether it can have its devices, once all are known. */
+int cli_board_check(const struct cli *cli, struct err *err);
+
 /* cli_cpu.c */
 int cli_cpu(struct cli *cli, const char *arg, struct err *err);
 int cli_smp(struct cli *cli, const char *arg, struct err *err);
@@ -174,15 +196,18 @@ void cli_blockdev_fini(struct cli *cli);
 
 /* cli_disk.c: -device virtio-blk, and which disk has which drive. */
 int cli_disk_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_disk_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_disk_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_disk_finish(struct cli *cli, struct err *err);
 
 /* cli_virtio.c: consoles, ports and random numbers, and what belongs to what. */
 int cli_virtio_serial_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_virtio_serial_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_virtio_serial_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_virtconsole_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_virtserialport_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_virtio_rng_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_virtio_rng_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_virtio_rng_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_rng_random_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_rng_builtin_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);

@@ -62,6 +62,7 @@ enum prop_type {
 	PROP_U64,      /* uint64_t, min to max */
 	PROP_SIZE,     /* uint64_t, bytes, min to max (0: any); `unit` for a number without a suffix, 0: bytes */
 	PROP_ENUM,     /* an enum: the index in `names` */
+	PROP_SWITCH,   /* the same, where on and off are among the names: also a key alone, and true and false in JSON */
 	PROP_FIXED,    /* nothing: one of `names` (NULL: anything) is accepted and noted, the rest refused because of `why` */
 };
 

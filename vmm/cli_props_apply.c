@@ -46,6 +46,7 @@ static const struct prop_type_info type_info[] = {
 	[PROP_U64] = { BIT(PROP_FORM_INT), false, "a number" },
 	[PROP_SIZE] = { BIT(PROP_FORM_INT), false, "a number of bytes" },
 	[PROP_ENUM] = { BIT(PROP_FORM_STRING), false, "a string" },
+	[PROP_SWITCH] = { BIT(PROP_FORM_STRING) | BIT(PROP_FORM_BOOL), true, "a string, true or false" },
 	[PROP_FIXED] = { BIT(PROP_FORM_STRING) | BIT(PROP_FORM_BOOL) | BIT(PROP_FORM_INT), true, "a plain value" },
 };
 
@@ -194,6 +195,7 @@ static int set_item(const struct prop_row *row, const struct prop_item *item, vo
 	case PROP_SIZE:
 		return set_size(row, item, field, ctx);
 	case PROP_ENUM:
+	case PROP_SWITCH:
 		return set_enum(row, item, field, ctx);
 	case PROP_FIXED:
 		return check_fixed(row, item, ctx);

@@ -33,7 +33,7 @@ static int add_default(struct cli *cli, struct err *err)
 	const struct vm_config *cfg = cli->cfg;
 	const char *arg = "mon:stdio";
 
-	if (cfg->nodefaults || cli->n_ports || cli->n_uarts)
+	if (cfg->nodefaults || !cfg->board.serial || cli->n_ports || cli->n_uarts)
 		return 0;
 	if (cli->display_none && !cfg->nographic)
 		arg = "null";
@@ -94,6 +94,16 @@ static int place_uarts(const struct cli *cli, bool fixed, struct placement *port
 	return 0;
 }
 
+/* With isa-serial=off -serial none is all that makes sense. */
+static int check_board(const struct vm_config *cfg, const struct placement *ports, struct err *err)
+{
+	for (unsigned i = 0; !cfg->board.serial && i < CONFIG_MAX_SERIALS; i++)
+		if (ports[i].chardev)
+			return err_set(err, -EINVAL, "there is a serial port on chardev '%s', but -machine says isa-serial=off; leave one of them out",
+				       cli_show(ports[i].chardev).s);
+	return 0;
+}
+
 static int check_chardev(const struct vm_config *cfg, const char *id, struct err *err)
 {
 	bool found = false;
@@ -138,6 +148,8 @@ int cli_serial_finish(struct cli *cli, struct err *err)
 	for (size_t i = 0; i < cli->n_ports; i++)
 		ports[i].chardev = cli->ports[i].chardev;
 	if (place_uarts(cli, true, ports, err) < 0 || place_uarts(cli, false, ports, err) < 0)
+		return err->code;
+	if (check_board(cli->cfg, ports, err) < 0)
 		return err->code;
 	for (unsigned i = 0; i < CONFIG_MAX_SERIALS; i++)
 		if (ports[i].chardev && add_serial(cli, i, &ports[i], err) < 0)

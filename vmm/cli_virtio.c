@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* -device virtio-serial-pci, virtconsole, virtserialport and virtio-rng-pci, and -object rng-*: what they are, and what belongs to what. */
+/* -device virtio-serial-*, virtconsole, virtserialport and virtio-rng-*, and -object rng-*: what they are, and what belongs to what. */
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
@@ -52,21 +52,30 @@ static const char why_fixed[] = "the device is made that way";
 	ROW("disable-modern", PROP_BOOL, s, pci.disable_modern),                        \
 	{ .key = "bus", .type = PROP_FIXED, .names = names_bus, .why = why_bus },       \
 	FIXED("multifunction", prop_names_on_off),                                      \
-	FIXED("ioeventfd", prop_names_on),                                              \
-	FIXED("event_idx", prop_names_on),                                              \
-	FIXED("indirect_desc", prop_names_on),                                          \
-	FIXED("any_layout", prop_names_on),                                             \
-	FIXED("packed", prop_names_off),                                                \
-	FIXED("iommu_platform", prop_names_off),                                        \
 	FIXED("ats", prop_names_off)
 
-static const struct prop_row serial_rows[] = {
-	ROW("id", PROP_STRING, serial_opts, id),
-	ROW("max_ports", PROP_UNSIGNED, serial_opts, max_ports, .min = 1, .max = CONFIG_MAX_VPORTS),
-	PCI_ROWS(serial_opts),
-	FIXED("emergency-write", prop_names_on),
-	{ .key = NULL },
-};
+/* What they have on every bus. */
+#define VIRTIO_ROWS                            \
+	FIXED("ioeventfd", prop_names_on),     \
+	FIXED("event_idx", prop_names_on),     \
+	FIXED("indirect_desc", prop_names_on), \
+	FIXED("any_layout", prop_names_on),    \
+	FIXED("packed", prop_names_off),       \
+	FIXED("iommu_platform", prop_names_off)
+#define SERIAL_ROWS                                                                                 \
+	ROW("id", PROP_STRING, serial_opts, id),                                                    \
+	ROW("max_ports", PROP_UNSIGNED, serial_opts, max_ports, .min = 1, .max = CONFIG_MAX_VPORTS), \
+	FIXED("emergency-write", prop_names_on),                                                    \
+	VIRTIO_ROWS
+#define RNG_ROWS                                                                          \
+	ROW("id", PROP_STRING, rng_opts, id),                                             \
+	ROW("rng", PROP_STRING, rng_opts, rng, .min = 1),                                 \
+	ROW("max-bytes", PROP_U64, rng_opts, max_bytes, .min = 1, .max = INT64_MAX),      \
+	ROW("period", PROP_U64, rng_opts, period, .min = 1, .max = UINT32_MAX),           \
+	VIRTIO_ROWS
+
+static const struct prop_row serial_rows[] = { SERIAL_ROWS, PCI_ROWS(serial_opts), { .key = NULL } };
+static const struct prop_row serial_mmio_rows[] = { SERIAL_ROWS, { .key = NULL } };
 
 static const struct prop_row port_rows[] = {
 	ROW("id", PROP_STRING, cli_vport, id),
@@ -77,14 +86,8 @@ static const struct prop_row port_rows[] = {
 	{ .key = NULL },
 };
 
-static const struct prop_row rng_rows[] = {
-	ROW("id", PROP_STRING, rng_opts, id),
-	ROW("rng", PROP_STRING, rng_opts, rng, .min = 1),
-	ROW("max-bytes", PROP_U64, rng_opts, max_bytes, .min = 1, .max = INT64_MAX),
-	ROW("period", PROP_U64, rng_opts, period, .min = 1, .max = UINT32_MAX),
-	PCI_ROWS(rng_opts),
-	{ .key = NULL },
-};
+static const struct prop_row rng_rows[] = { RNG_ROWS, PCI_ROWS(rng_opts), { .key = NULL } };
+static const struct prop_row rng_mmio_rows[] = { RNG_ROWS, { .key = NULL } };
 
 static const struct prop_row rng_random_rows[] = {
 	ROW("id", PROP_STRING, config_rng_source, id, .required = true),
@@ -97,9 +100,9 @@ static const struct prop_row rng_builtin_rows[] = {
 	{ .key = NULL },
 };
 
-static const struct prop_table serial_props = { .rows = serial_rows };
+static const struct prop_table serial_props = { .rows = serial_rows }, serial_mmio_props = { .rows = serial_mmio_rows };
 static const struct prop_table port_props = { .rows = port_rows };
-static const struct prop_table rng_props = { .rows = rng_rows };
+static const struct prop_table rng_props = { .rows = rng_rows }, rng_mmio_props = { .rows = rng_mmio_rows };
 static const struct prop_table rng_random_props = { .rows = rng_random_rows };
 static const struct prop_table rng_builtin_props = { .rows = rng_builtin_rows };
 
@@ -122,7 +125,8 @@ static int settle_pci(const struct pci_opts *o, bool modern, struct config_virti
 
 /* virtio-serial-pci */
 
-static int add_serial(struct cli *cli, const struct prop_list *l, bool modern, const struct prop_ctx *ctx)
+static int add_serial(struct cli *cli, const struct prop_list *l, const struct prop_table *props, bool modern,
+		         const struct prop_ctx *ctx)
 {
 	struct serial_opts o = { .max_ports = CONFIG_MAX_VPORTS, .pci.vectors = NOT_GIVEN };
 	struct vm_config *cfg = cli->cfg;
@@ -131,7 +135,7 @@ static int add_serial(struct cli *cli, const struct prop_list *l, bool modern, c
 
 	if (cfg->n_virtio_serials == CONFIG_MAX_VIRTIO_SERIALS)
 		return err_set(ctx->err, -E2BIG, "%s: more than %d of them", ctx->what, CONFIG_MAX_VIRTIO_SERIALS);
-	ret = props_apply(l, &serial_props, &o, ctx);
+	ret = props_apply(l, props, &o, ctx);
 	if (ret == 0)
 		ret = settle_pci(&o.pci, modern, &serial->pci, ctx);
 	if (ret == 0)
@@ -142,18 +146,23 @@ static int add_serial(struct cli *cli, const struct prop_list *l, bool modern, c
 		cfg->n_virtio_serials++;
 		o.id = NULL;
 	}
-	props_fini(&serial_props, &o);
+	props_fini(props, &o);
 	return ret;
 }
 
 int cli_virtio_serial_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_serial(cli, l, false, ctx);
+	return add_serial(cli, l, &serial_props, false, ctx);
+}
+
+int cli_virtio_serial_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
+{
+	return add_serial(cli, l, &serial_mmio_props, false, ctx);
 }
 
 int cli_virtio_serial_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_serial(cli, l, true, ctx);
+	return add_serial(cli, l, &serial_props, true, ctx);
 }
 
 /* virtconsole, virtserialport */
@@ -214,7 +223,7 @@ int cli_rng_builtin_add(struct cli *cli, const struct prop_list *l, const struct
 	return add_source(cli, l, &rng_builtin_props, ctx);
 }
 
-static int add_rng(struct cli *cli, const struct prop_list *l, bool modern, const struct prop_ctx *ctx)
+static int add_rng(struct cli *cli, const struct prop_list *l, const struct prop_table *props, bool modern, const struct prop_ctx *ctx)
 {
 	struct rng_opts o = { .max_bytes = UINT64_MAX, .period = RNG_PERIOD_MS, .pci.vectors = NOT_GIVEN };
 	struct vm_config *cfg = cli->cfg;
@@ -223,7 +232,7 @@ static int add_rng(struct cli *cli, const struct prop_list *l, bool modern, cons
 
 	if (cfg->n_rngs == CONFIG_MAX_RNGS)
 		return err_set(ctx->err, -E2BIG, "%s: more than %d of them", ctx->what, CONFIG_MAX_RNGS);
-	ret = props_apply(l, &rng_props, &o, ctx);
+	ret = props_apply(l, props, &o, ctx);
 	if (ret == 0)
 		ret = settle_pci(&o.pci, modern, &rng->pci, ctx);
 	if (ret == 0)
@@ -236,18 +245,23 @@ static int add_rng(struct cli *cli, const struct prop_list *l, bool modern, cons
 		cfg->n_rngs++;
 		o.id = o.rng = NULL;
 	}
-	props_fini(&rng_props, &o);
+	props_fini(props, &o);
 	return ret;
 }
 
 int cli_virtio_rng_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_rng(cli, l, false, ctx);
+	return add_rng(cli, l, &rng_props, false, ctx);
+}
+
+int cli_virtio_rng_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
+{
+	return add_rng(cli, l, &rng_mmio_props, false, ctx);
 }
 
 int cli_virtio_rng_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_rng(cli, l, true, ctx);
+	return add_rng(cli, l, &rng_props, true, ctx);
 }
 
 /* Once all options are known: sources, buses, numbers, chardevs */

@@ -83,7 +83,7 @@ static const struct {
 	{ "-cpu host,=on", "-cpu: a property without a name" },
 	{ "-cpu host,migratable=maybe", "-cpu: feature 'migratable': expected on or off" },
 	/* -machine, -accel */
-	{ "-machine q35", "-machine: 'q35' is not available; known: pc" },
+	{ "-machine q35", "-machine: 'q35' is not available; known: pc, microvm" },
 	{ "-machine pc-i440fx", "'pc-i440fx' is not available" },
 	{ "-machine pc-i440fx-7", "is not available" },
 	{ "-machine pc-i440fx-.2", "is not available" },
@@ -93,7 +93,7 @@ static const struct {
 	{ "-machine pc,accel=tcg", "-machine: accel 'tcg' is not available: Kite runs on KVM only" },
 	{ "-machine pc,accel=tcg:kvm", "accel 'tcg:kvm' is not available" },
 	{ "-machine pc,usb=on", "-machine: property 'usb': 'on' is not available: Kite has no USB" },
-	{ "-machine pc,acpi=off", "-machine: property 'acpi': 'off' is not available: the machine always has ACPI" },
+	{ "-machine pc,acpi=off", "-machine: property 'acpi': 'off' is not available: the machine pc always has ACPI" },
 	{ "-machine pc,noacpi", "-machine: property 'acpi': 'off' is not available" },
 	{ "-machine pc,vmport=on", "property 'vmport'" },
 	{ "-machine pc,hpet=on", "property 'hpet'" },

@@ -356,9 +356,11 @@ struct acpi_fadt {
 	uint8_t minor;
 	uint64_t x_facs, x_dsdt;
 	struct acpi_gas x_pm1a_evt, x_pm1b_evt, x_pm1a_cnt, x_pm1b_cnt, x_pm2_cnt, x_pm_tmr, x_gpe0, x_gpe1;
+	struct acpi_gas sleep_control, sleep_status; /* if HW_REDUCED is set */
 } __attribute__((packed));
 #define FADT_RESET_REG (1u << 10)
 #define FADT_TMR_32 (1u << 8)
+#define FADT_HW_REDUCED (1u << 20)
 
 struct acpi_rsdp {
 	char signature[8];
