@@ -160,6 +160,72 @@ START_TEST(smbios)
 }
 END_TEST
 
+/* A microvm's: no RTC, no 8259s, and what the board says. */
+START_TEST(reduced)
+{
+	static const struct acpi_reduced hw = { .event_port = 0x600, .event_gsi = 9, .sleep_control_port = 0x604, .sleep_status_port = 0x605 };
+	static const struct acpi_virtio_mmio slot = { MEM_VIRTIO, MEM_VIRTIO_SLOT, IRQ_VIRTIO };
+	static const struct acpi_platform microvm = { .reduced = &hw, .s5_slp_typ = 5, .virtio = &slot, .n_virtio = 1 };
+	const struct tables_config cfg = tables_of(1, 2, 1);
+	const uint8_t *fadt;
+
+	vm.board = (struct config_board){ .acpi = true };
+	ck_assert_msg(tables_write(&cfg, &microvm, mem, &err) == 0, "%s", err.msg);
+	fadt = acpi_table("FACP");
+	ck_assert_uint_eq(load_le32(fadt + 112) & 1u << 20, 1u << 20); /* HW_REDUCED_ACPI */
+	ck_assert_uint_eq(load_le16(fadt + 109) & 0x20, 0x20);         /* no RTC */
+	ck_assert_uint_eq(load_le32(acpi_table("APIC") + 40), 0);       /* PCAT_COMPAT */
+}
+END_TEST
+
+START_TEST(mp_tables)
+{
+	const struct tables_config cfg = tables_of(_i + 1, 3, 2);
+	const struct tables_mp mp = { .cpu_signature = 0x806f8, .cpu_features = 0x1f8bfbff, .level_irqs = BIT(IRQ_VIRTIO) | BIT(IRQ_VIRTIO + 7) };
+	const uint8_t *pointer, *table, *e;
+	unsigned level = 0, edge = 0;
+	uint32_t last = 0;
+
+	vm.board = (struct config_board){ .pit = true, .pic = true };
+	vm.serials[vm.n_serials++].index = 0;
+	ck_assert_msg(tables_write_mp(&cfg, &mp, mem, &err) == 0, "%s", err.msg);
+	for (size_t at = 0; at < MEM_SMBIOS_START - MEM_ACPI_START; at += 16)
+		ck_assert_int_ne(memcmp(bios + at, "RSD PTR ", 8), 0);
+	pointer = gm_map(mem, MEM_MP_POINTER, 16);
+	ck_assert_mem_eq(pointer, "_MP_", 4);
+	ck_assert_uint_eq(sum(pointer, 16), 0);
+	table = at_gpa(load_le32(pointer + 4), 44);
+	ck_assert_mem_eq(table, "PCMP", 4);
+	ck_assert_uint_eq(sum(at_gpa(load_le32(pointer + 4), load_le16(table + 4)), load_le16(table + 4)), 0);
+	e = table + 44;
+	for (unsigned i = 0; i < vm.smp.cpus; i++, e += 20) {
+		last = topology_apic_id(&topology, i);
+		ck_assert_uint_eq(e[0], 0);
+		ck_assert_uint_eq(e[1], last);
+	}
+	ck_assert_uint_eq(e[8], 2);
+	ck_assert_uint_gt(e[9], last); /* the IOAPIC's own */
+	for (e += 16; e[0] == 3; e += 8) {
+		level += e[2] == 0x0d;
+		edge += e[2] == 0;
+	}
+	ck_assert_uint_eq(level, 2);
+	ck_assert_uint_eq(edge, 3); /* PIT, keyboard, COM1 */
+	search("_SM3_");
+	vm.n_serials = 0;
+}
+END_TEST
+
+/* The largest topology still has APIC ids for all, and one for the IOAPIC. */
+START_TEST(mp_most_cpus)
+{
+	const struct tables_mp mp = { .level_irqs = 0 };
+	const struct tables_config cfg = tables_of(7, 3, 3);
+
+	ck_assert_msg(tables_write_mp(&cfg, &mp, mem, &err) == 0, "%s", err.msg);
+}
+END_TEST
+
 /* A machine without memory there is told so. */
 START_TEST(no_room)
 {
@@ -181,6 +247,9 @@ int main(void)
 	tcase_add_loop_test(tc, acpi, 0, 4);
 	tcase_add_test(tc, most_cpus);
 	tcase_add_test(tc, smbios);
+	tcase_add_test(tc, reduced);
+	tcase_add_loop_test(tc, mp_tables, 0, 4);
+	tcase_add_test(tc, mp_most_cpus);
 	tcase_add_test(tc, no_room);
 	suite_add_tcase(suite, tc);
 	return fake_run_tests(suite);
