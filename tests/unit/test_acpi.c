@@ -613,8 +613,8 @@ START_TEST(dsdt_text)
 		"0x00000011FFFFFFFF, // Range Maximum",
 		"0x0000001000000000, // Length",
 		"Name (_PRT, Package (0x80)",
-		"Memory32Fixed (ReadWrite,\n                    0xE0000000,         // Address Base\n"
-		"                    0x00100000,         // Address Length",
+		("Memory32Fixed (ReadWrite,\n                    0xE0000000,         // Address Base\n"
+		"                    0x00100000,         // Address Length"),
 	};
 	struct acpi_platform p = platform();
 	static char text[1 << 18];
