@@ -30,6 +30,7 @@
 #define MEM_ACPI_START UINT64_C(0xe0000)
 #define MEM_MP_POINTER MEM_EBDA_START /* where MultiProcessor Specification 1.4, chapter 4 says; the table takes the place of ACPI's */
 #define MEM_SMBIOS_START UINT64_C(0xf0000)
+#define MEM_BIOS_ENTRY UINT64_C(0xffff0) /* 16 bytes: where a processor starts, and a system may jump to restart */
 #define MEM_BIOS_END UINT64_C(0x100000)
 #define MEM_LOW_MAX UINT64_C(0xc0000000) /* RAM below 4 GiB ends here at the latest */
 #define MEM_HIGH_START UINT64_C(0x100000000)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "arch/x86/tables.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -92,7 +93,7 @@ static int tables_write_smbios(const struct tables_config *cfg, struct guest_mem
 	int r;
 
 	memcpy(platform.uuid, cfg->vm->uuid, sizeof(platform.uuid));
-	r = smbios_build(&platform, MEM_SMBIOS_START, MEM_BIOS_END - MEM_SMBIOS_START, &tables, err);
+	r = smbios_build(&platform, MEM_SMBIOS_START, MEM_BIOS_ENTRY - MEM_SMBIOS_START, &tables, err);
 	if (r < 0)
 		return r;
 	r = gm_write(mem, MEM_SMBIOS_START, tables.data, tables.size);
@@ -100,11 +101,40 @@ static int tables_write_smbios(const struct tables_config *cfg, struct guest_mem
 	return r < 0 ? err_set(err, r, "no memory at the place of the SMBIOS tables") : 0;
 }
 
+/*
+ * All the firmware that there is: a real-mode jump to f000:fff0 resets the machine. Linux restarts so with reboot=b, and by itself where
+ * ACPI is hardware-reduced: it takes that for a sign of EFI, and finding none goes to the BIOS.
+ */
+static int tables_write_entry(struct guest_mem *mem, struct err *err)
+{
+	static const uint8_t code[] = {
+		0xba, PORT_RESET & 0xff, PORT_RESET >> 8, /* mov dx, PORT_RESET */
+		0x30, 0xc0,                               /* xor al, al */
+		0xee,                                     /* out dx, al */
+		0xb0, RESET_VALUE,                        /* mov al, RESET_VALUE */
+		0xee,                                     /* out dx, al */
+		0xf4,                                     /* hlt */
+		0xeb, 0xfd,                               /* jmp to the hlt */
+	};
+	int r;
+
+	static_assert(sizeof(code) <= MEM_BIOS_END - MEM_BIOS_ENTRY, "up to the end of the first MiB");
+	r = gm_write(mem, MEM_BIOS_ENTRY, code, sizeof(code));
+	return r < 0 ? err_set(err, r, "no memory at the place of the BIOS") : 0;
+}
+
+static int tables_write_common(const struct tables_config *cfg, struct guest_mem *mem, struct err *err)
+{
+	int r = tables_write_smbios(cfg, mem, err);
+
+	return r < 0 ? r : tables_write_entry(mem, err);
+}
+
 int tables_write(const struct tables_config *cfg, const struct acpi_platform *acpi, struct guest_mem *mem, struct err *err)
 {
 	int r = tables_write_acpi(cfg, acpi, mem, err);
 
-	return r < 0 ? r : tables_write_smbios(cfg, mem, err);
+	return r < 0 ? r : tables_write_common(cfg, mem, err);
 }
 
 static uint32_t isa_irqs(const struct tables_config *cfg)
@@ -147,5 +177,5 @@ int tables_write_mp(const struct tables_config *cfg, const struct tables_mp *mp,
 	if (r == 0)
 		r = gm_write(mem, MEM_ACPI_START, table.data, table.size);
 	mptable_free(&table);
-	return r < 0 ? err_set(err, r, "no memory at the place of the MP tables") : tables_write_smbios(cfg, mem, err);
+	return r < 0 ? err_set(err, r, "no memory at the place of the MP tables") : tables_write_common(cfg, mem, err);
 }

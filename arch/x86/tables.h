@@ -3,6 +3,8 @@
  * The tables that a guest finds in memory, ACPI or MP, and SMBIOS: turns what the machine is into the plain descriptions that
  * firmware/acpi, firmware/mptable and firmware/smbios take, and puts the result where guests look.
  *
+ * Also the one piece of firmware that guests jump to, MEM_BIOS_ENTRY: it resets the machine.
+ *
  * Thread: main, no vCPU running.
  */
 #ifndef ARCH_X86_TABLES_H

@@ -27,7 +27,7 @@ def restart_ends(t, way):
         t.check(guest.stderr().count("triple fault") <= 1, "it speaks of the triple fault more than once")
 
 
-for letter, what in (("k", "keyboard"), ("a", "acpi"), ("t", "triple_fault"), ("p", "pci")):
+for letter, what in (("k", "keyboard"), ("a", "acpi"), ("t", "triple_fault"), ("p", "pci"), ("b", "bios")):
     add_case(f"power_no_reboot_{what}", lambda t, way=letter: restart_ends(t, way))
 
 

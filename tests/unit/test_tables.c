@@ -157,6 +157,8 @@ START_TEST(smbios)
 	ck_assert_uint_eq(sum(entry, entry[6]), 0);
 	table = load_le64(entry + 16);
 	ck_assert_uint_eq(at_gpa(table, load_le32(entry + 12))[0], 0); /* BIOS information comes first */
+	/* mov dx, 0xcf9; xor al, al; out dx, al; mov al, 6; out dx, al */
+	ck_assert_mem_eq(bios + 0x1fff0, "\xba\xf9\x0c\x30\xc0\xee\xb0\x06\xee", 9);
 }
 END_TEST
 
