@@ -95,4 +95,4 @@ SWITCH("no-hpet", "there is no HPET", .kind = CLI_OPTION_IGNORE)
 SWITCH("no-fd-bootchk", "there is no floppy disk", .kind = CLI_OPTION_IGNORE)
 
 HIDDEN("usb", false, .kind = CLI_OPTION_REFUSE, .why = "Kite has no USB; leave it out")
-HIDDEN("no-acpi", false, .kind = CLI_OPTION_REFUSE, .why = "the machine always has ACPI; leave it out")
+HIDDEN("no-acpi", false, .kind = CLI_OPTION_REFUSE, .why = "the machine always has ACPI; leave it out, or give -machine microvm,acpi=off")

@@ -303,7 +303,7 @@ static int check_sources(const struct vm_config *cfg, struct err *err)
 		for (size_t j = 0; j < cfg->n_rng_sources && !found; j++)
 			found = !strcmp(cfg->rng_sources[j].id, want);
 		if (!found)
-			return err_set(err, -ENOENT, "-device virtio-rng-pci: there is no rng object '%s'; add -object rng-random,id=%s",
+			return err_set(err, -ENOENT, "-device virtio-rng: there is no rng object '%s'; add -object rng-random,id=%s",
 				       cli_show(want).s, cli_show(want).s);
 	}
 	return 0;
@@ -346,12 +346,12 @@ static struct config_virtio_serial *find_bus(struct vm_config *cfg, const struct
 			return serial;
 	}
 	if (port->bus)
-		err_set(err, -ENOENT, "-device %s: there is no bus '%s'; it is the id of a -device virtio-serial-pci and '.0'", what,
+		err_set(err, -ENOENT, "-device %s: there is no bus '%s'; it is the id of a -device virtio-serial and '.0'", what,
 			cli_show(port->bus).s);
 	else if (cfg->n_virtio_serials)
-		err_set(err, -ENOSPC, "-device %s: no virtio-serial-pci has a port number free; raise max_ports or add another", what);
+		err_set(err, -ENOSPC, "-device %s: no virtio-serial device has a port number free; raise max_ports or add another", what);
 	else
-		err_set(err, -ENOENT, "-device %s: there is no device to put it on; add -device virtio-serial-pci", what);
+		err_set(err, -ENOENT, "-device %s: there is no device to put it on; add -device virtio-serial", what);
 	return NULL;
 }
 

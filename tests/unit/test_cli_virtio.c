@@ -142,13 +142,13 @@ END_TEST
 static const struct {
 	const char *line, *words; /* part of the message */
 } bad[] = {
-	{ "-device virtconsole", "there is no device to put it on; add -device virtio-serial-pci" },
+	{ "-device virtconsole", "there is no device to put it on; add -device virtio-serial" },
 	{ "-device virtserialport,bus=x.0", "-device virtserialport: there is no bus 'x.0'" },
 	{ "-device virtio-serial-pci,id=x -device virtserialport,bus=x", "there is no bus 'x'" },
 	{ S "-device virtserialport,nr=0", "port number 0 is for a virtconsole" },
 	{ S "-device virtserialport,nr=31", "from 0 to 30" },
 	{ "-device virtio-serial-pci,max_ports=4 -device virtserialport,nr=4", "does not fit on 'virtio-serial0', which has max_ports=4" },
-	{ "-device virtio-serial-pci,max_ports=2 -device virtserialport -device virtserialport", "no virtio-serial-pci has a port number free" },
+	{ "-device virtio-serial-pci,max_ports=2 -device virtserialport -device virtserialport", "no virtio-serial device has a port number free" },
 	{ "-device virtio-serial-pci,id=a,max_ports=1 -device virtserialport,bus=a.0", "does not fit on 'a'" },
 	{ S "-device virtserialport,nr=3 -device virtserialport,nr=3", "already has a port with nr=3" },
 	{ S "-device virtserialport,name=n -device virtserialport,name=n", "already has a port with the name 'n'" },
