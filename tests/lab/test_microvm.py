@@ -142,12 +142,3 @@ def microvm_generic(t):
     guest = t.guest(*MICROVM, "-device", "virtio-rng-device", do="poweroff", append=VIRTIO, kernel=f"{t.generic}/vmlinuz")
     t.equal("clock", guest.facts()["clocksource"], "kvm-clock")
     guest.ended(0, BOOT)
-
-
-@case
-def microvm_start(t):
-    """From exec to /init, beside a pc: for the record."""
-    for board in ("pc", "microvm"):
-        guest = t.guest("-M", board, do="poweroff", kernel=f"{t.cloud}/vmlinux")
-        print(f"# {board}: /init after {guest.facts()['uptime']} s of the guest's time", flush=True)
-        guest.ended(0, BOOT)
