@@ -22,6 +22,7 @@ struct sample {
 };
 
 static const char *const colors[] = { "red", "green", "blue", NULL };
+static const char *const switches[] = { "auto", "on", "off", NULL }; /* seen as colors */
 
 #define ROW(k, t, f, ...) { .key = k, .type = t, .offset = offsetof(struct sample, f), __VA_ARGS__ }
 static const struct prop_row rows[] = {
@@ -38,6 +39,7 @@ static const struct prop_row rows[] = {
 	ROW("color", PROP_ENUM, color, .names = colors),
 	{ .key = "usb", .type = PROP_FIXED, .names = prop_names_off, .why = "there is none" },
 	{ .key = "any", .type = PROP_FIXED },
+	ROW("power", PROP_SWITCH, color, .names = switches),
 	{ .key = NULL },
 };
 static const struct prop_table table = { .implied = "name", .rows = rows };
@@ -98,6 +100,10 @@ static const struct {
 	{ "n,cache.size=2", "{\"name\":\"n\",\"cache\":{\"size\":2097152}}", "size=2097152" },
 	{ "n,cache.size=4096b", "{\"name\":\"n\",\"cache.size\":4096}", "size=4096" },
 	{ "n,color=blue", "{\"name\":\"n\",\"color\":\"blue\"}", "color=blue" },
+	{ "n,power=on", "{\"name\":\"n\",\"power\":true}", "color=green" },
+	{ "n,power", "{\"name\":\"n\",\"power\":\"on\"}", "color=green" },
+	{ "n,nopower", "{\"name\":\"n\",\"power\":false}", "color=blue" },
+	{ "n,power=on,power=auto", "{\"name\":\"n\",\"power\":\"auto\"}", "color=red" },
 	{ "n,list=a,list=b,list=a", "{\"name\":\"n\",\"list\":[\"a\",\"b\",\"a\"]}", "list=a;b;a;" },
 	{ "n,list=a", "{\"name\":\"n\",\"list\":\"a\"}", "list=a;" },
 	{ "n", "{\"name\":\"n\",\"list\":[]}", "list=" },
