@@ -12,6 +12,10 @@
  * end; so they take turns. And only the first has its timer armed; whoever makes another the first arms that one's. Nobody wakes up
  * without something to admit.
  *
+ * The two lines take turns as well, where a limit on the total holds up both: who finds that its direction went last, and that the other
+ * line could go too, stands back, without a timer. That is no dead end: the other's first has one, due by now, and whoever admits a request or
+ * leaves arms the first of both lines.
+ *
  * Locks: the group's lock covers buckets and lines, and is above that of the event loops. Queues belong to the device's loop.
  */
 #include "blk/throttle.h"
@@ -52,6 +56,7 @@ struct throttle_group {
 	struct bucket buckets[THROTTLE_KINDS];
 	int64_t leaked_ns; /* until then they have leaked */
 	struct waiter *line[DIRS];
+	unsigned last_dir; /* of the request that was admitted last */
 };
 
 struct throttle {
@@ -196,6 +201,18 @@ static void line_arm_first(struct throttle_group *g, unsigned dir, int64_t now)
 		eventloop_arm(w->t->filter.bd.loop, &w->timer, now + group_wait(g, dir));
 }
 
+static void lines_arm(struct throttle_group *g, int64_t now)
+{
+	for (unsigned dir = 0; dir < DIRS; dir++)
+		line_arm_first(g, dir, now);
+}
+
+/* Whether it is the other direction's turn. */
+static bool line_stands_back(const struct throttle_group *g, unsigned dir)
+{
+	return g->last_dir == dir && g->line[!dir] && group_wait(g, !dir) == 0;
+}
+
 static void line_append(struct waiter *w)
 {
 	struct waiter **p = &w->t->group->line[w->dir];
@@ -275,8 +292,7 @@ int throttle_group_set(struct throttle_group *g, const struct throttle_config *c
 	/* A level from before must not hold up those who now have a far lower limit: all begin as new. */
 	for (unsigned i = 0; i < THROTTLE_KINDS; i++)
 		g->buckets[i] = (struct bucket){ 0 };
-	for (unsigned dir = 0; dir < DIRS; dir++)
-		line_arm_first(g, dir, now);
+	lines_arm(g, now);
 	pthread_mutex_unlock(&g->lock);
 	return 0;
 }
@@ -304,22 +320,29 @@ static bool waiter_admit(struct waiter *w, uint64_t bytes, bool more)
 {
 	struct throttle_group *g = w->t->group;
 	int64_t now = now_ns();
-	bool go;
+	bool go = false;
+	int64_t wait;
 
 	pthread_mutex_lock(&g->lock);
 	group_leak(g, now);
 	if (!w->in_line)
 		line_append(w);
-	go = g->line[w->dir] == w && group_wait(g, w->dir) == 0;
+	/* Behind somebody else nothing has changed: that one's timer is armed. */
+	if (g->line[w->dir] == w) {
+		wait = group_wait(g, w->dir);
+		if (wait)
+			eventloop_arm(w->t->filter.bd.loop, &w->timer, now + wait);
+		else
+			go = !line_stands_back(g, w->dir);
+	}
 	if (go) {
 		group_account(g, w->dir, bytes);
+		g->last_dir = w->dir;
 		line_remove(w);
 		if (more)
 			line_append(w);
+		lines_arm(g, now);
 	}
-	/* Who has gone comes back at once if it is first again. Behind somebody else nothing has changed: that one's timer is armed. */
-	if (go != (g->line[w->dir] == w))
-		line_arm_first(g, w->dir, now);
 	pthread_mutex_unlock(&g->lock);
 	return go;
 }
@@ -363,7 +386,7 @@ static void waiter_leave(struct waiter *w)
 
 		group_leak(g, now);
 		line_remove(w);
-		line_arm_first(g, w->dir, now);
+		lines_arm(g, now);
 	}
 	pthread_mutex_unlock(&g->lock);
 	eventloop_cancel(w->t->filter.bd.loop, &w->timer);

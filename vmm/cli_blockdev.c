@@ -3,8 +3,9 @@
  * -blockdev: a graph of nodes, put together into drives.
  *
  * QEMU builds a disk of a protocol node (file, host_device) and a format node over it; without a format node the file is raw, and a
- * raw node changes nothing. So each chain becomes one struct config_drive, with the name of its top node: read-only, unsafe caching and
- * zero detection when any layer asks for them, discard when all do. A node that was written inside another one takes its settings over.
+ * raw node changes nothing. A throttle may be over either. So each chain becomes one struct config_drive, with the name of its top node:
+ * read-only, unsafe caching and zero detection when any layer asks for them, discard when all do. A node that was written inside another
+ * one takes its settings over. There is at most one format and one throttle in a chain.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,7 +20,7 @@ enum node_aio { AIO_THREADS, AIO_IO_URING, AIO_NATIVE };
 enum node_detect { DETECT_OFF, DETECT_ON, DETECT_UNMAP };
 
 struct node_opts {
-	char *name, *path, *child;
+	char *name, *path, *child, *group;
 	bool read_only, auto_read_only, direct, no_flush;
 	unsigned discard; /* the odd ones mean unmap */
 	unsigned detect_zeroes, aio, lock;
@@ -52,7 +53,14 @@ static const struct prop_row raw_rows[] = {
 	{ .key = NULL },
 };
 
-static const struct prop_table file_props = { .rows = file_rows }, raw_props = { .rows = raw_rows };
+static const struct prop_row throttle_rows[] = {
+	ROWS_OF_ALL,
+	ROW("file", PROP_STRING, child, .min = 1, .required = true),
+	ROW("throttle-group", PROP_STRING, group, .min = 1, .required = true),
+	{ .key = NULL },
+};
+
+static const struct prop_table file_props = { .rows = file_rows }, raw_props = { .rows = raw_rows }, throttle_props = { .rows = throttle_rows };
 
 void cli_blockdev_fini(struct cli *cli)
 {
@@ -60,6 +68,7 @@ void cli_blockdev_fini(struct cli *cli)
 		free(cli->nodes[i].name);
 		free(cli->nodes[i].child);
 		free(cli->nodes[i].path);
+		free(cli->nodes[i].group);
 	}
 }
 
@@ -71,22 +80,21 @@ static struct cli_node *find_node(struct cli *cli, const char *name)
 	return NULL;
 }
 
-/* Which of the two tables a driver has. -EINVAL with `err` for others. */
-static int find_driver(const char *driver, const struct prop_ctx *ctx, bool *file)
+/* Which table a driver has. -EINVAL with `err` for those that have none. */
+static int find_driver(const char *driver, const struct prop_ctx *ctx, const struct prop_table **table)
 {
-	*file = driver && (!strcmp(driver, "file") || !strcmp(driver, "host_device"));
-	if (*file)
-		return 0;
+	*table = &file_props;
 	if (!driver)
-		return err_set(ctx->err, -EINVAL, "%s: property 'driver' is missing: give driver=file, host_device or raw", ctx->what);
-	if (!strcmp(driver, "throttle"))
-		return err_set(ctx->err, -EINVAL, "%s: driver 'throttle' is not available; use -drive with throttling.iops-total= and the like",
-			       ctx->what);
-	if (cli_drive_check_format(driver, "driver", ctx) == 0)
+		return err_set(ctx->err, -EINVAL, "%s: property 'driver' is missing: give driver=file, host_device, raw or throttle", ctx->what);
+	if (!strcmp(driver, "file") || !strcmp(driver, "host_device"))
+		return 0;
+	*table = !strcmp(driver, "throttle") ? &throttle_props : &raw_props;
+	if (*table == &throttle_props || cli_drive_check_format(driver, "driver", ctx) == 0)
 		return 0;
 	if (strstr(ctx->err->msg, "not supported yet"))
 		return ctx->err->code;
-	return err_set(ctx->err, -EINVAL, "%s: driver '%s' is not available; use file, host_device or raw", ctx->what, cli_show(driver).s);
+	return err_set(ctx->err, -EINVAL, "%s: driver '%s' is not available; use file, host_device, raw or throttle", ctx->what,
+		       cli_show(driver).s);
 }
 
 /* Adds a node; `o`'s strings become its own. */
@@ -103,6 +111,7 @@ static int store_node(struct cli *cli, struct node_opts *o, bool nested, const s
 	*node = (struct cli_node){
 		.name = o->name,
 		.child = o->child,
+		.group = o->group,
 		.nested = nested,
 		.path = o->path,
 		.read_only = o->read_only,
@@ -115,7 +124,7 @@ static int store_node(struct cli *cli, struct node_opts *o, bool nested, const s
 		.lock = strcmp(names_lock[o->lock], "off") != 0,
 	};
 	cli->n_nodes++;
-	o->name = o->child = o->path = NULL;
+	o->name = o->child = o->path = o->group = NULL;
 	return 0;
 }
 
@@ -166,21 +175,20 @@ static int add_inner(struct cli *cli, struct prop_list *l, struct node_opts *o, 
 static int add_node(struct cli *cli, struct prop_list *l, bool inner, char **name, const struct prop_ctx *ctx)
 {
 	struct node_opts o = { .aio = AIO_IO_URING };
-	bool file, nested = false;
+	const struct prop_table *table = &file_props;
+	bool nested = false;
 	char *driver, made_up[16];
 	int ret = prop_list_take(l, "driver", &driver, ctx);
 
 	if (ret == 0)
-		ret = find_driver(driver, ctx, &file);
+		ret = find_driver(driver, ctx, &table);
 	free(driver);
 	if (ret < 0)
 		return ret;
-	if (inner && !file)
-		return err_set(ctx->err, -EINVAL, "%s: property 'file': expected a node with driver=file or host_device", ctx->what);
-	if (!file)
+	if (table != &file_props)
 		ret = add_inner(cli, l, &o, &nested, ctx);
 	if (ret == 0)
-		ret = props_apply(l, file ? &file_props : &raw_props, &o, ctx);
+		ret = props_apply(l, table, &o, ctx);
 	if (ret == 0 && o.name)
 		ret = cli_drive_check_id(cli, o.name, "node-name", ctx);
 	else if (ret == 0 && !inner)
@@ -193,7 +201,7 @@ static int add_node(struct cli *cli, struct prop_list *l, bool inner, char **nam
 	if (ret == 0)
 		ret = store_node(cli, &o, nested, ctx);
 	props_fini(&file_props, &o);
-	props_fini(&raw_props, &o);
+	props_fini(&throttle_props, &o); /* and with it all that raw_props has */
 	return ret;
 }
 
@@ -223,13 +231,30 @@ static int link_nodes(struct cli *cli, struct err *err)
 			return err_set(err, -ENOENT, "-blockdev: node '%s' has file=%s, but there is no node of that name; add -blockdev "
 						     "driver=file,node-name=%s,filename=...",
 				       cli_show(node->name).s, cli_show(node->child).s, cli_show(node->child).s);
-		if (below->child)
-			return err_set(err, -EINVAL, "-blockdev: node '%s' has file=%s, which is a format too; name its file node",
-				       cli_show(node->name).s, cli_show(node->child).s);
 		if (below->used)
 			return err_set(err, -EBUSY, "-blockdev: node '%s' has file=%s, which is in use by another node", cli_show(node->name).s,
 				       cli_show(node->child).s);
 		below->used = true;
+	}
+	return 0;
+}
+
+/* Whether the chain from `top` down ends in a file, with no layer twice. */
+static int check_chain(struct cli *cli, const struct cli_node *top, struct err *err)
+{
+	const struct cli_node *format = NULL, *throttle = NULL;
+
+	for (const struct cli_node *node = top; node->child; node = find_node(cli, node->child)) {
+		const struct cli_node **seen = node->group ? &throttle : &format;
+
+		if (*seen)
+			return err_set(err, -EINVAL, "-blockdev: node '%s' is over '%s', which is a %s too; leave one of them out",
+				       cli_show((*seen)->name).s, cli_show(node->name).s, node->group ? "throttle" : "format");
+		*seen = node;
+		if (node->group && !cli_throttle_group_exists(cli, node->group))
+			return err_set(err, -ENOENT, "-blockdev: node '%s' has throttle-group=%s, which is not defined; add "
+						     "-object throttle-group,id=%s,x-iops-total=...",
+				       cli_show(node->name).s, cli_show(node->group).s, cli_show(node->group).s);
 	}
 	return 0;
 }
@@ -241,34 +266,60 @@ static enum config_cache cache_mode(bool direct, bool no_flush)
 	return no_flush ? CONFIG_CACHE_UNSAFE : CONFIG_CACHE_WRITEBACK;
 }
 
+/* What the nodes from `top` down make together; its strings are borrowed. */
+static struct cli_node merge_chain(struct cli *cli, const struct cli_node *top)
+{
+	struct cli_node all = *top;
+
+	for (const struct cli_node *node = top; node->child;) {
+		const struct cli_node *below = find_node(cli, node->child);
+
+		all.read_only |= below->read_only;
+		all.no_flush |= below->no_flush;
+		all.detect_zeroes |= below->detect_zeroes;
+		all.auto_read_only = below->auto_read_only || (node->nested && all.auto_read_only);
+		all.direct = below->direct || (node->nested && all.direct);
+		all.discard = all.discard && (below->discard || node->nested);
+		all.group = all.group ? all.group : below->group;
+		all.aio_threads = below->aio_threads;
+		all.lock = below->lock;
+		all.path = below->path;
+		node = below;
+	}
+	return all;
+}
+
 static int add_drive(struct cli *cli, const struct cli_node *top, struct err *err)
 {
-	const struct cli_node *file = top->child ? find_node(cli, top->child) : top;
+	const struct cli_node all = merge_chain(cli, top);
 	struct vm_config *cfg = cli->cfg;
 	struct config_drive *d = &cfg->drives[cfg->n_drives];
 
 	if (cfg->n_drives == CONFIG_MAX_DRIVES)
 		return err_set(err, -E2BIG, "-blockdev: more than %d drives", CONFIG_MAX_DRIVES);
 	*d = (struct config_drive){
-		.read_only = top->read_only || file->read_only,
-		.auto_read_only = file->auto_read_only || (top->nested && top->auto_read_only),
-		.cache = cache_mode(file->direct || (top->nested && top->direct), file->no_flush || top->no_flush),
-		.discard = top->discard && (file->discard || top->nested),
-		.detect_zeroes = top->detect_zeroes || file->detect_zeroes,
-		.aio_threads = file->aio_threads,
-		.lock = file->lock,
+		.read_only = all.read_only,
+		.auto_read_only = all.auto_read_only,
+		.cache = cache_mode(all.direct, all.no_flush),
+		.discard = all.discard,
+		.detect_zeroes = all.detect_zeroes,
+		.aio_threads = all.aio_threads,
+		.lock = all.lock,
 	};
 	/* Counted before its strings, so that config_fini frees them whatever happens. */
 	cfg->n_drives++;
-	if (cli_set_string(&d->id, top->name, err) < 0)
+	if (cli_set_string(&d->id, top->name, err) < 0 || (all.group && cli_set_string(&d->throttle.group, all.group, err) < 0))
 		return err->code;
-	return cli_set_string(&d->path, file->path, err);
+	return cli_set_string(&d->path, all.path, err);
 }
 
 int cli_blockdev_finish(struct cli *cli, struct err *err)
 {
 	int ret = link_nodes(cli, err);
 
+	/* All of them, so that nodes in a ring, of which none is at the top, are seen too. */
+	for (size_t i = 0; ret == 0 && i < cli->n_nodes; i++)
+		ret = check_chain(cli, &cli->nodes[i], err);
 	for (size_t i = 0; ret == 0 && i < cli->n_nodes; i++)
 		if (!cli->nodes[i].used)
 			ret = add_drive(cli, &cli->nodes[i], err);

@@ -2,7 +2,6 @@
 /* -drive, -hda to -hdd and a bare disk image: a file, and what the disk made of it is like. */
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +11,6 @@
 #include "vmm/err.h"
 #include "vmm/util.h"
 
-#define LIMIT_MAX UINT64_C(1000000000000000)
-#define LENGTH_MAX 86400
 #define NO_INDEX UINT_MAX
 #define INDEX_MAX 255
 
@@ -49,13 +46,9 @@ static_assert(CLI_IF_NONE == 1 && CLI_ERROR_STOP == 4, "as names_if, cli_names_e
 
 #define ROW(k, t, f, ...) { .key = k, .type = t, .offset = offsetof(struct drive_opts, f), ##__VA_ARGS__ }
 /* A limit by its new and its old name, and its burst and the burst's length. */
-#define LIMIT(n, old, i)                                                                                        \
-	ROW("throttling." n, PROP_U64, throttle.avg[i], .max = LIMIT_MAX),                                      \
-	ROW(old, PROP_U64, throttle.avg[i], .max = LIMIT_MAX),                                                  \
-	ROW("throttling." n "-max", PROP_U64, throttle.max[i], .max = LIMIT_MAX),                               \
-	ROW(old "_max", PROP_U64, throttle.max[i], .max = LIMIT_MAX),                                           \
-	ROW("throttling." n "-max-length", PROP_U64, throttle.length[i], .min = 1, .max = LENGTH_MAX),          \
-	ROW(old "_max_length", PROP_U64, throttle.length[i], .min = 1, .max = LENGTH_MAX)
+#define LIMIT(n, old, i)                                                     \
+	CLI_LIMIT_ROWS(struct drive_opts, throttle, "throttling." n, "-", i), \
+	CLI_LIMIT_ROWS(struct drive_opts, throttle, old, "_", i)
 
 static const struct prop_row drive_rows[] = {
 	ROW("file", PROP_STRING, file, .min = 1, .required = true),
@@ -86,16 +79,14 @@ static const struct prop_row drive_rows[] = {
 	LIMIT("iops-total", "iops", CONFIG_IOPS_TOTAL),
 	LIMIT("iops-read", "iops_rd", CONFIG_IOPS_READ),
 	LIMIT("iops-write", "iops_wr", CONFIG_IOPS_WRITE),
-	ROW("throttling.iops-size", PROP_SIZE, throttle.iops_size, .max = LIMIT_MAX),
-	ROW("iops_size", PROP_SIZE, throttle.iops_size, .max = LIMIT_MAX),
+	ROW("throttling.iops-size", PROP_SIZE, throttle.iops_size, .max = CLI_LIMIT_MAX),
+	ROW("iops_size", PROP_SIZE, throttle.iops_size, .max = CLI_LIMIT_MAX),
 	ROW("throttling.group", PROP_STRING, throttle.group, .min = 1),
 	ROW("group", PROP_STRING, throttle.group, .min = 1),
 	{ .key = NULL },
 };
 /* A twin row would free a string twice only if props_fini did not clear it; it does. */
 static const struct prop_table drive_props = { .rows = drive_rows };
-
-static const char *const limit_names[CONFIG_LIMITS] = { "bps-total", "bps-read", "bps-write", "iops-total", "iops-read", "iops-write" };
 
 int cli_drive_check_id(const struct cli *cli, const char *id, const char *key, const struct prop_ctx *ctx)
 {
@@ -126,26 +117,6 @@ int cli_drive_check_format(const char *format, const char *key, const struct pro
 			return err_set(ctx->err, -EINVAL, "%s: %s images are not supported yet; convert it: qemu-img convert -O raw", ctx->what,
 				       format);
 	return err_set(ctx->err, -EINVAL, "%s: property '%s': '%s' is not available; give raw", ctx->what, key, cli_show(format).s);
-}
-
-static int check_throttle(const struct config_throttle *t, const struct prop_ctx *ctx)
-{
-	for (unsigned i = 0; i < CONFIG_LIMITS; i++) {
-		const char *name = limit_names[i];
-		unsigned total = i < CONFIG_IOPS_TOTAL ? CONFIG_BPS_TOTAL : CONFIG_IOPS_TOTAL;
-
-		if (i != total && ((t->avg[i] && t->avg[total]) || (t->max[i] && t->max[total])))
-			return err_set(ctx->err, -EINVAL, "%s: throttling.%s and throttling.%s cannot both be given", ctx->what,
-				       limit_names[total], name);
-		if (t->max[i] && !t->avg[i])
-			return err_set(ctx->err, -EINVAL, "%s: throttling.%s-max needs throttling.%s", ctx->what, name, name);
-		if (t->max[i] && t->max[i] < t->avg[i])
-			return err_set(ctx->err, -EINVAL, "%s: throttling.%s-max is %" PRIu64 ", less than throttling.%s, %" PRIu64, ctx->what,
-				       name, t->max[i], name, t->avg[i]);
-		if (t->length[i] && !t->max[i])
-			return err_set(ctx->err, -EINVAL, "%s: throttling.%s-max-length needs throttling.%s-max", ctx->what, name, name);
-	}
-	return 0;
 }
 
 static bool is_given(const struct prop_list *l, const char *key)
@@ -190,7 +161,7 @@ static int check_drive(const struct drive_opts *o, const struct prop_ctx *ctx)
 		return err_set(ctx->err, -EINVAL, "%s: detect-zeroes=unmap needs discard=unmap", ctx->what);
 	if (o->interface == CLI_IF_NONE && o->index != NO_INDEX)
 		return err_set(ctx->err, -EINVAL, "%s: property 'index' is for if=virtio; a -device has its addr=", ctx->what);
-	return check_throttle(&o->throttle, ctx);
+	return cli_throttle_check(&o->throttle, "throttling.", ctx);
 }
 
 /* What is accepted, but stands for something else. */

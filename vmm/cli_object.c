@@ -36,6 +36,8 @@ int cli_object_check_id(const struct cli *cli, const char *id, const struct prop
 		n += !strcmp(cfg->iothreads[i].id, id);
 	for (size_t i = 0; i < cfg->n_rng_sources; i++)
 		n += !strcmp(cfg->rng_sources[i].id, id);
+	for (size_t i = 0; i < cfg->n_throttle_groups; i++)
+		n += !strcmp(cfg->throttle_groups[i].group, id);
 	if (n > 1)
 		return err_set(ctx->err, -EEXIST, "%s: there is already an object with the id '%s'", ctx->what, cli_show(id).s);
 	return 0;
@@ -63,6 +65,7 @@ static const struct {
 	{ "iothread", add_iothread },
 	{ "rng-random", cli_rng_random_add },
 	{ "rng-builtin", cli_rng_builtin_add },
+	{ "throttle-group", cli_throttle_group_add },
 };
 
 static int add_object(struct cli *cli, struct prop_list *l, struct err *err)
@@ -81,7 +84,8 @@ static int add_object(struct cli *cli, struct prop_list *l, struct err *err)
 		break;
 	}
 	if (ret == -ENOENT)
-		ret = err_set(err, -EINVAL, "-object: type '%s' is not available; known: iothread, rng-random, rng-builtin", cli_show(type ? type : "").s);
+		ret = err_set(err, -EINVAL, "-object: type '%s' is not available; known: iothread, rng-random, rng-builtin, throttle-group",
+			      cli_show(type ? type : "").s);
 	free(type);
 	return ret;
 }

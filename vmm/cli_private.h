@@ -41,10 +41,11 @@ struct cli_drive {
 	enum cli_error_action rerror, werror;
 };
 
-/* A -blockdev: a file, or a format over another one. cfg->drives gets those at the top when all are known. */
+/* A -blockdev: a file, or a format or a throttle over another one. cfg->drives gets those at the top when all are known. */
 struct cli_node {
 	char *name;
 	char *child;  /* the name of the node below; NULL: a file */
+	char *group;  /* a throttle's throttle-group; NULL: it is none */
 	bool nested;  /* the node below was written inside this one, and takes over what it does not say itself */
 	bool used;    /* it is below another */
 	char *path;
@@ -173,6 +174,24 @@ int cli_device_add_id(struct cli *cli, const char *id, const struct prop_ctx *ct
 int cli_object(struct cli *cli, const char *arg, struct err *err);
 /* Whether the id of an object that is in the configuration is one, and its own: -EINVAL, -EEXIST with ctx->err. */
 int cli_object_check_id(const struct cli *cli, const char *id, const struct prop_ctx *ctx);
+
+/*
+ * cli_throttle.c: limits, and -object throttle-group.
+ *
+ * The rows of one limit, for a table over `type`, whose struct config_throttle is the member `field`: `name`, its burst and the burst's
+ * length, their words joined by `dash`.
+ */
+#define CLI_LIMIT_MAX UINT64_C(1000000000000000)
+#define CLI_LIMIT_LENGTH_MAX 86400
+#define CLI_LIMIT_ROWS(type_, field, name, dash, i)                                                                             \
+	{ .key = name, .type = PROP_U64, .offset = offsetof(type_, field.avg[i]), .max = CLI_LIMIT_MAX },                       \
+	{ .key = name dash "max", .type = PROP_U64, .offset = offsetof(type_, field.max[i]), .max = CLI_LIMIT_MAX },            \
+	{ .key = name dash "max" dash "length", .type = PROP_U64, .offset = offsetof(type_, field.length[i]), .min = 1,         \
+	  .max = CLI_LIMIT_LENGTH_MAX }
+/* What contradicts itself: -EINVAL with ctx->err; `prefix` goes in front of the names of limits. */
+int cli_throttle_check(const struct config_throttle *throttle, const char *prefix, const struct prop_ctx *ctx);
+int cli_throttle_group_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+bool cli_throttle_group_exists(const struct cli *cli, const char *id);
 
 /* cli_drive.c: -drive and its short forms. */
 extern const char *const cli_names_error[]; /* enum cli_error_action */

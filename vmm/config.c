@@ -76,6 +76,8 @@ void config_fini(struct vm_config *cfg)
 		config_disk_fini(&cfg->disks[i]);
 	for (size_t i = 0; i < cfg->n_iothreads; i++)
 		free(cfg->iothreads[i].id);
+	for (size_t i = 0; i < cfg->n_throttle_groups; i++)
+		free(cfg->throttle_groups[i].group);
 	for (size_t i = 0; i < cfg->n_virtio_serials; i++)
 		config_virtio_serial_fini(&cfg->virtio_serials[i]);
 	for (size_t i = 0; i < cfg->n_rng_sources; i++) {

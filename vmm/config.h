@@ -23,6 +23,7 @@
 #define CONFIG_MAX_DRIVES 64
 #define CONFIG_MAX_DISKS 64
 #define CONFIG_MAX_IOTHREADS 16
+#define CONFIG_MAX_THROTTLE_GROUPS 64
 #define CONFIG_MAX_VIRTIO_SERIALS 8
 #define CONFIG_MAX_VPORTS 31 /* ports of one */
 #define CONFIG_MAX_RNGS 8
@@ -93,7 +94,7 @@ enum config_limit {
 };
 
 struct config_throttle {
-	char *group; /* drives of one group share the limits; NULL: its own */
+	char *group; /* its name; drives of one group share the limits. NULL: the drive's own */
 	uint64_t avg[CONFIG_LIMITS], max[CONFIG_LIMITS], length[CONFIG_LIMITS]; /* a second, a second, seconds */
 	uint64_t iops_size; /* bytes that count as one operation; 0: any number */
 };
@@ -213,6 +214,8 @@ struct vm_config {
 	size_t n_disks;
 	struct config_iothread iothreads[CONFIG_MAX_IOTHREADS];
 	size_t n_iothreads;
+	struct config_throttle throttle_groups[CONFIG_MAX_THROTTLE_GROUPS]; /* -object throttle-group; `group` is the id */
+	size_t n_throttle_groups;
 	struct config_virtio_serial virtio_serials[CONFIG_MAX_VIRTIO_SERIALS];
 	size_t n_virtio_serials;
 	struct config_rng_source rng_sources[CONFIG_MAX_RNGS];

@@ -239,11 +239,23 @@ static bool same_group(const struct config_drive *a, const struct config_drive *
 	return a == b || (a->throttle.group && b->throttle.group && !strcmp(a->throttle.group, b->throttle.group));
 }
 
-/* Finds or makes the drive's throttle group. The last of a group that gives limits gives them to all, as in QEMU. */
+/* The -object of that name; NULL: none. */
+static const struct config_throttle *group_object(const struct vm_config *cfg, const char *name)
+{
+	for (size_t i = 0; name && i < cfg->n_throttle_groups; i++)
+		if (!strcmp(cfg->throttle_groups[i].group, name))
+			return &cfg->throttle_groups[i];
+	return NULL;
+}
+
+/*
+ * Finds or makes the drive's throttle group. The last of a group that gives limits gives them to all, as in QEMU; those of an -object are
+ * given first.
+ */
 static int join_group(struct launch_disks *d, size_t i, struct err *err)
 {
 	const struct config_drive *drives = d->cfg->drives;
-	const struct config_throttle *limits = NULL;
+	const struct config_throttle *limits = group_object(d->cfg, drives[i].throttle.group);
 	struct throttle_config cfg = { .iops_size = 0 };
 
 	for (size_t j = 0; j < d->cfg->n_drives; j++) {
@@ -327,20 +339,19 @@ void launch_disks_close(struct launch_disks *d)
 	free(d);
 }
 
-/* ---- devices ---- */
-
-static struct blockdev *drive_of(const struct launch_disks *d, const char *id)
+struct blockdev *launch_disks_drive(const struct launch_disks *d, const char *id)
 {
 	for (size_t i = 0; i < d->cfg->n_drives; i++)
 		if (!strcmp(d->cfg->drives[i].id, id))
 			return d->drives[i];
-	assert(!"a disk without a drive");
 	return NULL;
 }
 
+/* ---- devices ---- */
+
 static int add_disk(const struct launch_disks *d, const struct config_disk *disk, struct machine *machine, struct err *err)
 {
-	struct blockdev *bd = drive_of(d, disk->drive);
+	struct blockdev *bd = launch_disks_drive(d, disk->drive);
 	const struct virtio_blk_config cfg = {
 		.name = disk->id,
 		.bd = bd,

@@ -10,6 +10,7 @@
 #ifndef VMM_LAUNCH_DISKS_H
 #define VMM_LAUNCH_DISKS_H
 
+struct blockdev;
 struct err;
 struct launch_disks;
 struct machine;
@@ -19,6 +20,8 @@ struct vm_config;
 struct launch_disks *launch_disks_open(const struct vm_config *cfg, struct err *err);
 /* Plugs the disks into the machine; the machine owns the devices, and is to be destroyed before the disks are closed. */
 int launch_disks_add(struct launch_disks *disks, struct machine *machine, struct err *err);
+/* The drive of that id, the name of its top node, for what its user asks of it on its loop (bd->loop). Borrowed; NULL: there is none. */
+struct blockdev *launch_disks_drive(const struct launch_disks *disks, const char *id);
 /* NULL is fine. */
 void launch_disks_close(struct launch_disks *disks);
 

@@ -46,6 +46,16 @@ static void show_drive(struct text *t, const struct config_drive *d)
 		put(t, "+group:%s", d->throttle.group);
 }
 
+static void show_group(struct text *t, const struct config_throttle *g)
+{
+	put(t, " limits:%s", g->group);
+	for (unsigned i = 0; i < CONFIG_LIMITS; i++)
+		if (g->avg[i])
+			put(t, "+%u:%" PRIu64 "/%" PRIu64 "/%" PRIu64, i, g->avg[i], g->max[i], g->length[i]);
+	if (g->iops_size)
+		put(t, "+per:%" PRIu64, g->iops_size);
+}
+
 /* What differs from the defaults of a machine with two vCPUs. */
 static void show_disk(struct text *t, const struct config_disk *k)
 {
@@ -83,6 +93,8 @@ static void show(struct text *t, const struct vm_config *cfg)
 		if (p->max_ns != IOTHREAD_POLL_NS || p->grow || p->shrink)
 			put(t, "(%llu,%u,%u)", (unsigned long long)p->max_ns, p->grow, p->shrink);
 	}
+	for (size_t i = 0; i < cfg->n_throttle_groups; i++)
+		show_group(t, &cfg->throttle_groups[i]);
 	for (size_t i = 0; i < cfg->n_drives; i++)
 		show_drive(t, &cfg->drives[i]);
 	for (size_t i = 0; i < cfg->n_disks; i++)
@@ -164,6 +176,18 @@ static const struct {
 	  " libvirt-1-format=F+auto+discard [virtio-disk0:libvirt-1-format q=1x256 at=3.0 boot=1]" },
 	{ NODE_F "-blockdev raw,node-name=r,file=f,discard=unmap,detect-zeroes=on,cache.no-flush=on,read-only=on", " r=F+ro+unsafe+detect" },
 	{ "-blockdev file,node-name=f,filename=F,discard=unmap,detect-zeroes=unmap,locking=off,aio=native", " f=F+discard+detect+nolock" },
+	/* throttles */
+	{ "-object throttle-group,id=g,x-iops-total=100,x-iops-total-max=200,x-iops-total-max-length=3,x-iops-size=4k " NODE_F
+	  "-blockdev throttle,node-name=t,throttle-group=g,file=f,read-only=on -device virtio-blk-pci,drive=t",
+	  " limits:g+3:100/200/3+per:4096 t=F+ro+group:g [virtio-disk0:t]" },
+	{ "-object throttle-group,id=g,limits.bps-read=7,limits.bps-write=8 -blockdev raw,node-name=r,file=t,discard=unmap "
+	  "-blockdev throttle,node-name=t,throttle-group=g,discard=unmap,file.driver=file,file.filename=F",
+	  " limits:g+1:7/0/0+2:8/0/0 r=F+discard+group:g" },
+	{ "-object {\"qom-type\":\"throttle-group\",\"id\":\"g\",\"limits\":{\"iops-read\":5,\"iops-read-max\":9,\"iops-size\":8192}} "
+	  "-blockdev {\"driver\":\"throttle\",\"node-name\":\"t\",\"throttle-group\":\"g\",\"file\":{\"driver\":\"raw\",\"cache\":{\"direct\":"
+	  "true},\"file\":{\"driver\":\"file\",\"filename\":\"F\"}}}",
+	  " limits:g+4:5/9/0+per:8192 t=F+none+group:g" },
+	{ "-object throttle-group,id=g -drive file=F,format=raw,throttling.group=g", " limits:g virtio0=F+group:g [virtio-disk0:virtio0]" },
 	/* names */
 	{ "-device pc-testdev,id=virtio-disk0 -hda F", " virtio0=F? [virtio-disk1:virtio0]" },
 	{ NODE_F "-blockdev file,node-name=virtio0,filename=G -hda H",
@@ -207,6 +231,7 @@ static const struct {
 	{ "-drive file=F,rerror=maybe", "'maybe' is not one of auto, report, ignore" },
 	{ "-drive file=F,iops=1,iops_rd=1", "-drive: throttling.iops-total and throttling.iops-read cannot both be given" },
 	{ "-drive file=F,bps=1,bps_wr=1", "throttling.bps-total and throttling.bps-write cannot" },
+	{ "-drive file=F,iops_size=1", "-drive: throttling.iops-size needs throttling.iops-total" },
 	{ "-drive file=F,iops_max=1", "-drive: throttling.iops-total-max needs throttling.iops-total" },
 	{ "-drive file=F,iops=5,iops_max=1", "throttling.iops-total-max is 1, less than throttling.iops-total, 5" },
 	{ "-drive file=F,iops=5,iops_max_length=2", "throttling.iops-total-max-length needs throttling.iops-total-max" },
@@ -241,15 +266,24 @@ static const struct {
 	{ "-blockdev file,node-name=f", "-blockdev: property 'filename' is missing" },
 	{ "-blockdev file,node-name=#x,filename=F", "-blockdev: property 'node-name': '#x' is not an identifier" },
 	{ "-blockdev qcow2,node-name=f,file=g", "-blockdev: qcow2 images are not supported yet; convert it" },
-	{ "-blockdev nbd,node-name=f", "-blockdev: driver 'nbd' is not available; use file, host_device or raw" },
-	{ "-blockdev throttle,node-name=f,file=g", "driver 'throttle' is not available; use -drive with throttling" },
+	{ "-blockdev nbd,node-name=f", "-blockdev: driver 'nbd' is not available; use file, host_device, raw or throttle" },
+	{ "-blockdev throttle,node-name=f,file=g", "-blockdev: property 'throttle-group' is missing" },
+	{ "-blockdev throttle,node-name=t,throttle-group=g", "-blockdev: property 'file' is missing" },
+	{ NODE_F "-blockdev throttle,node-name=t,throttle-group=g,file=f",
+	  "node 't' has throttle-group=g, which is not defined; add -object throttle-group,id=g" },
+	{ "-object throttle-group,id=g " NODE_F "-blockdev throttle,node-name=t,throttle-group=g,file=f "
+	  "-blockdev throttle,node-name=u,throttle-group=g,file=t",
+	  "node 'u' is over 't', which is a throttle too" },
+	{ "-object throttle-group,id=g -blockdev throttle,node-name=t,throttle-group=g,file=r -blockdev raw,node-name=r,file=t",
+	  "node 't' is over 't', which is a throttle too" },
 	{ "-blockdev raw,node-name=r", "-blockdev: property 'file' is missing" },
 	{ "-blockdev raw,node-name=r,file=x", "node 'r' has file=x, but there is no node of that name" },
-	{ "-blockdev raw,node-name=r,file=r", "node 'r' has file=r, which is a format too" },
+	{ "-blockdev raw,node-name=r,file=r", "node 'r' is over 'r', which is a format too" },
 	{ NODE_F "-blockdev raw,node-name=r,file=f -blockdev raw,node-name=s,file=f", "node 's' has file=f, which is in use by another node" },
 	{ NODE_F "-blockdev raw,node-name=r,file=f -device virtio-blk,drive=f", "drive 'f' is in use by another -blockdev node" },
 	{ NODE_F "-blockdev raw,node-name=r,file=f,file.driver=file,file.filename=G", "property 'file' is both a node's name and a node" },
-	{ "-blockdev raw,node-name=r,file.driver=raw,file.file.driver=file,file.file.filename=G", "expected a node with driver=file or host_device" },
+	{ "-blockdev raw,node-name=r,file.driver=raw,file.file.driver=file,file.file.filename=G", 
+	  "node 'r' is over '#block1', which is a format too" },
 	{ "-blockdev raw,node-name=r,file.driver=file", "property 'filename' is missing" },
 	{ NODE_F NODE_F, "there is already a drive or node with the name 'f'" },
 	{ "-blockdev {\"driver\":\"file\",\"node-name\":\"f\",\"filename\":\"F\",\"read-only\":\"on\"}", "expected true or false, got a string" },
@@ -261,6 +295,12 @@ static const struct {
 	{ "-object iothread,id=a,poll-max-ns=1000000001", "poll-max-ns" },
 	{ "-object iothread,id=a -object iothread,id=a", "-object iothread: there is already an object with the id 'a'" },
 	{ "-object iothread,id=0", "'0' is not an identifier" },
+	{ "-object throttle-group,x-iops-total=1", "-object throttle-group: property 'id' is missing" },
+	{ "-object iothread,id=a -object throttle-group,id=a", "-object throttle-group: there is already an object with the id 'a'" },
+	{ "-object throttle-group,id=g,x-iops-total=5,x-iops-read=5", "x-iops-total and x-iops-read cannot both be given" },
+	{ "-object throttle-group,id=g,limits.iops-total-max=5", "x-iops-total-max needs x-iops-total" },
+	{ "-object throttle-group,id=g,x-iops-size=5", "x-iops-size needs x-iops-total" },
+	{ "-object throttle-group,id=g,iops-total=5", "unknown property 'iops-total'" },
 	{ "-object memory-backend-file,id=m", "-object: type 'memory-backend-file' is not available; known: iothread" },
 	{ "-object id=m", "-object: type '' is not available" },
 };

@@ -8,11 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "blk/blockdev.h"
 #include "hw/pci.h"
 #include "hw/virtio.h"
 #include "vmm/arch.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
+#include "vmm/eventloop.h"
 #include "vmm/guest_mem.h"
 #include "vmm/launch_disks.h"
 #include "vmm/log.h"
@@ -190,6 +192,56 @@ START_TEST(test_probed)
 }
 END_TEST
 
+static void zero_done(struct blk_req *req, int result)
+{
+	req->result = result;
+}
+
+/* Limits do not hold up a drain. */
+static void write_and_drain(void *opaque)
+{
+	struct blockdev *bd = opaque;
+	static struct blk_req reqs[10];
+
+	for (unsigned i = 0; i < 10; i++) {
+		reqs[i] = (struct blk_req){ .op = BLK_WRITE_ZEROES, .len = 512, .done = zero_done, .result = 1 };
+		blockdev_submit(bd, &reqs[i]);
+	}
+	blockdev_drain(bd);
+	for (unsigned i = 0; i < 10; i++)
+		ck_assert_int_eq(reqs[i].result, 0);
+}
+
+/* Limits by -object, for a -blockdev and a -drive on different threads; an object without limits; a drive that has none. */
+START_TEST(test_throttle_groups)
+{
+	struct launch_disks *d;
+
+	cfg.throttle_groups[0].group = strdup("g");
+	cfg.throttle_groups[0].avg[CONFIG_IOPS_TOTAL] = 10;
+	cfg.throttle_groups[1].group = strdup("h");
+	cfg.n_throttle_groups = 2;
+	cfg.iothreads[cfg.n_iothreads++].id = strdup("io0");
+	drive("a", path[0])->throttle.group = strdup("g");
+	drive("b", path[1])->throttle.group = strdup("g");
+	drive("c", path[2])->throttle.group = strdup("h");
+	disk("da", "a")->iothread = strdup("io0");
+	d = launch_disks_open(&cfg, &err);
+	ck_assert_msg(d != NULL, "%s", err.msg);
+	for (unsigned i = 0; i < 3; i++) {
+		struct blockdev *bd = launch_disks_drive(d, cfg.drives[i].id);
+
+		ck_assert_str_eq(bd->ops->format, "throttle");
+		eventloop_call_sync(bd->loop, write_and_drain, bd);
+	}
+	ck_assert_ptr_null(launch_disks_drive(d, "x"));
+	launch_disks_close(d);
+	/* What QEMU refuses of a group is said of the drive. */
+	cfg.throttle_groups[1].iops_size = 512;
+	assert_refused("drive 'c': iops-size needs iops-total");
+}
+END_TEST
+
 START_TEST(test_twice)
 {
 	char link_name[64];
@@ -227,6 +279,7 @@ int main(void)
 	tcase_add_test(tc, test_disks);
 	tcase_add_test(tc, test_bus_full);
 	tcase_add_test(tc, test_probed);
+	tcase_add_test(tc, test_throttle_groups);
 	tcase_add_test(tc, test_twice);
 	tcase_add_test(tc, test_missing);
 	suite_add_tcase(s, tc);

@@ -122,7 +122,8 @@ struct load {
 	const uint64_t *sizes;
 	unsigned n_sizes, next;
 	uint64_t ops, bytes;
-	bool stopped;
+	bool stopped, mixed_ops;
+	uint64_t reads;
 	struct load_req {
 		struct blk_req req;
 		struct load *load;
@@ -131,6 +132,14 @@ struct load {
 
 static void load_submit(struct load_req *r)
 {
+	static struct iovec sector;
+
+	sector = (struct iovec){ buf, 512 };
+	if (r->load->mixed_ops) {
+		r->req.op = (r - r->load->reqs) & 1 ? BLK_READ : BLK_WRITE_ZEROES;
+		r->req.iov = &sector;
+		r->req.n = 1;
+	}
 	r->req.len = r->load->sizes[r->load->next++ % r->load->n_sizes];
 	blockdev_submit(bd[r->load->dev], &r->req);
 }
@@ -143,6 +152,7 @@ static void load_done(struct blk_req *req, int result)
 		return;
 	ck_assert_int_eq(result, 0);
 	r->load->ops++;
+	r->load->reads += req->op == BLK_READ;
 	r->load->bytes += req->len;
 	load_submit(r);
 }
@@ -251,6 +261,25 @@ START_TEST(groups)
 }
 END_TEST
 
+/* Where a total holds up both directions, they share it.  */
+START_TEST(reads_and_writes)
+{
+	static const struct throttle_config cfg = { .limits[THROTTLE_IOPS_TOTAL] = { .avg = 100 } };
+	static const uint64_t sector[] = { 512 };
+	static struct load l;
+
+	make(&cfg, 1);
+	l = (struct load){ .sizes = sector, .n_sizes = 1, .mixed_ops = true };
+	load_start(&l);
+	run_seconds(1, 10);
+	near(l.ops, 1000);
+	ck_assert_msg(l.reads > 450 && l.reads < 550, "%llu reads of %llu", (unsigned long long)l.reads, (unsigned long long)l.ops);
+	ck_assert_uint_le(n_fired, 2 * l.ops + 10);
+	load_stop(&l);
+	finish(1);
+}
+END_TEST
+
 /* Reads go on while writes wait; flushes do not count; a drain lets all go; then it is idle. */
 START_TEST(directions_and_drain)
 {
@@ -327,6 +356,7 @@ int main(void)
 	suite_add_tcase(s, tc);
 	tcase_add_loop_test(tc, rate, 0, ARRAY_SIZE(rates));
 	tcase_add_test(tc, groups);
+	tcase_add_test(tc, reads_and_writes);
 	tcase_add_test(tc, directions_and_drain);
 	tcase_add_test(tc, closed_while_waiting);
 	tcase_add_test(tc, bad_configurations);
