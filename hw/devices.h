@@ -118,6 +118,13 @@ struct device *testdev_create(const struct device_env *env, const struct testdev
 /* hw/virtio_blk.c: a disk (Virtio 1.2, 5.2), for a transport of hw/virtio.h to take over. It works on the block device's loop. */
 #define VIRTIO_BLK_MIN_QUEUE 4
 #define VIRTIO_BLK_SERIAL_MAX 20
+/* What becomes of a request that the host fails: QEMU's rerror= and werror=. */
+enum virtio_blk_on_error {
+	VIRTIO_BLK_REPORT, /* the driver is told */
+	VIRTIO_BLK_IGNORE, /* the driver is told that all is well */
+	VIRTIO_BLK_ENOSPC, /* as STOP where the host has no space left, else as REPORT */
+	VIRTIO_BLK_STOP,   /* kept, and the machine stopped (VM_REQUEST_IO_ERROR); tried again when it goes on */
+};
 struct virtio_blk_config {
 	const char *name;        /* "virtio-disk0" */
 	struct blockdev *bd;     /* borrowed; nobody else's while the device is there */
@@ -128,7 +135,7 @@ struct virtio_blk_config {
 	bool write_cache;        /* completed writes may wait for a flush; a driver that cannot flush gets none */
 	bool config_wce;         /* the driver may switch that */
 	bool discard, write_zeroes; /* offered if the block device can */
-	bool ignore_read_errors, ignore_write_errors; /* the driver is told that all is well */
+	enum virtio_blk_on_error read_error, write_error;
 };
 struct virtio_dev *virtio_blk_create(const struct device_env *env, const struct virtio_blk_config *cfg, struct err *err);
 

@@ -61,6 +61,8 @@ struct virtio_dev_ops {
 	void (*kick)(struct virtio_dev *dev, unsigned q);
 	/* Drains and gives the queues back. */
 	void (*deactivate)(struct virtio_dev *dev);
+	/* As device_ops; main thread. NULL: nothing. */
+	void (*resume)(struct virtio_dev *dev);
 	/* Frees what the device owns, itself included; it is not active. */
 	void (*destroy)(struct virtio_dev *dev);
 };

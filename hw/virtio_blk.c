@@ -203,15 +203,29 @@ static void vblk_deactivate(struct virtio_dev *dev)
 {
 	struct vblk *b = vblk_of(dev);
 
+	b->ending = true;
+	vblk_drop_kept(b);
 	/* What completes may start the next part of its request. */
 	while (b->in_flight)
 		blockdev_drain(b->bd);
+	b->ending = false;
 	for (unsigned i = 0; i < dev->n_queues; i++) {
 		eventloop_cancel_work(dev->loop, &b->queues[i].more);
 		eventloop_cancel_work(dev->loop, &b->queues[i].notify);
 	}
 	/* The next driver finds what the user configured. */
 	vblk_set_wce(b, b->wce_default);
+}
+
+static void vblk_retry(void *arg)
+{
+	vblk_retry_kept(arg);
+}
+
+/* The loop never waits for the main thread, so this may wait for it. */
+static void vblk_resume(struct virtio_dev *dev)
+{
+	eventloop_call_sync(dev->loop, vblk_retry, vblk_of(dev));
 }
 
 static void vblk_free(struct vblk *b)
@@ -242,6 +256,7 @@ static const struct virtio_dev_ops vblk_ops = {
 	.activate = vblk_activate,
 	.kick = vblk_kick,
 	.deactivate = vblk_deactivate,
+	.resume = vblk_resume,
 	.destroy = vblk_destroy,
 };
 
@@ -309,8 +324,9 @@ static int vblk_init(struct vblk *b, const struct device_env *env, const struct 
 	b->config_wce = cfg->config_wce;
 	b->wce_default = cfg->write_cache;
 	atomic_init(&b->wce, cfg->write_cache);
-	b->ignore_read_errors = cfg->ignore_read_errors;
-	b->ignore_write_errors = cfg->ignore_write_errors;
+	b->read_error = cfg->read_error;
+	b->write_error = cfg->write_error;
+	b->link = env->link;
 	if (cfg->serial)
 		memcpy(b->serial, cfg->serial, strlen(cfg->serial));
 	vblk_init_config(b, cfg);

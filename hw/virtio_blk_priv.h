@@ -26,7 +26,7 @@ struct vblk_queue;
 struct vblk_req {
 	struct blk_req blk; /* what of it is in flight below */
 	struct vblk_queue *queue;
-	struct vblk_req *next_free;
+	struct vblk_req *next; /* in the queue's `free`, or the disk's kept ones */
 	struct iovec *iov;     /* the queue's max_buffers entries, for good */
 	uint8_t *status;       /* in guest memory */
 	uint32_t in_len;       /* bytes of the writable part, status included */
@@ -61,7 +61,11 @@ struct vblk {
 	uint32_t block;            /* bytes: logical */
 	bool discard, write_zeroes;
 	bool config_wce, wce_default;
-	bool ignore_read_errors, ignore_write_errors;
+	enum virtio_blk_on_error read_error, write_error;
+	struct machine_link link;
+	/* What failed and is tried again when the machine goes on, in the order of failing. Counted in in_flight. */
+	struct vblk_req *kept_first, *kept_last;
+	bool ending; /* the driver is going: nothing is kept for it */
 	char serial[VBLK_ID_BYTES]; /* padded with zeroes */
 
 	/* Whether completed writes may be in a cache. Written under `lock` by vCPU threads (configuration) and by activation; read by the loop. */
@@ -73,6 +77,10 @@ struct vblk {
 /* Requests in flight, at most dev.queues' sizes. */
 struct vblk_req *vblk_req_take(struct vblk_queue *q);
 void vblk_req_free(struct vblk_req *r);
+
+/* What was kept because of errors: submits it again, or forgets it, as a reset does. */
+void vblk_retry_kept(struct vblk *b);
+void vblk_drop_kept(struct vblk *b);
 
 /*
  * Starts what the chain asks for, or ends it at once. `r->iov` holds the chain's buffers. 0, or -EINVAL with `*why` set (static text)

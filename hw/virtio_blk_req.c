@@ -9,15 +9,20 @@
  * A request goes through one or more block requests, one after the other: a range list through one for each range, a write
  * without a write cache through the write and a flush.
  *
+ * A request that the host fails may be kept (werror=stop): as it is, at the block request that failed. That one is submitted again when the
+ * machine goes on; those before it are done, and are not done again. What fails while the machine is already stopping is kept as well.
+ *
  * Length used (2.7.8.2): bytes written from the start of the writable part without a gap, so a failed read reports none, and
  * whatever wrote all of it includes the status.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "hw/virtio_blk_priv.h"
 #include "vmm/iov.h"
+#include "vmm/log.h"
 #include "vmm/util.h"
 
 /* ---- the pool ---- */
@@ -27,7 +32,7 @@ struct vblk_req *vblk_req_take(struct vblk_queue *q)
 	struct vblk_req *r = q->free;
 
 	if (r) {
-		q->free = r->next_free;
+		q->free = r->next;
 	} else {
 		if (q->n_taken == q->n_reqs)
 			return NULL;
@@ -44,7 +49,7 @@ void vblk_req_free(struct vblk_req *r)
 {
 	struct vblk_queue *q = r->queue;
 
-	r->next_free = q->free;
+	r->next = q->free;
 	q->free = r;
 	q->vblk->in_flight--;
 }
@@ -83,6 +88,62 @@ static void vblk_req_log(struct vblk_req *r, int result)
 		  r->blk.len, r->blk.off, strerror_r(-result, text, sizeof(text)));
 }
 
+/* Errors that trying again would not change: the request is wrong, or not allowed. */
+static bool vblk_error_is_final(int result)
+{
+	return result == -EINVAL || result == -EPERM || result == -EROFS;
+}
+
+static bool vblk_error_stops(const struct vblk *b, enum virtio_blk_on_error action, int result)
+{
+	if (b->ending)
+		return false;
+	if (action == VIRTIO_BLK_ENOSPC)
+		return result == -ENOSPC;
+	return action == VIRTIO_BLK_STOP && !vblk_error_is_final(result);
+}
+
+/* Keeps the request and stops the machine. The first of a stop says why. */
+static void vblk_req_keep(struct vblk_req *r, int result)
+{
+	struct vblk *b = r->queue->vblk;
+	const struct blk_req *blk = &r->blk;
+	char text[64];
+
+	r->next = NULL;
+	if (b->kept_first) {
+		b->kept_last->next = r;
+	} else {
+		b->kept_first = r;
+		log_error("%s: '%s': %s of %" PRIu64 " bytes at %" PRIu64 " failed: %s; the machine is stopped: %s, then let it go on with "
+			  "Ctrl-a r at its terminal or kill -CONT %d",
+			  b->dev.name, b->bd->name, vblk_op_name(blk->op), blk->len, blk->off, strerror_r(-result, text, sizeof(text)),
+			  result == -ENOSPC ? "make room" : "see to the disk", (int)getpid());
+	}
+	b->kept_last = r;
+	machine_request(&b->link, VM_REQUEST_IO_ERROR, 0);
+}
+
+void vblk_retry_kept(struct vblk *b)
+{
+	struct vblk_req *r = b->kept_first, *next;
+
+	for (b->kept_first = b->kept_last = NULL; r; r = next) {
+		next = r->next;
+		blockdev_submit(b->bd, &r->blk);
+	}
+}
+
+void vblk_drop_kept(struct vblk *b)
+{
+	struct vblk_req *r = b->kept_first, *next;
+
+	for (b->kept_first = b->kept_last = NULL; r; r = next) {
+		next = r->next;
+		vblk_req_free(r);
+	}
+}
+
 /* Submits the next block request of `r`; false when there is none left. */
 static bool vblk_req_next(struct vblk_req *r)
 {
@@ -112,14 +173,19 @@ static void vblk_req_done(struct blk_req *blk, int result)
 	struct vblk_req *r = CONTAINER_OF(blk, struct vblk_req, blk);
 	const struct vblk *b = r->queue->vblk;
 	bool read = blk->op == BLK_READ;
+	enum virtio_blk_on_error action = read ? b->read_error : b->write_error;
 
 	if (result == -ENOTSUP) {
 		vblk_req_end(r, VBLK_S_UNSUPP, 0);
 		return;
 	}
 	if (result < 0) {
+		if (vblk_error_stops(b, action, result)) {
+			vblk_req_keep(r, result);
+			return;
+		}
 		vblk_req_log(r, result);
-		if (!(read ? b->ignore_read_errors : b->ignore_write_errors)) {
+		if (action != VIRTIO_BLK_IGNORE) {
 			vblk_req_end(r, VBLK_S_IOERR, 0);
 			return;
 		}

@@ -290,8 +290,17 @@ static void virtio_mmio_destroy(struct device *dev)
 	free(s);
 }
 
+static void virtio_mmio_resume(struct device *dev)
+{
+	struct virtio_dev *vdev = CONTAINER_OF(dev, struct virtio_mmio, dev)->vdev;
+
+	if (vdev->ops->resume)
+		vdev->ops->resume(vdev);
+}
+
 static const struct device_ops device_ops = {
 	.reset = virtio_mmio_reset,
+	.resume = virtio_mmio_resume,
 	.destroy = virtio_mmio_destroy,
 };
 

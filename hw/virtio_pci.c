@@ -295,6 +295,14 @@ static void virtio_pci_reset(struct device *dev)
 	}
 }
 
+static void virtio_pci_resume(struct device *dev)
+{
+	struct virtio_dev *vdev = CONTAINER_OF(dev, struct virtio_pci, dev)->vdev;
+
+	if (vdev->ops->resume)
+		vdev->ops->resume(vdev);
+}
+
 /* All but the virtio_dev. */
 static void virtio_pci_free(struct virtio_pci *s)
 {
@@ -315,6 +323,7 @@ static void virtio_pci_destroy(struct device *dev)
 
 static const struct device_ops device_ops = {
 	.reset = virtio_pci_reset,
+	.resume = virtio_pci_resume,
 	.destroy = virtio_pci_destroy,
 };
 

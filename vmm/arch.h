@@ -33,6 +33,9 @@ void arch_vcpu_fini(struct vcpu *vcpu);
 /* Registers and the bytes at the instruction pointer, on stderr, for a person. The vCPU's thread. */
 void arch_vcpu_dump(struct vcpu *vcpu);
 
+/* The vCPU was stopped for any length of time, and is about to go on: so that its guest does not blame itself. */
+void arch_vcpu_was_stopped(struct vcpu *vcpu);
+
 /*
  * The machine, in two steps, so that whatever a user may have got wrong about memory, CPUs and kernel is found before a terminal
  * or a file is touched:

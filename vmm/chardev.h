@@ -70,6 +70,7 @@ struct chardev_frontend {
 struct chardev_host {
 	void (*quit)(void *opaque);      /* Ctrl-a x */
 	void (*powerdown)(void *opaque); /* Ctrl-a p: the ACPI power button */
+	void (*resume)(void *opaque);    /* Ctrl-a r: lets a machine go on that an I/O error stopped */
 	void *opaque;
 };
 

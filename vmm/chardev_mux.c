@@ -77,6 +77,12 @@ static void escape_powerdown(struct chardev *chr)
 		chr->mux->host.powerdown(chr->mux->host.opaque);
 }
 
+static void escape_resume(struct chardev *chr)
+{
+	if (chr->mux->host.resume)
+		chr->mux->host.resume(chr->mux->host.opaque);
+}
+
 static void escape_break(struct chardev *chr)
 {
 	/* In its place among the input, as far as the front end takes that. */
@@ -106,6 +112,7 @@ static const struct mux_escape escapes[] = {
 	{ '?', NULL, escape_help },
 	{ 'x', "exit Kite", escape_quit },
 	{ 'p', "press the guest's power button", escape_powerdown },
+	{ 'r', "let a guest go on that was stopped by a disk error", escape_resume },
 	{ 'b', "send a break", escape_break },
 	{ 't', "turn time stamps in front of lines on or off", escape_stamps },
 	{ MUX_ESCAPE, "send Ctrl-a", escape_escape },

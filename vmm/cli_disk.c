@@ -208,17 +208,18 @@ static int add_drive_disks(struct cli *cli, struct err *err)
 	return 0;
 }
 
-/* Whether errors are hidden from the guest, as the device says or else its drive. */
-static int error_action(const char *what, const char *name, enum cli_error_action device, enum cli_error_action drive, bool *ignore,
-			struct err *err)
+/*
+ * What becomes of errors, as the device says or else its drive. Where neither does, the guest is told of all, also of a full disk: QEMU, which
+ * somebody manages, would stop there.
+ */
+static enum config_on_error error_action(enum cli_error_action device, enum cli_error_action drive)
 {
-	enum cli_error_action action = device != CLI_ERROR_AUTO ? device : drive;
+	static const enum config_on_error actions[] = {
+		[CLI_ERROR_AUTO] = CONFIG_ERROR_REPORT,	    [CLI_ERROR_REPORT] = CONFIG_ERROR_REPORT, [CLI_ERROR_IGNORE] = CONFIG_ERROR_IGNORE,
+		[CLI_ERROR_ENOSPC] = CONFIG_ERROR_ENOSPC, [CLI_ERROR_STOP] = CONFIG_ERROR_STOP,
+	};
 
-	if (action == CLI_ERROR_ENOSPC || action == CLI_ERROR_STOP)
-		return err_set(err, -EINVAL, "%s of drive '%s': '%s' is not available, since Kite cannot pause the guest yet; use report or ignore",
-			       what, cli_show(name).s, cli_names_error[action]);
-	*ignore = action == CLI_ERROR_IGNORE;
-	return 0;
+	return actions[device != CLI_ERROR_AUTO ? device : drive];
 }
 
 /* What the -drive behind the disk says of it. */
@@ -232,9 +233,12 @@ static int inherit(struct cli *cli, struct config_disk *disk, const struct cli_d
 			d = &cli->drives[i];
 	if (!disk->serial && d->serial && cli_set_string(&disk->serial, d->serial, err) < 0)
 		return err->code;
-	if (error_action("rerror", disk->drive, given->rerror, d->rerror, &disk->ignore_read_errors, err) < 0)
-		return err->code;
-	return error_action("werror", disk->drive, given->werror, d->werror, &disk->ignore_write_errors, err);
+	disk->rerror = error_action(given->rerror, d->rerror);
+	disk->werror = error_action(given->werror, d->werror);
+	if (disk->rerror == CONFIG_ERROR_ENOSPC)
+		return err_set(err, -EINVAL, "rerror of drive '%s': a read does not run out of space; use report, stop or ignore",
+			       cli_show(disk->drive).s);
+	return 0;
 }
 
 /* An automatic name for a device without one: "virtio-disk0", where nobody has it. */

@@ -128,6 +128,9 @@ struct config_iothread {
 
 enum config_tristate { CONFIG_AUTO, CONFIG_ON, CONFIG_OFF };
 
+/* See enum virtio_blk_on_error. */
+enum config_on_error { CONFIG_ERROR_REPORT, CONFIG_ERROR_IGNORE, CONFIG_ERROR_ENOSPC, CONFIG_ERROR_STOP };
+
 /* A virtio-blk device. */
 struct config_disk {
 	char *id;       /* "virtio-disk0" */
@@ -138,7 +141,7 @@ struct config_disk {
 	uint64_t logical_block, physical_block; /* bytes; 0: as the file suggests */
 	enum config_tristate write_cache;
 	bool config_wce, discard, write_zeroes;
-	bool ignore_read_errors, ignore_write_errors;
+	enum config_on_error rerror, werror;
 	bool modern_only, legacy_only;
 	int vectors; /* MSI-X; -1: as many as it can use */
 	int addr;    /* slot << 3 | function, or CONFIG_ADDR_AUTO */

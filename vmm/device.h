@@ -16,7 +16,10 @@ struct device;
 struct device_ops {
 	/* Guest-visible state to its power-on values, interrupt lines low. */
 	void (*reset)(struct device *dev);
-	/* Stop and restart what the device does by itself (timers, input). NULL: nothing. */
+	/*
+	 * Stop and restart what the device does by itself (timers, input) as the machine stops and goes on. `resume` also tries again what
+	 * VM_REQUEST_IO_ERROR was asked for. NULL: nothing.
+	 */
 	void (*quiesce)(struct device *dev);
 	void (*resume)(struct device *dev);
 	/* Off the buses, and freed. */
@@ -32,6 +35,7 @@ struct device {
 /* What a device or the user asks of the machine. Ordered: a later one overrides an earlier one that has not been served yet. */
 enum vm_request {
 	VM_REQUEST_NONE,
+	VM_REQUEST_IO_ERROR, /* a request that the device keeps failed on the host: stop, and go on when somebody has seen to it */
 	VM_REQUEST_RESET,    /* reset by the guest: reset register, keyboard controller, triple fault */
 	VM_REQUEST_POWEROFF, /* power-off by the guest */
 	VM_REQUEST_EXIT,     /* end the process with a status: isa-debug-exit, or the user's quit */

@@ -14,6 +14,7 @@
 #include "vmm/eventloop.h"
 #include "vmm/launch_disks.h"
 #include "vmm/launch_virtio.h"
+#include "vmm/log.h"
 #include "vmm/vm.h"
 
 struct launch {
@@ -38,9 +39,15 @@ static void launch_on_powerdown(void *opaque)
 		machine_power_button(l->machine);
 }
 
+static void launch_on_resume(void *opaque)
+{
+	launch_resume(opaque);
+}
+
 static int launch_open_chardevs(struct launch *l, struct err *err)
 {
-	const struct chardev_host host = { .quit = launch_on_quit, .powerdown = launch_on_powerdown, .opaque = l };
+	const struct chardev_host host = { .quit = launch_on_quit, .powerdown = launch_on_powerdown, .resume = launch_on_resume,
+					  .opaque = l };
 
 	for (size_t i = 0; i < l->cfg->n_chardevs; i++) {
 		const struct config_chardev *c = &l->cfg->chardevs[i];
@@ -163,6 +170,16 @@ void launch_quit(struct launch *l, int status)
 {
 	if (l->machine)
 		vm_request(machine_vm(l->machine), VM_REQUEST_EXIT, status);
+}
+
+void launch_resume(struct launch *l)
+{
+	struct vm *vm = l->machine ? machine_vm(l->machine) : NULL;
+
+	if (!vm || vm->state != VM_IO_ERROR)
+		return;
+	log_info("the machine goes on");
+	vm_resume(vm);
 }
 
 void launch_destroy(struct launch *l)

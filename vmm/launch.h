@@ -21,6 +21,9 @@ int launch_run(struct launch *launch, struct err *err);
 /* Ends the machine from outside, as `-serial mon:` Ctrl-a x and signals do: launch_run returns `status`. Loop thread. */
 void launch_quit(struct launch *launch, int status);
 
+/* Lets a machine go on that an I/O error stopped (werror=stop), and else does nothing. Loop thread. */
+void launch_resume(struct launch *launch);
+
 void launch_destroy(struct launch *launch);
 
 #endif

@@ -48,6 +48,9 @@ static_assert((int)CONFIG_BPS_TOTAL == (int)THROTTLE_BPS_TOTAL && (int)CONFIG_BP
 		      (int)CONFIG_IOPS_READ == (int)THROTTLE_IOPS_READ && (int)CONFIG_IOPS_WRITE == (int)THROTTLE_IOPS_WRITE &&
 		      (int)CONFIG_LIMITS == (int)THROTTLE_KINDS,
 	      "the same order");
+static_assert((int)CONFIG_ERROR_REPORT == (int)VIRTIO_BLK_REPORT && (int)CONFIG_ERROR_IGNORE == (int)VIRTIO_BLK_IGNORE &&
+		      (int)CONFIG_ERROR_ENOSPC == (int)VIRTIO_BLK_ENOSPC && (int)CONFIG_ERROR_STOP == (int)VIRTIO_BLK_STOP,
+	      "the same order");
 static_assert(CONFIG_MAX_SERIAL_NUMBER == VIRTIO_BLK_SERIAL_MAX, "what a disk has room for");
 
 /* ---- opening; on the drive's loop ---- */
@@ -364,8 +367,8 @@ static int add_disk(const struct launch_disks *d, const struct config_disk *disk
 		.config_wce = disk->config_wce,
 		.discard = disk->discard,
 		.write_zeroes = disk->write_zeroes,
-		.ignore_read_errors = disk->ignore_read_errors,
-		.ignore_write_errors = disk->ignore_write_errors,
+		.read_error = (enum virtio_blk_on_error)disk->rerror,
+		.write_error = (enum virtio_blk_on_error)disk->werror,
 	};
 	const struct virtio_pci_config pci = {
 		.devfn = disk->addr == CONFIG_ADDR_AUTO ? PCI_ADDR_AUTO : disk->addr,

@@ -35,6 +35,16 @@ static void program_quit(void *opaque)
 		eventloop_stop(p->loop);
 }
 
+static void program_resume(void *opaque)
+{
+	struct program *p = opaque;
+
+	if (p->launch)
+		launch_resume(p->launch);
+}
+
+static const struct signals_ops signals_ops = { .quit = program_quit, .resume = program_resume };
+
 /* What ps and top show, 15 characters of it: -name process=P, or kite:NAME. */
 static void program_name(const struct vm_config *cfg)
 {
@@ -71,7 +81,7 @@ static int program_main(const struct vm_config *cfg, struct err *err)
 		return status;
 	program_name(cfg);
 	vcpu_install_kick_handler();
-	if (signals_init(&p.signals, p.loop, program_quit, &p, err) == 0) {
+	if (signals_init(&p.signals, p.loop, &signals_ops, &p, err) == 0) {
 		status = program_run(&p, cfg, err);
 		signals_fini(&p.signals);
 	}

@@ -64,11 +64,12 @@ static void signals_ready(void *opaque, uint32_t revents)
 		break;
 	case SIGCONT:
 		terminal_resume();
+		s->ops->resume(s->opaque);
 		break;
 	default:
 		if (info.ssi_pid)
 			log_info("ended by SIG%s from process %u", sigabbrev_np((int)info.ssi_signo), info.ssi_pid);
-		s->quit(s->opaque);
+		s->ops->quit(s->opaque);
 	}
 }
 
@@ -80,13 +81,13 @@ static bool signals_ignored(int sig)
 	return sigaction(sig, NULL, &sa) == 0 && !(sa.sa_flags & SA_SIGINFO) && sa.sa_handler == SIG_IGN;
 }
 
-int signals_init(struct signals *s, struct eventloop *loop, void (*quit)(void *opaque), void *opaque, struct err *err)
+int signals_init(struct signals *s, struct eventloop *loop, const struct signals_ops *ops, void *opaque, struct err *err)
 {
 	static const int served[] = { SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT };
 	sigset_t mask;
 	int r;
 
-	*s = (struct signals){ .loop = loop, .quit = quit, .opaque = opaque };
+	*s = (struct signals){ .loop = loop, .ops = ops, .opaque = opaque };
 	s->fd = (struct event_fd){ .fd = -1, .ready = signals_ready, .opaque = s };
 	signals_set_dispositions();
 	sigemptyset(&mask);

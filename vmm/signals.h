@@ -3,11 +3,12 @@
  * The process's signals, for the program `kite` only: a library's host keeps its own.
  *
  *   SIGINT, SIGTERM, SIGHUP   end the machine, status 0
- *   SIGTSTP, SIGCONT          give the terminal back while stopped, take it again
+ *   SIGTSTP                   gives the terminal back and stops the process
+ *   SIGCONT                   takes the terminal again, and lets a machine go on that an I/O error stopped
  *   SIGSEGV and the like      give the terminal back, then die as usual
  *   SIGPIPE, SIGXFSZ          ignored: writers see EPIPE, EFBIG
  *
- * Of the first two rows, those that Kite was started with ignored (nohup, a shell's background job) stay ignored.
+ * Of the first three rows, those that Kite was started with ignored (nohup, a shell's background job) stay ignored.
  *
  * Thread: main.
  */
@@ -21,15 +22,20 @@ struct err;
 struct signals {
 	struct eventloop *loop; /* borrowed */
 	struct event_fd fd;     /* a signalfd */
-	void (*quit)(void *opaque);
+	const struct signals_ops *ops;
 	void *opaque;
 };
 
+struct signals_ops {
+	void (*quit)(void *opaque);   /* SIGINT, SIGTERM, SIGHUP */
+	void (*resume)(void *opaque); /* SIGCONT */
+};
+
 /*
- * Blocks the signals above for this thread and those it starts, and serves them on `loop`. `quit` is called for each that
- * asks for the end. 0 or -errno with `err`.
+ * Blocks the signals above for this thread and those it starts, and serves them on `loop`. `ops` and `opaque` are
+ * borrowed. 0 or -errno with `err`.
  */
-int signals_init(struct signals *signals, struct eventloop *loop, void (*quit)(void *opaque), void *opaque, struct err *err);
+int signals_init(struct signals *signals, struct eventloop *loop, const struct signals_ops *ops, void *opaque, struct err *err);
 void signals_fini(struct signals *signals);
 
 #endif

@@ -237,20 +237,38 @@ static void vm_release(struct vm *vm)
 {
 	pthread_mutex_lock(&vm->lock);
 	/* A request made meanwhile has set the goal to pause, and is about to be served. */
-	if (vm->run_wanted && vm->request == VM_REQUEST_NONE)
+	if (vm->state == VM_RUNNING && vm->request == VM_REQUEST_NONE)
 		vm_set_goal(vm, VCPU_RUN);
 	pthread_mutex_unlock(&vm->lock);
 }
 
+/* With every vCPU parked. */
+static void vm_stopped(struct vm *vm, enum vm_state why)
+{
+	bool ran = vm->state == VM_RUNNING;
+
+	vm->state = why;
+	if (ran && vm->machine_ops->quiesce)
+		vm->machine_ops->quiesce(vm->machine);
+}
+
 void vm_pause(struct vm *vm)
 {
-	vm->run_wanted = false;
 	vm_halt(vm);
+	vm_stopped(vm, VM_PAUSED);
 }
 
 void vm_resume(struct vm *vm)
 {
-	vm->run_wanted = true;
+	bool stopped = vm->state == VM_PAUSED || vm->state == VM_IO_ERROR;
+
+	if (vm->state == VM_ENDED)
+		return;
+	vm->state = VM_RUNNING;
+	for (unsigned i = 0; stopped && i < vm->n_vcpus; i++)
+		arch_vcpu_was_stopped(&vm->vcpus[i]);
+	if (stopped && vm->machine_ops->resume)
+		vm->machine_ops->resume(vm->machine);
 	vm_release(vm);
 }
 
@@ -283,7 +301,7 @@ void vm_triple_fault(struct vm *vm, unsigned vcpu_index)
 
 static void vm_finish(struct vm *vm, int status)
 {
-	vm->run_wanted = false;
+	vm->state = VM_ENDED;
 	vm->exit_status = status;
 	eventloop_stop(vm->loop);
 }
@@ -322,6 +340,11 @@ static void vm_serve(void *opaque)
 	switch (request) {
 	case VM_REQUEST_NONE:
 		vm_release(vm);
+		break;
+	case VM_REQUEST_IO_ERROR:
+		/* A disk may find out only when the machine has been stopped already, or ended. */
+		if (vm->state == VM_RUNNING)
+			vm_stopped(vm, VM_IO_ERROR);
 		break;
 	case VM_REQUEST_RESET:
 		vm_reset(vm);

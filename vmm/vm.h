@@ -4,7 +4,10 @@
  *
  * Run state: the main thread alone starts, pauses and resumes. Any thread may ask for something (vm_request); that sets the goal
  * of all vCPUs to "pause" at once, so that the one that asked executes nothing more, and posts the rest to the main thread's
- * loop, which pauses the others, does what was asked, and resumes or ends. A machine that the main thread has paused stays paused.
+ * loop, which pauses the others, does what was asked, and resumes or ends. A machine that the main thread has paused stays paused: a
+ * reset changes what is in it, not whether it runs.
+ *
+ *   state    VM_CREATED -> VM_RUNNING <-> VM_PAUSED, VM_IO_ERROR; -> VM_ENDED     the main thread's
  *
  *   goal     VCPU_PAUSE <-> VCPU_RUN -> VCPU_QUIT     set under `lock`, read by vCPU threads without it
  *   parked   how many vCPU threads wait on `changed`  under `lock`
@@ -38,6 +41,18 @@ enum vcpu_goal { VCPU_PAUSE, VCPU_RUN, VCPU_QUIT };
 struct vm_machine_ops {
 	/* The whole machine to its power-on state, the kernel or firmware loaded again. */
 	int (*reset)(void *machine, struct err *err);
+	/* The machine stops, and goes on: the devices' ops of these names. NULL: nothing. */
+	void (*quiesce)(void *machine);
+	void (*resume)(void *machine);
+};
+
+/* What the machine is doing, and why it is not running. */
+enum vm_state {
+	VM_CREATED,
+	VM_RUNNING,
+	VM_PAUSED,   /* by vm_pause */
+	VM_IO_ERROR, /* by VM_REQUEST_IO_ERROR */
+	VM_ENDED,
 };
 
 struct vm {
@@ -55,7 +70,7 @@ struct vm {
 	void *machine;
 	bool no_reboot;
 	bool triple_fault_said; /* vCPU threads; under lock */
-	bool run_wanted; /* main thread: from vm_resume to vm_pause or the end */
+	enum vm_state state; /* main thread */
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -95,8 +110,11 @@ int vm_start(struct vm *vm, struct err *err);
 void vm_stop(struct vm *vm);
 
 /*
- * Main thread. vm_pause returns with every vCPU parked outside KVM_RUN and its last I/O completed. vm_resume lets them go unless
- * a request waits to be served; then that decides.
+ * Main thread. vm_pause returns with every vCPU parked outside KVM_RUN and its last I/O completed. It waits for them, and one of them may be
+ * waiting for the main thread's loop: so not from a handler of that loop, where a request stops the machine instead (VM_REQUEST_IO_ERROR).
+ *
+ * vm_resume starts the machine, or lets it go on whatever stopped it, unless a request waits to be served; then that decides. From
+ * anywhere on the main thread; nothing happens once the machine has ended.
  */
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);

@@ -301,7 +301,25 @@ static int machine_reset(void *opaque, struct err *err)
 	return r < 0 ? r : machine_load(m, err);
 }
 
-static const struct vm_machine_ops machine_ops = { .reset = machine_reset };
+static void machine_quiesce(void *opaque)
+{
+	struct machine *m = opaque;
+
+	for (size_t i = 0; i < m->n_devices; i++)
+		if (m->devices[i]->ops->quiesce)
+			m->devices[i]->ops->quiesce(m->devices[i]);
+}
+
+static void machine_resume(void *opaque)
+{
+	struct machine *m = opaque;
+
+	for (size_t i = 0; i < m->n_devices; i++)
+		if (m->devices[i]->ops->resume)
+			m->devices[i]->ops->resume(m->devices[i]);
+}
+
+static const struct vm_machine_ops machine_ops = { .reset = machine_reset, .quiesce = machine_quiesce, .resume = machine_resume };
 
 /* ---- the whole ---- */
 

@@ -127,6 +127,15 @@ static int vcpu_x86_leave_nested(struct vcpu *vcpu, struct err *err)
 }
 
 /* Ends what a vCPU may be in the middle of: an event, system management mode, its own guest, an INIT or SIPI on its way. */
+/*
+ * Tells a guest that reads KVM's clock, whose watchdogs would else take the time for one that a task of its own has hogged the processor. Other
+ * guests have no such page: -EINVAL.
+ */
+void arch_vcpu_was_stopped(struct vcpu *vcpu)
+{
+	kvm_ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, NULL);
+}
+
 static int vcpu_x86_quiesce(struct vcpu *vcpu, struct err *err)
 {
 	struct kvm_vcpu_events events = { .flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR |

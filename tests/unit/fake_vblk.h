@@ -28,6 +28,14 @@ static struct fake_virtio f;
 static struct fake_blk disk;
 static struct virtio_dev *dev;
 static struct virtio_blk_config cfg;
+static unsigned io_errors; /* how often the machine was asked to stop */
+
+static inline void fake_request(void *machine, enum vm_request what, int status)
+{
+	(void)machine;
+	ck_assert(what == VM_REQUEST_IO_ERROR && status == 0);
+	io_errors++;
+}
 
 static inline void setup(void)
 {
@@ -50,7 +58,7 @@ static inline void setup(void)
 
 static inline void create(void)
 {
-	const struct device_env env = { .loop = f.loop, .mem = f.mem };
+	const struct device_env env = { .loop = f.loop, .mem = f.mem, .link = { .request = fake_request } };
 	struct err err = ERR_INIT;
 
 	dev = virtio_blk_create(&env, &cfg, &err);

@@ -19,7 +19,7 @@ static struct eventloop *loop;
 static struct fake_frontend fe;
 static struct chardev *chr;
 static int in[2], out[2];
-static unsigned quits, powerdowns;
+static unsigned quits, powerdowns, resumes;
 static char said[8192];
 
 static void on_quit(void *opaque)
@@ -34,9 +34,15 @@ static void on_powerdown(void *opaque)
 	powerdowns++;
 }
 
+static void on_resume(void *opaque)
+{
+	(void)opaque;
+	resumes++;
+}
+
 static void setup(void)
 {
-	const struct chardev_host host = { .quit = on_quit, .powerdown = on_powerdown };
+	const struct chardev_host host = { .quit = on_quit, .powerdown = on_powerdown, .resume = on_resume };
 	struct chardev_config cfg = { .id = "serial0", .backend = CHARDEV_STDIO, .mux = true };
 	struct chardev_setup s = { .cfg = &cfg, .host = &host };
 	struct err err = ERR_INIT;
@@ -87,7 +93,8 @@ END_TEST
 
 START_TEST(powerdown_and_break)
 {
-	type("\1p\1b\1b", 6);
+	type("\1p\1b\1b\1r", 8);
+	ck_assert_uint_eq(resumes, 1);
 	ck_assert_uint_eq(powerdowns, 1);
 	ck_assert_uint_eq(fe.breaks, 2);
 	ck_assert_uint_eq(fe.in_len, 0);

@@ -59,6 +59,9 @@ static void show_group(struct text *t, const struct config_throttle *g)
 /* What differs from the defaults of a machine with two vCPUs. */
 static void show_disk(struct text *t, const struct config_disk *k)
 {
+	static const char *const rerrors[] = { "", " rerror", " rerror?", " rerror=stop" };
+	static const char *const werrors[] = { "", " werror", " werror=enospc", " werror=stop" };
+
 	put(t, " [%s:%s", k->id, k->drive);
 	if (k->serial)
 		put(t, " serial=%s", k->serial);
@@ -71,7 +74,7 @@ static void show_disk(struct text *t, const struct config_disk *k)
 	if (k->write_cache != CONFIG_AUTO)
 		put(t, " wce=%s", k->write_cache == CONFIG_ON ? "on" : "off");
 	put(t, "%s%s%s%s%s%s%s", k->config_wce ? "" : " no-config-wce", k->discard ? "" : " no-discard", k->write_zeroes ? "" : " no-zeroes",
-	    k->ignore_read_errors ? " rerror" : "", k->ignore_write_errors ? " werror" : "", k->modern_only ? " modern" : "",
+	    rerrors[k->rerror], werrors[k->werror], k->modern_only ? " modern" : "",
 	    k->legacy_only ? " legacy" : "");
 	if (k->vectors != -1)
 		put(t, " vectors=%d", k->vectors);
@@ -140,6 +143,11 @@ static const struct {
 	{ "-drive file=F,format=raw,discard=on,detect-zeroes=on", " virtio0=F+discard+detect [virtio-disk0:virtio0]" },
 	{ "-drive file=F,format=raw,discard=off,detect-zeroes=off,file.locking=off", " virtio0=F+nolock [virtio-disk0:virtio0]" },
 	{ "-drive file=F,format=raw,serial=S,werror=ignore,rerror=report", " virtio0=F [virtio-disk0:virtio0 serial=S werror]" },
+	{ "-drive file=F,format=raw,werror=stop,rerror=stop", " virtio0=F [virtio-disk0:virtio0 rerror=stop werror=stop]" },
+	{ "-drive file=F,format=raw,werror=enospc", " virtio0=F [virtio-disk0:virtio0 werror=enospc]" },
+	{ "-drive file=F,format=raw,werror=auto,rerror=auto", " virtio0=F [virtio-disk0:virtio0]" },
+	{ "-drive file=F,format=raw,if=none,id=d,werror=stop -device virtio-blk-pci,drive=d,werror=enospc,rerror=stop",
+	  " d=F [virtio-disk0:d rerror=stop werror=enospc]" },
 	{ "-drive file=F,format=raw,throttling.iops-total=100,throttling.bps-read=5,throttling.bps-write=6,throttling.iops-size=4k",
 	  " virtio0=F+bpsr:5/0/0+bpsw:6/0/0+iops:100/0/0+per:4096 [virtio-disk0:virtio0]" },
 	{ "-drive file=F,format=raw,iops=100,iops_max=200,iops_max_length=3,group=g",
@@ -225,9 +233,7 @@ static const struct {
 	{ "-drive file=F,if=none,index=1", "-drive: property 'index' is for if=virtio" },
 	{ "-drive file=F,serial=123456789012345678901", "is longer than 20 bytes" },
 	{ "-drive file=F,detect-zeroes=unmap", "-drive: detect-zeroes=unmap needs discard=unmap" },
-	{ "-drive file=F,werror=stop", "werror of drive 'virtio0': 'stop' is not available, since Kite cannot pause the guest yet; use report or ignore" },
-	{ "-drive file=F,werror=enospc", "'enospc' is not available" },
-	{ "-drive file=F,rerror=stop", "rerror of drive 'virtio0': 'stop'" },
+	{ "-drive file=F,rerror=enospc", "rerror of drive 'virtio0': a read does not run out of space; use report, stop or ignore" },
 	{ "-drive file=F,rerror=maybe", "'maybe' is not one of auto, report, ignore" },
 	{ "-drive file=F,iops=1,iops_rd=1", "-drive: throttling.iops-total and throttling.iops-read cannot both be given" },
 	{ "-drive file=F,bps=1,bps_wr=1", "throttling.bps-total and throttling.bps-write cannot" },
@@ -253,7 +259,7 @@ static const struct {
 	{ "-drive file=F,if=none,id=d -device virtio-blk-pci,drive=d,logical_block_size=1000", "'logical_block_size': not a power of two" },
 	{ "-drive file=F,if=none,id=d -device virtio-blk-pci,drive=d,logical_block_size=4096,physical_block_size=512", "physical_block_size is less" },
 	{ "-drive file=F,if=none,id=d -device virtio-blk-pci,drive=d,disable-legacy=on,disable-modern=on", "leave nothing" },
-	{ "-drive file=F,if=none,id=d -device virtio-blk-pci,drive=d,werror=stop", "werror of drive 'd': 'stop'" },
+	{ "-drive file=F,if=none,id=d -device virtio-blk-pci,drive=d,rerror=enospc", "rerror of drive 'd'" },
 	{ "-hda F -device pc-testdev,id=v -drive file=F,if=none,id=d -device virtio-blk-pci,drive=d,id=v", "there is already a device with the id 'v'" },
 	{ "-drive file=F,if=none,id=d -drive file=G,if=none,id=e -device virtio-blk,drive=d,addr=3 -device virtio-blk,drive=e,addr=0x3.0",
 	  "disks 'virtio-disk0' and 'virtio-disk1' have the same addr" },

@@ -21,6 +21,16 @@ static void quit(void *opaque)
 	eventloop_stop(loop);
 }
 
+static int resumed = -1;
+
+static void resume(void *opaque)
+{
+	(void)opaque;
+	(void)!write(resumed, "c", 1);
+}
+
+static const struct signals_ops signals_ops = { .quit = quit, .resume = resume };
+
 static void *thread(void *opaque)
 {
 	(void)opaque;
@@ -39,7 +49,7 @@ static void child_run(int ready)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setrlimit(RLIMIT_CORE, &no_core);
 	loop = eventloop_create(&err);
-	if (!loop || signals_init(&signals, loop, quit, NULL, &err) < 0 || pthread_create(&t, NULL, thread, NULL) != 0)
+	if (!loop || signals_init(&signals, loop, &signals_ops, NULL, &err) < 0 || pthread_create(&t, NULL, thread, NULL) != 0)
 		_exit(1);
 	(void)!write(ready, "r", 1);
 	eventloop_run(loop);
@@ -131,16 +141,24 @@ END_TEST
 /* Ctrl-Z and fg, twice. */
 START_TEST(stops_and_goes_on)
 {
-	pid_t pid = child_start(NULL);
-	int status;
+	int status, p[2];
+	pid_t pid;
+	char c;
 
+	ck_assert_int_eq(pipe(p), 0);
+	resumed = p[1];
+	pid = child_start(NULL);
 	for (unsigned i = 0; i < 2; i++) {
 		kill(pid, SIGTSTP);
 		status = child_status(pid, WUNTRACED);
 		ck_assert(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTSTP);
 		kill(pid, SIGCONT);
 		ck_assert(WIFCONTINUED(child_status(pid, WCONTINUED)));
+		ck_assert_int_eq(read(p[0], &c, 1), 1);
 	}
+	/* It need not have been stopped. */
+	kill(pid, SIGCONT);
+	ck_assert_int_eq(read(p[0], &c, 1), 1);
 	kill(pid, SIGTERM);
 	status = child_status(pid, 0);
 	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == QUIT);

@@ -159,7 +159,7 @@ START_TEST(test_read_only)
 	const struct vblk_range r = range(0, 8, 0);
 
 	disk.bd.read_only = true;
-	cfg.ignore_write_errors = true; /* no reason to say that it was written */
+	cfg.write_error = VIRTIO_BLK_IGNORE; /* no reason to say that it was written */
 	/* Not even when the driver does not look at the bit. */
 	start(BASE);
 	ck_assert(dev->ops->features(dev) & VBLK_F_RO);
@@ -366,15 +366,15 @@ END_TEST
 
 START_TEST(test_ignored_errors)
 {
-	cfg.ignore_read_errors = _i & 1;
-	cfg.ignore_write_errors = _i & 2;
+	cfg.read_error = _i & 1 ? VIRTIO_BLK_IGNORE : VIRTIO_BLK_REPORT;
+	cfg.write_error = _i & 2 ? VIRTIO_BLK_IGNORE : VIRTIO_BLK_REPORT;
 	start(EVERYTHING);
 	disk.fail = -EIO;
-	ck_assert_int_eq(simple(VBLK_T_IN, 0, 512), cfg.ignore_read_errors ? VBLK_S_OK : VBLK_S_IOERR);
+	ck_assert_int_eq(simple(VBLK_T_IN, 0, 512), _i & 1 ? VBLK_S_OK : VBLK_S_IOERR);
 	disk.fail = -EIO;
-	ck_assert_int_eq(simple(VBLK_T_OUT, 0, 512), cfg.ignore_write_errors ? VBLK_S_OK : VBLK_S_IOERR);
+	ck_assert_int_eq(simple(VBLK_T_OUT, 0, 512), _i & 2 ? VBLK_S_OK : VBLK_S_IOERR);
 	disk.fail = -EIO;
-	ck_assert_int_eq(simple(VBLK_T_FLUSH, 0, 0), cfg.ignore_write_errors ? VBLK_S_OK : VBLK_S_IOERR);
+	ck_assert_int_eq(simple(VBLK_T_FLUSH, 0, 0), _i & 2 ? VBLK_S_OK : VBLK_S_IOERR);
 	/* What is wrong of the driver stays wrong. */
 	ck_assert_int_eq(simple(VBLK_T_OUT, SECTORS, 512), VBLK_S_IOERR);
 }

@@ -58,6 +58,147 @@ START_TEST(test_driver_without_flush)
 }
 END_TEST
 
+/* ---- errors that stop the machine ---- */
+
+/* Kicks, and lets the disk do all it has: how many requests are answered. */
+static unsigned serve(void)
+{
+	uint32_t head, len;
+	unsigned n = 0;
+
+	fake_virtio_kick(&f, 0);
+	while (fake_blk_run(&disk, UINT32_MAX))
+		;
+	fake_virtio_turn(&f);
+	while (fake_ring_used(&f.ring[0], &head, &len))
+		n++;
+	return n;
+}
+
+static uint64_t queue_write(uint64_t sector)
+{
+	struct vblk_header h = header(VBLK_T_OUT, sector);
+	uint64_t status = new_status();
+	struct fake_buf bufs[3] = { { fake_alloc_data(&f, &h, sizeof(h)), sizeof(h), false }, { fake_alloc(&f, 512, 16), 512, false },
+				    { status, 1, true } };
+
+	fake_ring_add(&f.ring[0], bufs, 3);
+	return status;
+}
+
+static uint8_t status_at(uint64_t gpa)
+{
+	return *(uint8_t *)fake_mem(&f, gpa, 1);
+}
+
+static bool logged_at(unsigned i, enum blk_op op, uint64_t off)
+{
+	return disk.log[i].op == op && disk.log[i].off == off;
+}
+
+/* Of three writes the second fails, again after the first time that the machine goes on: each is done once. */
+START_TEST(test_stop)
+{
+	uint64_t status[3];
+
+	cfg.write_error = _i ? VIRTIO_BLK_ENOSPC : VIRTIO_BLK_STOP;
+	start(EVERYTHING);
+	set_wce(0);
+	for (unsigned i = 0; i < 3; i++)
+		status[i] = queue_write(i);
+	disk.fail = _i ? -ENOSPC : -EIO;
+	disk.fail_after = 1;
+	ck_assert_uint_eq(serve(), 2);
+	ck_assert_uint_eq(io_errors, 1);
+	ck_assert(status_at(status[0]) == VBLK_S_OK && status_at(status[1]) == STATUS_UNTOUCHED && status_at(status[2]) == VBLK_S_OK);
+	ck_assert_uint_eq(disk.n_log, 5); /* with two flushes */
+	disk.fail = -ENOSPC;
+	disk.fail_after = 0;
+	dev->ops->resume(dev);
+	ck_assert_uint_eq(serve(), 0);
+	ck_assert_uint_eq(io_errors, 2);
+	ck_assert(disk.n_log == 6 && logged_at(5, BLK_WRITE, 512));
+	/* Then the write succeeds, and the flush after it fails: that alone is done again. */
+	disk.fail = _i ? -ENOSPC : -EIO;
+	disk.fail_after = 1;
+	dev->ops->resume(dev);
+	ck_assert_uint_eq(serve(), 0);
+	ck_assert(disk.n_log == 8 && logged_at(6, BLK_WRITE, 512) && disk.log[7].op == BLK_FLUSH);
+	dev->ops->resume(dev);
+	ck_assert_uint_eq(serve(), 1);
+	ck_assert(disk.n_log == 9 && disk.log[8].op == BLK_FLUSH);
+	ck_assert_uint_eq(status_at(status[1]), VBLK_S_OK);
+	dev->ops->resume(dev);
+	ck_assert_uint_eq(serve(), 0);
+	ck_assert_uint_eq(disk.n_log, 9);
+	ck_assert_uint_eq(io_errors, 3);
+}
+END_TEST
+
+/* What is no reason to stop: other errors, other directions, requests that could never succeed. */
+START_TEST(test_no_stop)
+{
+	static const struct {
+		enum virtio_blk_on_error read, write;
+		uint32_t type;
+		int error;
+		bool stops;
+	} cases[] = {
+		{ VIRTIO_BLK_REPORT, VIRTIO_BLK_ENOSPC, VBLK_T_OUT, -EIO, false },
+		{ VIRTIO_BLK_REPORT, VIRTIO_BLK_ENOSPC, VBLK_T_FLUSH, -ENOSPC, true },
+		{ VIRTIO_BLK_REPORT, VIRTIO_BLK_STOP, VBLK_T_IN, -EIO, false },
+		{ VIRTIO_BLK_STOP, VIRTIO_BLK_REPORT, VBLK_T_IN, -EIO, true },
+		{ VIRTIO_BLK_STOP, VIRTIO_BLK_REPORT, VBLK_T_OUT, -EIO, false },
+		{ VIRTIO_BLK_STOP, VIRTIO_BLK_STOP, VBLK_T_OUT, -EPERM, false },
+	};
+
+	cfg.read_error = cases[_i].read;
+	cfg.write_error = cases[_i].write;
+	start(EVERYTHING);
+	disk.fail = cases[_i].error;
+	if (cases[_i].stops) {
+		struct vblk_header h = header(cases[_i].type, 0);
+		struct fake_buf bufs[2] = { { fake_alloc_data(&f, &h, sizeof(h)), sizeof(h), false }, { fake_alloc(&f, 513, 16), 513, true } };
+
+		fake_ring_add(&f.ring[0], bufs, 2);
+		ck_assert_uint_eq(serve(), 0);
+		ck_assert_uint_eq(io_errors, 1);
+		dev->ops->resume(dev);
+		ck_assert_uint_eq(serve(), 1);
+	} else {
+		ck_assert_int_eq(simple(cases[_i].type, 0, 512), VBLK_S_IOERR);
+		ck_assert_uint_eq(io_errors, 0);
+	}
+}
+END_TEST
+
+/* A reset forgets what was kept; what fails during it is not kept. The next driver starts with nothing. */
+START_TEST(test_reset_while_stopped)
+{
+	cfg.write_error = VIRTIO_BLK_STOP;
+	start(EVERYTHING);
+	queue_write(0);
+	queue_write(1);
+	disk.fail = -EIO;
+	disk.fail_after = 0;
+	ck_assert_uint_eq(serve(), 1);
+	ck_assert_uint_eq(CONTAINER_OF(dev, struct vblk, dev)->in_flight, 1);
+	queue_write(2);
+	fake_virtio_kick(&f, 0);
+	disk.fail = -EIO;
+	fake_virtio_reset(&f);
+	ck_assert_uint_eq(CONTAINER_OF(dev, struct vblk, dev)->in_flight, 0);
+	ck_assert_uint_eq(io_errors, 1);
+	disk.n_log = 0;
+	dev->ops->resume(dev);
+	ck_assert_uint_eq(disk.n_log, 0);
+	ck_assert_uint_eq(fake_virtio_start(&f, EVERYTHING), 15);
+	dev->ops->resume(dev);
+	ck_assert_int_eq(simple(VBLK_T_OUT, 0, 512), VBLK_S_OK);
+	ck_assert_uint_eq(disk.n_log, 1);
+}
+END_TEST
+
 /* ---- batches, reset ---- */
 
 /* One read of a sector, all buffers shared; returns the head. */
@@ -237,6 +378,9 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_write_cache);
 	tcase_add_test(tc, test_driver_without_flush);
+	tcase_add_loop_test(tc, test_stop, 0, 2);
+	tcase_add_loop_test(tc, test_no_stop, 0, 6);
+	tcase_add_test(tc, test_reset_while_stopped);
 	tcase_add_test(tc, test_batch);
 	tcase_add_test(tc, test_reset_in_flight);
 	tcase_add_test(tc, test_config);

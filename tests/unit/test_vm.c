@@ -145,6 +145,14 @@ static void fake_arch_vcpu_dump(struct vcpu *vcpu)
 	(void)vcpu;
 }
 
+static unsigned n_clocks;
+
+static void fake_arch_vcpu_was_stopped(struct vcpu *vcpu)
+{
+	(void)vcpu;
+	n_clocks++;
+}
+
 static enum exit_action fake_exit_dispatch(struct vcpu *vcpu)
 {
 	return guest_exit ? guest_exit(vcpu) : EXIT_CONTINUE;
@@ -156,6 +164,7 @@ static enum exit_action fake_exit_dispatch(struct vcpu *vcpu)
 #define arch_vcpu_init fake_arch_vcpu_init
 #define arch_vcpu_fini fake_arch_vcpu_fini
 #define arch_vcpu_dump fake_arch_vcpu_dump
+#define arch_vcpu_was_stopped fake_arch_vcpu_was_stopped
 #define exit_dispatch fake_exit_dispatch
 #include "vmm/vcpu.c"
 #include "vmm/vm.c"
@@ -183,7 +192,26 @@ static int machine_reset(void *machine, struct err *err)
 	return reset_fails ? err_set(err, -EIO, "the kernel has gone") : 0;
 }
 
-static const struct vm_machine_ops machine_ops = { .reset = machine_reset };
+static unsigned n_quiesced, n_resumed;
+
+/* Both with every vCPU parked. */
+static void machine_quiesce(void *machine)
+{
+	ck_assert_ptr_eq(machine, &n_resets);
+	for (unsigned i = 0; i < n_fakes; i++)
+		ck_assert(!fakes[i].inside && !fakes[i].io_pending);
+	n_quiesced++;
+}
+
+static void machine_resume(void *machine)
+{
+	ck_assert_ptr_eq(machine, &n_resets);
+	for (unsigned i = 0; i < n_fakes; i++)
+		ck_assert(!fakes[i].inside);
+	n_resumed++;
+}
+
+static const struct vm_machine_ops machine_ops = { .reset = machine_reset, .quiesce = machine_quiesce, .resume = machine_resume };
 static struct err err;
 
 static struct vm *create(unsigned n, bool no_reboot)
@@ -393,6 +421,64 @@ START_TEST(paused_stays_paused)
 }
 END_TEST
 
+static void loop_turns(void)
+{
+	struct event_timer timer = { .fire = stop_loop, .opaque = loop };
+
+	eventloop_arm(loop, &timer, now_ns() + 50000000);
+	ck_assert_int_eq(eventloop_run(loop), 0);
+}
+
+static void *ask_for_io_error(void *opaque)
+{
+	vm_request(opaque, VM_REQUEST_IO_ERROR, 0);
+	return NULL;
+}
+
+/* A disk's thread stops the machine, twice for one stop; a reset meanwhile does not let it go; resume does; then it ends while stopped. */
+START_TEST(io_error_stops)
+{
+	unsigned runs[N_VCPUS];
+	pthread_t disk;
+
+	start(false);
+	vm_resume(vm);
+	wait_inside();
+	pthread_create(&disk, NULL, ask_for_io_error, vm);
+	while (vm->state == VM_RUNNING)
+		loop_turns();
+	pthread_join(disk, NULL);
+	ck_assert_int_eq(vm->state, VM_IO_ERROR);
+	for (unsigned i = 0; i < N_VCPUS; i++)
+		runs[i] = fakes[i].runs;
+	vm_request(vm, VM_REQUEST_IO_ERROR, 0);
+	vm_request(vm, VM_REQUEST_RESET, 0);
+	loop_turns();
+	ck_assert_uint_eq(n_resets, 1);
+	vm_request(vm, VM_REQUEST_IO_ERROR, 0);
+	loop_turns();
+	ck_assert_int_eq(vm->state, VM_IO_ERROR);
+	ck_assert(n_quiesced == 1 && n_resumed == 0 && n_clocks == 0);
+	for (unsigned i = 0; i < N_VCPUS; i++)
+		ck_assert(!fakes[i].inside && fakes[i].runs == runs[i]);
+	vm_resume(vm);
+	ck_assert(n_resumed == 1 && n_clocks == N_VCPUS && vm->state == VM_RUNNING);
+	wait_inside();
+	vm_resume(vm); /* is nothing */
+	ck_assert_uint_eq(n_resumed, 1);
+	/* One that is asked for before the resume and served after it stops the machine again: nothing is forgotten. */
+	vm_request(vm, VM_REQUEST_IO_ERROR, 0);
+	vm_resume(vm);
+	while (vm->state == VM_RUNNING)
+		loop_turns();
+	vm_request(vm, VM_REQUEST_EXIT, 7);
+	ck_assert_int_eq(eventloop_run(loop), 0);
+	ck_assert(vm->exit_status == 7 && vm->state == VM_ENDED);
+	vm_resume(vm);
+	ck_assert_int_eq(vm->state, VM_ENDED);
+}
+END_TEST
+
 /* A loop that lives longer than a VM with a request not served. */
 START_TEST(loop_outlives_vm)
 {
@@ -576,6 +662,7 @@ int main(void)
 	tcase_add_test(tc, reset_failure);
 	tcase_add_test(tc, triple_fault_said_once);
 	tcase_add_test(tc, paused_stays_paused);
+	tcase_add_test(tc, io_error_stops);
 	tcase_add_test(tc, loop_outlives_vm);
 	tcase_add_test(tc, creation_failures);
 	tcase_add_test(tc, start_failures);
