@@ -55,6 +55,18 @@ static int say_open_error(const struct blk_file_config *cfg, int rc, struct err 
 	return err_set_errno(err, rc, "%s: cannot open it", cfg->path);
 }
 
+/* Kernels before 6.5 let a read-only block device be opened for writing, and then fail each write. */
+static int device_open(const char *path, int flags)
+{
+	int fd = open(path, flags), read_only = 0;
+
+	if (fd >= 0 && (flags & O_ACCMODE) == O_RDWR && ioctl(fd, BLKROGET, &read_only) == 0 && read_only) {
+		fd_close(&fd);
+		errno = EROFS;
+	}
+	return fd;
+}
+
 /*
  * Looks at the type before opening, as that alone would wait for a FIFO's writer or rewind a tape, and again after, when it can no
  * longer change. O_NONBLOCK covers the time between, and must not stay: io_uring takes it at its word and gives -EAGAIN.
@@ -69,10 +81,10 @@ static int file_open(struct raw_file *file, const struct blk_file_config *cfg, s
 	if (check_type(cfg->path, st->st_mode, err) < 0)
 		return err->code;
 	file->read_only = cfg->read_only;
-	file->fd = open(cfg->path, flags | (cfg->read_only ? O_RDONLY : O_RDWR));
+	file->fd = device_open(cfg->path, flags | (cfg->read_only ? O_RDONLY : O_RDWR));
 	if (file->fd < 0 && cfg->auto_read_only && !cfg->read_only && (errno == EACCES || errno == EPERM || errno == EROFS)) {
 		file->read_only = true;
-		file->fd = open(cfg->path, flags | O_RDONLY);
+		file->fd = device_open(cfg->path, flags | O_RDONLY);
 	}
 	if (file->fd < 0)
 		return say_open_error(cfg, -errno, err);

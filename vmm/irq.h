@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Interrupt lines as devices see them. A device owns its end of a line and sets its level; what stands behind (KVM's
+ * Interrupt lines, levels, as devices see them. A device owns its end of a line and sets its level; what stands behind (KVM's
  * interrupt controllers, or a test) is in the ops. Several devices may hold ends of the same line: it is high while any of
- * them drives it high (wired OR).
+ * them drives it high (wired OR). Behind it is KVM_IRQ_LINE (vmm/irq_kvm.h), or for PCI an eventfd (vmm/irq_kvm_resample.h).
  *
  * Thread: irq_set on one `struct irq_line` by one thread at a time (the device's mutex); different ends of a line freely.
  */

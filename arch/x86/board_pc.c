@@ -8,6 +8,8 @@
 #include "vmm/err.h"
 #include "vmm/vm.h"
 
+static_assert(IRQ_PCI_LINES == IRQ_RESAMPLE_LINES, "a line for each");
+
 /* Above RAM, as far as the guest's physical addresses go. */
 static struct pci_window pci64_window(const struct machine *m)
 {
@@ -27,8 +29,10 @@ static int pc_add_pci(struct machine *m, struct err *err)
 
 	m->pci64 = pci64_window(m);
 	cfg.mem64 = m->pci64;
+	if (irq_resample_init(&m->intx, m->vm->fd, m->env.loop, IRQ_PCI, IRQ_PCI_LINES, err) < 0)
+		return err->code;
 	for (unsigned i = 0; i < IRQ_PCI_LINES; i++)
-		cfg.intx[i] = machine_irq(m, IRQ_PCI + i);
+		cfg.intx[i] = irq_resample_line(&m->intx, i);
 	m->pci = pci_bus_create(&m->env, &cfg, err);
 	return m->pci ? machine_add(m, pci_bus_device(m->pci), err) : err->code;
 }
@@ -74,7 +78,9 @@ static struct device *pc_plug(struct machine *m, struct virtio_dev *virtio, cons
 
 static int pc_settle(struct machine *m, struct err *err)
 {
-	return pci_bus_assign(m->pci, err);
+	int r = pci_bus_assign(m->pci, err);
+
+	return r < 0 ? r : irq_resample_reset(&m->intx, err);
 }
 
 const struct board_ops board_pc = {

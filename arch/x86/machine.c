@@ -405,6 +405,7 @@ void machine_destroy(struct machine *m)
 
 		dev->ops->destroy(dev);
 	}
+	irq_resample_fini(&m->intx);
 	msi_kvm_fini(&m->msis);
 	vm_destroy(m->vm);
 	free(m);

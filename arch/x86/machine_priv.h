@@ -18,6 +18,7 @@
 #include "hw/pci.h"
 #include "vmm/arch.h"
 #include "vmm/bus.h"
+#include "vmm/irq_kvm_resample.h"
 #include "vmm/msi_kvm.h"
 
 #define MACHINE_MAX_DEVICES 256 /* more than any board has room for */
@@ -66,6 +67,7 @@ struct machine {
 	/* board_pc.c */
 	struct pci_window pci64; /* size 0: none */
 	struct pci_bus *pci;
+	struct irq_resample intx; /* its lines */
 	/* board_microvm.c */
 	unsigned n_slots; /* in use */
 };
