@@ -23,6 +23,7 @@ struct launch {
 	struct boot *boot;
 	struct machine *machine;
 	struct launch_disks *disks;
+	struct launch_virtio virtio;
 	struct chardev *chardevs[CONFIG_MAX_CHARDEVS]; /* as cfg->chardevs */
 };
 
@@ -88,9 +89,10 @@ static int launch_add_devices(struct launch *l, struct err *err)
 	if (machine_add_devices(l->machine, serials, err) < 0)
 		return err->code;
 	/* Automatic places on the PCI bus are given out last. */
-	if (launch_virtio(l->machine, l->cfg, l->chardevs, true, err) < 0 || launch_disks_add(l->disks, l->machine, err) < 0)
+	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, true, err) < 0 ||
+	    launch_disks_add(l->disks, l->machine, err) < 0)
 		return err->code;
-	return launch_virtio(l->machine, l->cfg, l->chardevs, false, err);
+	return launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, false, err);
 }
 
 static int launch_open_kernel(struct launch *l, struct err *err)
@@ -180,6 +182,16 @@ void launch_resume(struct launch *l)
 		return;
 	log_info("the machine goes on");
 	vm_resume(vm);
+}
+
+void launch_terminal_resized(struct launch *l)
+{
+	launch_virtio_resize(&l->virtio);
+}
+
+struct blockdev *launch_drive(const struct launch *l, const char *id)
+{
+	return launch_disks_drive(l->disks, id);
 }
 
 void launch_destroy(struct launch *l)

@@ -7,6 +7,7 @@
 #ifndef VMM_LAUNCH_H
 #define VMM_LAUNCH_H
 
+struct blockdev;
 struct err;
 struct eventloop;
 struct launch;
@@ -23,6 +24,12 @@ void launch_quit(struct launch *launch, int status);
 
 /* Lets a machine go on that an I/O error stopped (werror=stop), and else does nothing. Loop thread. */
 void launch_resume(struct launch *launch);
+
+/* The terminal may have another size: tells the console that has it. Loop thread. */
+void launch_terminal_resized(struct launch *launch);
+
+/* As launch_disks_drive. */
+struct blockdev *launch_drive(const struct launch *launch, const char *id);
 
 void launch_destroy(struct launch *launch);
 

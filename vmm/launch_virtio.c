@@ -45,30 +45,37 @@ static size_t find_chardev(const struct vm_config *cfg, const char *id)
 	return i;
 }
 
-/*
- * The terminal's size, where port 0 is on it. Only for a device with one port, whose driver reads it from the configuration space: in
- * messages to a device with many, columns and rows change places between versions of Linux, and a wrong size is worse than none.
- */
-static void find_size(const struct vm_config *cfg, const struct config_virtio_serial *serial, struct virtio_console_config *console)
+static bool terminal_size(uint16_t *cols, uint16_t *rows)
 {
-	const char *chardev = serial->n_ports ? serial->ports[0].chardev : NULL;
 	struct winsize size;
 
-	if (serial->max_ports > 1 || !chardev || cfg->chardevs[find_chardev(cfg, chardev)].backend != CHARDEV_STDIO)
-		return;
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) {
-		console->cols = size.ws_col;
-		console->rows = size.ws_row;
-	}
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0)
+		return false;
+	*cols = size.ws_col;
+	*rows = size.ws_row;
+	return true;
 }
 
-static int add_serial(struct machine *machine, const struct vm_config *cfg, const struct config_virtio_serial *serial,
+/*
+ * Whether the console's size is that of the terminal: where port 0 is on it. Only for a device with one port, whose driver reads it from the configuration space: in
+ * messages to a device with many, columns and rows change places between versions of Linux, and a wrong size is worse than none.
+ */
+static bool has_terminal(const struct vm_config *cfg, const struct config_virtio_serial *serial)
+{
+	const char *chardev = serial->n_ports ? serial->ports[0].chardev : NULL;
+
+	return serial->max_ports == 1 && chardev && cfg->chardevs[find_chardev(cfg, chardev)].backend == CHARDEV_STDIO;
+}
+
+static int add_serial(struct launch_virtio *v, struct machine *machine, const struct vm_config *cfg, const struct config_virtio_serial *serial,
 		      struct chardev *const *chardevs, struct err *err)
 {
 	struct virtio_console_config console = { .name = serial->id, .max_ports = serial->max_ports };
 	struct virtio_dev *virtio;
+	bool follows = false;
 
-	find_size(cfg, serial, &console);
+	if (has_terminal(cfg, serial))
+		follows = terminal_size(&console.cols, &console.rows);
 	virtio = virtio_console_create(machine_env(machine), &console, err);
 	if (!virtio)
 		return err->code;
@@ -86,7 +93,11 @@ static int add_serial(struct machine *machine, const struct vm_config *cfg, cons
 			return err->code;
 		}
 	}
-	return add_device(machine, virtio, &serial->pci, SERIAL_VECTORS, CLASS_COMMUNICATION, err);
+	if (add_device(machine, virtio, &serial->pci, SERIAL_VECTORS, CLASS_COMMUNICATION, err) < 0)
+		return err->code;
+	if (follows)
+		v->console = virtio;
+	return 0;
 }
 
 static int add_rng(struct machine *machine, const struct vm_config *cfg, const struct config_virtio_rng *rng, struct err *err)
@@ -101,16 +112,25 @@ static int add_rng(struct machine *machine, const struct vm_config *cfg, const s
 	return virtio ? add_device(machine, virtio, &rng->pci, -1, CLASS_OTHER, err) : err->code;
 }
 
-int launch_virtio(struct machine *machine, const struct vm_config *cfg, struct chardev *const *chardevs, bool fixed, struct err *err)
+int launch_virtio_add(struct launch_virtio *v, struct machine *machine, const struct vm_config *cfg, struct chardev *const *chardevs,
+		      bool fixed, struct err *err)
 {
 	for (size_t i = 0; i < cfg->n_virtio_serials; i++) {
 		const struct config_virtio_serial *serial = &cfg->virtio_serials[i];
 
-		if ((serial->pci.addr != CONFIG_ADDR_AUTO) == fixed && add_serial(machine, cfg, serial, chardevs, err) < 0)
+		if ((serial->pci.addr != CONFIG_ADDR_AUTO) == fixed && add_serial(v, machine, cfg, serial, chardevs, err) < 0)
 			return err->code;
 	}
 	for (size_t i = 0; i < cfg->n_rngs; i++)
 		if ((cfg->rngs[i].pci.addr != CONFIG_ADDR_AUTO) == fixed && add_rng(machine, cfg, &cfg->rngs[i], err) < 0)
 			return err->code;
 	return 0;
+}
+
+void launch_virtio_resize(struct launch_virtio *v)
+{
+	uint16_t cols, rows;
+
+	if (v->console && terminal_size(&cols, &rows))
+		virtio_console_resize(v->console, cols, rows);
 }

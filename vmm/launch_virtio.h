@@ -12,12 +12,21 @@
 struct chardev;
 struct err;
 struct machine;
+struct virtio_dev;
 struct vm_config;
+
+/* What is left to do while the machine runs. Zero to begin with. */
+struct launch_virtio {
+	struct virtio_dev *console; /* the one whose size is the terminal's; the machine's. NULL: none */
+};
 
 /*
  * Two calls: one for the devices with a place of their own on the PCI bus (`fixed`), before anything takes the first that is free,
  * and one for the others. `chardevs` are those of cfg->chardevs, borrowed; they outlive the machine. 0 or -errno with `err`.
  */
-int launch_virtio(struct machine *machine, const struct vm_config *cfg, struct chardev *const *chardevs, bool fixed, struct err *err);
+int launch_virtio_add(struct launch_virtio *virtio, struct machine *machine, const struct vm_config *cfg, struct chardev *const *chardevs,
+		      bool fixed, struct err *err);
+/* The terminal's size may have changed. */
+void launch_virtio_resize(struct launch_virtio *virtio);
 
 #endif

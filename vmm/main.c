@@ -43,7 +43,15 @@ static void program_resume(void *opaque)
 		launch_resume(p->launch);
 }
 
-static const struct signals_ops signals_ops = { .quit = program_quit, .resume = program_resume };
+static void program_resized(void *opaque)
+{
+	struct program *p = opaque;
+
+	if (p->launch)
+		launch_terminal_resized(p->launch);
+}
+
+static const struct signals_ops signals_ops = { .quit = program_quit, .resume = program_resume, .resized = program_resized };
 
 /* What ps and top show, 15 characters of it: -name process=P, or kite:NAME. */
 static void program_name(const struct vm_config *cfg)

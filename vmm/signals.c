@@ -64,7 +64,11 @@ static void signals_ready(void *opaque, uint32_t revents)
 		break;
 	case SIGCONT:
 		terminal_resume();
+		s->ops->resized(s->opaque);
 		s->ops->resume(s->opaque);
+		break;
+	case SIGWINCH:
+		s->ops->resized(s->opaque);
 		break;
 	default:
 		if (info.ssi_pid)
@@ -83,7 +87,7 @@ static bool signals_ignored(int sig)
 
 int signals_init(struct signals *s, struct eventloop *loop, const struct signals_ops *ops, void *opaque, struct err *err)
 {
-	static const int served[] = { SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT };
+	static const int served[] = { SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT, SIGWINCH };
 	sigset_t mask;
 	int r;
 

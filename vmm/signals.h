@@ -5,10 +5,11 @@
  *   SIGINT, SIGTERM, SIGHUP   end the machine, status 0
  *   SIGTSTP                   gives the terminal back and stops the process
  *   SIGCONT                   takes the terminal again, and lets a machine go on that an I/O error stopped
+ *   SIGWINCH                  the terminal has another size, also seen after SIGCONT
  *   SIGSEGV and the like      give the terminal back, then die as usual
  *   SIGPIPE, SIGXFSZ          ignored: writers see EPIPE, EFBIG
  *
- * Of the first three rows, those that Kite was started with ignored (nohup, a shell's background job) stay ignored.
+ * Of these but the last two rows, those that Kite was started with ignored (nohup, a shell's background job) stay ignored.
  *
  * Thread: main.
  */
@@ -29,6 +30,7 @@ struct signals {
 struct signals_ops {
 	void (*quit)(void *opaque);   /* SIGINT, SIGTERM, SIGHUP */
 	void (*resume)(void *opaque); /* SIGCONT */
+	void (*resized)(void *opaque); /* SIGWINCH, SIGCONT */
 };
 
 /*

@@ -50,7 +50,7 @@ def add_case(name, function):
 class Guest:
     """Kite running. Its console is a pipe pair, or with tty=True a terminal; `console` is all that came out of it so far."""
 
-    def __init__(self, command, tty, stdout, stderr):
+    def __init__(self, command, tty, stdout, stderr, size=None):
         self.command = command
         self.console = b""
         self.position = 0  # expect() looks from here on
@@ -59,6 +59,8 @@ class Guest:
         self.stderr_file = stderr
         if tty:
             self.master, self.slave = pty.openpty()
+            if size:
+                termios.tcsetwinsize(self.slave, size)
             self.before = termios.tcgetattr(self.slave)
             self.process = subprocess.Popen(command, stdin=self.slave, stdout=self.slave, stderr=stderr, start_new_session=True)
             self.output = self.input = self.master
@@ -106,6 +108,10 @@ class Guest:
                     time.sleep(0.05)
             if self.output is not None and select.select([self.output], [], [], 0)[0]:
                 self.pump(0)
+
+    def resize(self, rows, columns):
+        """Gives the terminal another size."""
+        termios.tcsetwinsize(self.slave, (rows, columns))
 
     def kill(self, number):
         """Sends a signal."""
@@ -249,10 +255,10 @@ class Test:
         self.kite, self.initramfs, self.cloud = shutil.copy(self.kite, self.path("kite")), shutil.copy(self.initramfs, self.dir), \
             self.path("cloud")
 
-    def run(self, *options, tty=False, stdout=None, wrap=()):
-        """Starts Kite with just these options. `wrap` is a command in front of it."""
+    def run(self, *options, tty=False, stdout=None, wrap=(), size=None):
+        """Starts Kite with just these options. `wrap` is a command in front of it; `size` the terminal's rows and columns."""
         stderr = open(self.path(f"stderr{len(self.guests)}"), "w+b")
-        guest = Guest([*wrap, self.kite, *map(str, options)], tty, stdout, stderr)
+        guest = Guest([*wrap, self.kite, *map(str, options)], tty, stdout, stderr, size)
         self.guests.append(guest)
         return guest
 

@@ -29,7 +29,15 @@ static void resume(void *opaque)
 	(void)!write(resumed, "c", 1);
 }
 
-static const struct signals_ops signals_ops = { .quit = quit, .resume = resume };
+static int window = -1;
+
+static void resized(void *opaque)
+{
+	(void)opaque;
+	(void)!write(window, "w", 1);
+}
+
+static const struct signals_ops signals_ops = { .quit = quit, .resume = resume, .resized = resized };
 
 static void *thread(void *opaque)
 {
@@ -141,12 +149,14 @@ END_TEST
 /* Ctrl-Z and fg, twice. */
 START_TEST(stops_and_goes_on)
 {
-	int status, p[2];
+	int status, p[2], w[2];
 	pid_t pid;
 	char c;
 
 	ck_assert_int_eq(pipe(p), 0);
 	resumed = p[1];
+	ck_assert_int_eq(pipe(w), 0);
+	window = w[1];
 	pid = child_start(NULL);
 	for (unsigned i = 0; i < 2; i++) {
 		kill(pid, SIGTSTP);
@@ -156,6 +166,11 @@ START_TEST(stops_and_goes_on)
 		ck_assert(WIFCONTINUED(child_status(pid, WCONTINUED)));
 		ck_assert_int_eq(read(p[0], &c, 1), 1);
 	}
+	/* The terminal's size may have changed meanwhile. */
+	ck_assert_int_eq(read(w[0], &c, 1), 1);
+	ck_assert_int_eq(read(w[0], &c, 1), 1);
+	kill(pid, SIGWINCH);
+	ck_assert_int_eq(read(w[0], &c, 1), 1);
 	/* It need not have been stopped. */
 	kill(pid, SIGCONT);
 	ck_assert_int_eq(read(p[0], &c, 1), 1);
