@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "blk/split.h"
 #include "vmm/iov.h"
 #include "vmm/util.h"
 
@@ -22,8 +23,6 @@ static int request_check(const struct blockdev *bd, const struct blk_req *req)
 	if (req->op == BLK_WRITE_ZEROES && !bd->write_zeroes)
 		return -ENOTSUP;
 	if (req->op == BLK_READ || req->op == BLK_WRITE) {
-		if (bd->max_transfer && req->len > bd->max_transfer)
-			return -EINVAL;
 		if (iov_size(req->iov, req->n) != req->len)
 			return -EINVAL;
 	}
@@ -40,7 +39,7 @@ static void request_account(struct blockdev *bd, const struct blk_req *req, int 
 {
 	struct blockdev_stats *s = &bd->stats;
 
-	if (req->op > BLK_WRITE_ZEROES)
+	if (req->op > BLK_WRITE_ZEROES || req->piece)
 		return;
 	if (result < 0) {
 		s->errors[req->op]++;
@@ -102,7 +101,10 @@ void blockdev_submit(struct blockdev *bd, struct blk_req *req)
 		return;
 	}
 	bd->submitting++;
-	bd->ops->submit(bd, req);
+	if (bd->max_transfer && req->len > bd->max_transfer && (req->op == BLK_READ || req->op == BLK_WRITE))
+		split_submit(bd, req);
+	else
+		bd->ops->submit(bd, req);
 	bd->submitting--;
 }
 

@@ -44,6 +44,7 @@ struct blk_req {
 	void *layer;
 	int result;
 	int64_t start_ns;
+	bool piece; /* blk/split.c: of a longer one, which is what counts */
 };
 
 enum blk_cache {            /*            O_DIRECT  flush on each write  flushes reach the disk */
@@ -81,7 +82,7 @@ struct blockdev {
 	uint64_t size;           /* bytes */
 	uint32_t request_align;  /* bytes that offset and length must be multiples of: 512 as a rule */
 	uint32_t physical_block; /* bytes; a hint for the guest */
-	uint64_t max_transfer;   /* bytes of one READ or WRITE; 0: no limit */
+	uint64_t max_transfer;   /* bytes of one READ or WRITE that `submit` takes, at least request_align; 0: any. Longer ones come in pieces */
 	bool read_only;
 	bool discard, write_zeroes; /* it can */
 	bool write_cache;           /* completed writes may need a flush */

@@ -38,13 +38,18 @@ $(GUEST_B)/%.elf64: $(GUEST_B)/%.S.o $(GUEST)/rt/link.ld
 
 -include $(GUEST_RT:.o=.d) $(GUEST_ELF:.elf=.c.d) $(GUEST_ELF:.elf=.S.d)
 
-# Programs of the host's side: what a reset forgets, and Kite with every call of the host's made to fail in turn.
+# Programs of the host's side: what a reset forgets, Kite with every call of the host's made to fail in turn, and Kite with orders from a FIFO.
 GUEST_HOST_WRAP := ioctl open mmap malloc calloc realloc strdup strndup open_memstream pthread_create fstat pread epoll_create1 epoll_ctl \
 	eventfd signalfd socket bind listen
-GUEST_HOST := $(GUEST_B)/reset-state $(GUEST_B)/kite-faults
+GUEST_HOST := $(GUEST_B)/reset-state $(GUEST_B)/kite-control $(GUEST_B)/kite-faults
 payloads: $(GUEST_HOST)
 
 $(GUEST_B)/reset-state: $(B)/$(GUEST)/host/reset_state.o $(B)/libkite.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libkite.a $(LIBS)
+
+$(GUEST_B)/kite-control: $(B)/$(GUEST)/host/kite_control.o $(B)/libkite.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libkite.a $(LIBS)

@@ -57,8 +57,7 @@ START_TEST(refused)
 	blockdev_submit(&disk.bd, &r.req);
 	ck_assert_int_eq(fake_req_wait(&disk.bd, &r), -EINVAL);
 	ck_assert_int_eq(fake_req_run(&disk.bd, (enum blk_op)77, buf, 512, 0), -ENOTSUP);
-	disk.bd.max_transfer = 4096;
-	ck_assert_int_eq(fake_req_run(&disk.bd, BLK_WRITE, buf, 8192, 0), -EINVAL);
+	disk.bd.max_transfer = 4096; /* is for reads and writes */
 	ck_assert_int_eq(fake_req_run(&disk.bd, BLK_DISCARD, NULL, 8192, 0), 0);
 	disk.bd.request_align = 4096;
 	ck_assert_int_eq(fake_req_run(&disk.bd, BLK_READ, buf, 512, 512), -EINVAL);
@@ -80,6 +79,63 @@ START_TEST(read_only)
 	ck_assert_uint_eq(disk.n_submitted, 0);
 	ck_assert_int_eq(fake_req_run(&disk.bd, BLK_READ, buf, 512, 0), 0);
 	ck_assert_int_eq(fake_req_run(&disk.bd, BLK_FLUSH, NULL, 0, 0), 0);
+}
+END_TEST
+
+static uint64_t longest;
+
+static void (*real_submit)(struct blockdev *bd, struct blk_req *req);
+
+static void measuring_submit(struct blockdev *bd, struct blk_req *req)
+{
+	if (req->op == BLK_READ || req->op == BLK_WRITE)
+		longest = max_u64(longest, req->len);
+	real_submit(bd, req);
+}
+
+/* Longer than the back end takes: in pieces, over buffers cut anywhere, counted once, with the error of the piece that fails. */
+START_TEST(pieces)
+{
+	static uint8_t back[FAKE_DISK_SIZE];
+	struct blockdev_ops ops = *disk.bd.ops;
+	struct iovec cut[5] = { { buf, 700 }, { buf + 700, 0 }, { buf + 700, 5000 }, { buf + 5700, 1 }, { buf + 5701, 8192 - 5701 } };
+	struct fake_req r;
+
+	real_submit = ops.submit;
+	ops.submit = measuring_submit;
+	disk.bd.ops = &ops;
+	disk.at_once = _i & 1;
+	disk.bd.max_transfer = _i & 2 ? 1536 : 1600; /* as far as whole sectors go */
+	for (unsigned i = 0; i < 8192; i++)
+		buf[i] = (uint8_t)(i * 7 + i / 256);
+	fake_req_start(&disk.bd, &r, BLK_WRITE, buf, 512, 0);
+	ck_assert_int_eq(fake_req_wait(&disk.bd, &r), 0);
+	disk.n_submitted = 0;
+	r.times = 0;
+	r.req.len = 8192;
+	r.req.off = 1024;
+	r.req.iov = cut;
+	r.req.n = 5;
+	blockdev_submit(&disk.bd, &r.req);
+	ck_assert_int_eq(fake_req_wait(&disk.bd, &r), 0);
+	ck_assert_uint_eq(r.times, 1);
+	ck_assert_uint_eq(disk.n_submitted, 6);
+	ck_assert_uint_eq(longest, 1536);
+	ck_assert_mem_eq(disk.data + 1024, buf, 8192);
+	ck_assert_int_eq(fake_req_run(&disk.bd, BLK_READ, back, 8192, 1024), 0);
+	ck_assert_mem_eq(back, buf, 8192);
+	ck_assert(disk.bd.stats.ops[BLK_WRITE] == 2 && disk.bd.stats.bytes[BLK_WRITE] == 512 + 8192);
+	ck_assert(disk.bd.stats.ops[BLK_READ] == 1 && disk.bd.in_flight == 0);
+	/* A drain waits for all of it, and the error ends it. */
+	disk.error = -EIO;
+	disk.n_submitted = 0;
+	fake_req_start(&disk.bd, &r, BLK_WRITE, buf, 8192, 0);
+	blockdev_drain(&disk.bd);
+	ck_assert(r.times == 1 && r.result == -EIO && disk.n_submitted == 1 && disk.bd.stats.errors[BLK_WRITE] == 1);
+	disk.error = 0;
+	fake_req_start(&disk.bd, &r, BLK_WRITE, buf, 8192, 0);
+	blockdev_drain(&disk.bd);
+	ck_assert(r.times == 1 && r.result == 0 && disk.n_submitted == 7);
 }
 END_TEST
 
@@ -215,6 +271,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, refused);
 	tcase_add_test(tc, read_only);
+	tcase_add_loop_test(tc, pieces, 0, 4);
 	tcase_add_test(tc, nothing_to_do);
 	tcase_add_test(tc, stats);
 	tcase_add_test(tc, resubmit);
