@@ -38,7 +38,6 @@
 
 #include "vmm/err.h"
 #include "vmm/kvm.h"
-#include "vmm/log.h"
 #include "vmm/util.h"
 
 /* Under the lock. */
@@ -96,24 +95,6 @@ static int pin_irqfd(const struct irq_resample_pin *p, uint32_t flags)
 	return r < 0 ? r : 0;
 }
 
-static int pin_bind(struct irq_resample_pin *p)
-{
-	int r = pin_irqfd(p, KVM_IRQFD_FLAG_RESAMPLE);
-
-	p->bound = r == 0;
-	return r;
-}
-
-/* With it KVM lowers the line. */
-static void pin_unbind(struct irq_resample_pin *p)
-{
-	int r = p->bound ? pin_irqfd(p, KVM_IRQFD_FLAG_DEASSIGN) : 0;
-
-	if (r < 0)
-		log_error("interrupt line %u: KVM_IRQFD does not let go of it: errno %d", p->gsi, -r);
-	p->bound = false;
-}
-
 static int pin_init(struct irq_resample *irqs, struct irq_resample_pin *p, unsigned gsi)
 {
 	int r;
@@ -127,7 +108,7 @@ static int pin_init(struct irq_resample *irqs, struct irq_resample_pin *p, unsig
 	if (p->acked.fd < 0)
 		return -errno;
 	r = eventloop_add_fd(irqs->loop, &p->acked, EPOLLIN);
-	return r < 0 ? r : pin_bind(p);
+	return r < 0 ? r : pin_irqfd(p, KVM_IRQFD_FLAG_RESAMPLE);
 }
 
 int irq_resample_init(struct irq_resample *irqs, int vm_fd, struct eventloop *loop, unsigned first_gsi, unsigned n, struct err *err)
@@ -152,10 +133,9 @@ void irq_resample_fini(struct irq_resample *irqs)
 	while (irqs->n > 0) {
 		struct irq_resample_pin *p = &irqs->pins[--irqs->n];
 
-		pin_unbind(p);
 		eventloop_del_fd(irqs->loop, &p->acked);
 		fd_close(&p->acked.fd);
-		fd_close(&p->fd);
+		fd_close(&p->fd); /* and KVM lets go of it */
 		pthread_mutex_destroy(&p->lock);
 	}
 }
@@ -168,11 +148,12 @@ static int pin_reset(struct irq_resample_pin *p)
 
 	pthread_mutex_lock(&p->lock);
 	if (p->raised) {
-		pin_unbind(p);
+		r = pin_irqfd(p, KVM_IRQFD_FLAG_DEASSIGN); /* with it KVM lowers the line */
 		(void)!read(p->fd, &count, sizeof(count));
 		(void)!read(p->acked.fd, &count, sizeof(count));
 		p->raised = false;
-		r = pin_bind(p);
+		if (r == 0)
+			r = pin_irqfd(p, KVM_IRQFD_FLAG_RESAMPLE);
 	}
 	if (r == 0 && p->drivers)
 		pin_raise(p);
@@ -186,7 +167,7 @@ int irq_resample_reset(struct irq_resample *irqs, struct err *err)
 		int r = pin_reset(&irqs->pins[i]);
 
 		if (r < 0)
-			return err_set_errno(err, r, "interrupt line %u: KVM does not take its eventfd back", irqs->pins[i].gsi);
+			return err_set_errno(err, r, "interrupt line %u: KVM does not lower it", irqs->pins[i].gsi);
 	}
 	return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The machine `pc`: a PCI bus, and ACPI with fixed hardware. */
+#include <assert.h>
 #include <string.h>
 
 #include "arch/x86/machine_priv.h"

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Sizes that change while the guest runs: disks, by a Kite that takes orders (tests/guest/host/kite_control.c), and the terminal."""
 import os
+import signal
+import socket
+import subprocess
 import time
 
-from harness import BOOT, STEP, Skip, case
+from harness import BOOT, STEP, Peer, Skip, case
 from test_blockdev import loop, unloop
 from test_disk import MIB, VIRTIO, answer, end, shell
 
@@ -55,7 +58,8 @@ def resize_disk(t):
         t.equal("the new end", answer(guest, f"dd if=/dev/{disk} bs=1M skip=23 2>/dev/null | head -c 4"), "kite")
         order(t, guest, fifo, f"resize {node} {8 * MIB}", "ok")
         wait_size(t, guest, disk, 8 * MIB)
-    t.equal("what Linux logs", answer(guest, "dmesg | grep -c 'detected capacity change'") >= "4", True)
+    changes = answer(guest, "dmesg | grep -c 'detected capacity change'")
+    t.check(int(changes) >= 4, f"Linux logs {changes} changes")
     order(t, guest, fifo, "resize c 1048576", "No such file or directory")
     order(t, guest, fifo, "resize a 1000", "Invalid argument")
     end(guest)
@@ -71,7 +75,7 @@ def resize_device(t):
         guest = shell(t, "-drive", f"file={device},format=raw,if=none,id=d,cache=none", "-device", "virtio-blk-pci,drive=d")
         order(t, guest, fifo, f"resize d {24 * MIB}", "Invalid argument")
         os.truncate(file, 24 * MIB)
-        os.system(f"losetup -c {device}")
+        subprocess.run(["losetup", "-c", device], check=True)
         order(t, guest, fifo, f"resize d {24 * MIB}", "ok")
         wait_size(t, guest, "vda", 24 * MIB)
         end(guest)
@@ -81,18 +85,27 @@ def resize_device(t):
 
 @case
 def resize_terminal(t):
-    """hvc0 has the terminal's size, at the start and when it changes."""
-    guest = t.guest("-chardev", "stdio,id=c", "-device", "virtio-serial-pci,max_ports=1", "-device", "virtconsole,chardev=c",
-                    append=f"{VIRTIO} console=hvc0", kernel=f"{t.cloud}/vmlinux", console="-nodefaults", tty=True, size=(33, 101))
-    guest.expect(rb"GUEST-READY", BOOT)
-    guest.send("stty -echo; PS1=; echo sta''rt\n")
-    guest.expect(rb"start")
-    t.equal("the size", answer(guest, "stty size </dev/hvc0"), "33 101")
-    for rows, columns in ((50, 132), (24, 80)):
-        guest.resize(rows, columns)
-        want = f"{rows} {columns}"
+    """hvc0 has the terminal's size, at the start and when it changes. The shell is on the serial port, a socket."""
+    path = t.path("serial")
+    guest = t.guest("-serial", f"unix:{path},server=on,wait=on", "-chardev", "stdio,id=c", "-device", "virtio-serial-pci,max_ports=1",
+                    "-device", "virtconsole,chardev=c", append=VIRTIO, kernel=f"{t.cloud}/vmlinux", console="-nodefaults", tty=True,
+                    size=(33, 101))
+    with socket.socket(socket.AF_UNIX) as host:
         deadline = time.monotonic() + STEP
-        while (got := answer(guest, "stty size </dev/hvc0")) != want and time.monotonic() < deadline:
-            time.sleep(0.2)
-        t.equal("the size", got, want)
-    end(guest)
+        while host.connect_ex(path) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        peer = Peer(guest, host.fileno())
+        peer.expect(rb"GUEST-READY", BOOT)
+        peer.send("stty -echo; PS1=; echo sta''rt\n")
+        peer.expect(rb"start")
+        for turn, (rows, columns) in enumerate(((33, 101), (50, 132), (24, 80))):
+            want = f"{rows} {columns}"
+            if turn:
+                guest.resize(rows, columns)
+                guest.kill(signal.SIGWINCH)  # which the kernel sends where the terminal is the process's own
+            deadline = time.monotonic() + STEP
+            while (got := answer(peer, "stty size </dev/hvc0")) != want and time.monotonic() < deadline:
+                time.sleep(0.2)
+            t.equal("the size", got, want)
+        peer.send("poweroff -f\n")
+        guest.ended(0)

@@ -288,7 +288,7 @@ static const struct {
 	{ NODE_F "-blockdev raw,node-name=r,file=f -blockdev raw,node-name=s,file=f", "node 's' has file=f, which is in use by another node" },
 	{ NODE_F "-blockdev raw,node-name=r,file=f -device virtio-blk,drive=f", "drive 'f' is in use by another -blockdev node" },
 	{ NODE_F "-blockdev raw,node-name=r,file=f,file.driver=file,file.filename=G", "property 'file' is both a node's name and a node" },
-	{ "-blockdev raw,node-name=r,file.driver=raw,file.file.driver=file,file.file.filename=G", 
+	{ "-blockdev raw,node-name=r,file.driver=raw,file.file.driver=file,file.file.filename=G",
 	  "node 'r' is over '#block1', which is a format too" },
 	{ "-blockdev raw,node-name=r,file.driver=file", "property 'filename' is missing" },
 	{ NODE_F NODE_F, "there is already a drive or node with the name 'f'" },

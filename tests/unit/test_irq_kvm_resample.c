@@ -2,6 +2,7 @@
 /* Lines through eventfds, on a KVM that does with them what Linux's does: raises at a write, lowers and says so at an EOI. */
 #include "tests/unit/fake_kvm.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -71,6 +72,9 @@ static struct err err;
 
 static void setup(void)
 {
+	memset(lines, 0xff, sizeof(lines)); /* no descriptors */
+	for (unsigned i = 0; i < IRQ_RESAMPLE_LINES; i++)
+		lines[i].bound = lines[i].high = false;
 	loop = fake_loop();
 	err = (struct err)ERR_INIT;
 	n_calls = 0;
@@ -80,7 +84,7 @@ static void teardown(void)
 {
 	irq_resample_fini(&irqs);
 	for (unsigned i = 0; i < IRQ_RESAMPLE_LINES; i++)
-		ck_assert(!lines[i].bound);
+		ck_assert(fcntl(lines[i].fd, F_GETFD) < 0 && fcntl(lines[i].acked, F_GETFD) < 0);
 	eventloop_destroy(loop);
 }
 
@@ -168,7 +172,7 @@ START_TEST(reset)
 	irq_set(&a, true);
 	ck_assert(kvm_sees(0));
 	irq_set(&a, false);
-	fail_call = n_calls + 1;
+	fail_call = n_calls + _i;
 	ck_assert_int_eq(irq_resample_reset(&irqs, &err), -ENOSPC);
 	ck_assert_ptr_nonnull(strstr(err.msg, "interrupt line 16"));
 }
@@ -179,8 +183,10 @@ START_TEST(failures)
 	for (fail_call = 0; fail_call < IRQ_RESAMPLE_LINES; fail_call++) {
 		n_calls = 0;
 		ck_assert_int_eq(irq_resample_init(&irqs, VM_FD, loop, FIRST, IRQ_RESAMPLE_LINES, &err), -ENOSPC);
-		for (unsigned i = 0; i < IRQ_RESAMPLE_LINES; i++)
-			ck_assert(!lines[i].bound);
+		for (unsigned i = 0; i < fail_call; i++) {
+			ck_assert(fcntl(lines[i].fd, F_GETFD) < 0 && fcntl(lines[i].acked, F_GETFD) < 0);
+			lines[i].bound = false;
+		}
 	}
 	irqs = (struct irq_resample){ .n = 0 };
 }
