@@ -139,6 +139,9 @@ static int console_activate(struct virtio_dev *dev, uint64_t features)
 	/* Every queue is rung once now. */
 	vc->active = true;
 	vc->multiport = features & VIRTIO_CONSOLE_F_MULTIPORT;
+	/* Linux looks at the size when it is told that the configuration has changed, and not before. */
+	if (!vc->multiport && (features & VIRTIO_CONSOLE_F_SIZE))
+		virtio_config_changed(dev);
 	return 0;
 }
 
