@@ -97,10 +97,11 @@ static void measuring_submit(struct blockdev *bd, struct blk_req *req)
 START_TEST(pieces)
 {
 	static uint8_t back[FAKE_DISK_SIZE];
-	struct blockdev_ops ops = *disk.bd.ops;
+	static struct blockdev_ops ops;
 	struct iovec cut[5] = { { buf, 700 }, { buf + 700, 0 }, { buf + 700, 5000 }, { buf + 5700, 1 }, { buf + 5701, 8192 - 5701 } };
 	struct fake_req r;
 
+	ops = *disk.bd.ops;
 	real_submit = ops.submit;
 	ops.submit = measuring_submit;
 	disk.bd.ops = &ops;

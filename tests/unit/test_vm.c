@@ -465,6 +465,14 @@ START_TEST(io_error_stops)
 	ck_assert(n_resumed == 1 && n_clocks == N_VCPUS && vm->state == VM_RUNNING);
 	wait_inside();
 	vm_resume(vm); /* is nothing */
+	/* A machine that was paused on purpose stays that. */
+	vm_pause(vm);
+	vm_request(vm, VM_REQUEST_IO_ERROR, 0);
+	loop_turns();
+	ck_assert_int_eq(vm->state, VM_PAUSED);
+	ck_assert_uint_eq(n_resumed, 1);
+	vm_resume(vm);
+	n_resumed = 1;
 	ck_assert_uint_eq(n_resumed, 1);
 	/* One that is asked for before the resume and served after it stops the machine again: nothing is forgotten. */
 	vm_request(vm, VM_REQUEST_IO_ERROR, 0);
