@@ -39,7 +39,7 @@ static inline void fake_request(void *machine, enum vm_request what, int status)
 
 static inline void setup(void)
 {
-	log_set_level(LOG_LEVEL_ERROR);
+	log_set_level(LOG_LEVEL_NONE);
 	fake_virtio_init(&f);
 	fake_blk_init(&disk, f.loop, DISK_SIZE);
 	dev = NULL;
