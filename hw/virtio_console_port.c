@@ -5,6 +5,9 @@
  * Who is there. A console's host end is always open, whoever looks at it, as QEMU's: what its chardev does with output that nobody
  * reads is the chardev's affair. Another port is open while a peer is connected, and the driver is told; what the guest writes to
  * a port that is closed at the host's end is dropped.
+ *
+ * Who waits. Linux's driver spins in the kernel until a console's output is taken, so a console's chardev gives up a reader that is
+ * stuck. A port's writer sleeps, and a channel that loses bytes is no channel, so a port's waits.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -178,7 +181,15 @@ static void port_event(void *opaque, enum chardev_event event)
 	console_ctrl_host_open(port->vc, port->nr, port->host_open);
 }
 
+static const struct chardev_frontend console_frontend = {
+	.can_receive = port_can_receive,
+	.receive = port_receive,
+	.writable = port_writable,
+	.event = port_event,
+};
+
 static const struct chardev_frontend port_frontend = {
+	.patient = true,
 	.can_receive = port_can_receive,
 	.receive = port_receive,
 	.writable = port_writable,
@@ -229,7 +240,7 @@ struct console_port *console_port_create(struct virtio_console *vc, const struct
 void console_port_attach(struct console_port *port)
 {
 	if (port->chr)
-		chardev_attach(port->chr, &port_frontend, port);
+		chardev_attach(port->chr, port->console ? &console_frontend : &port_frontend, port);
 }
 
 void console_port_destroy(struct console_port *port)

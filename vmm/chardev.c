@@ -9,7 +9,8 @@
  * Stalls. A write that finds too little room leaves front_waits and arms stall_timer; the next bytes that the peer takes clear
  * both and call `writable`. When the timer fires first, the peer has not made room for CHARDEV_STALL_NS: pipes and sockets make
  * room only in large steps, so the back end is asked whether anything was read at all. If not, `dropping` lasts until
- * the peer takes something. The ring keeps its contents, so a reader that comes late sees what came first.
+ * the peer takes something. The ring keeps its contents, so a reader that comes late sees what came first. For a patient front end
+ * the timer is not armed, so it goes on waiting.
  *
  * Input. `reading` says whether input is wanted, and is kept equal to chardev_input_room() != 0 by update_reading after
  * everything that may change it; the back end waits for input only while it is.
@@ -88,7 +89,8 @@ size_t chardev_write(struct chardev *chr, const void *buf, size_t len)
 		if (n < len && !chr->front_waits) {
 			chr->front_waits = true;
 			chr->waits_since = now_ns();
-			eventloop_arm(chr->loop, &chr->stall_timer, chr->waits_since + CHARDEV_STALL_NS);
+			if (!chr->patient)
+				eventloop_arm(chr->loop, &chr->stall_timer, chr->waits_since + CHARDEV_STALL_NS);
 		}
 	}
 	pthread_mutex_unlock(&chr->lock);
@@ -317,6 +319,9 @@ void chardev_attach(struct chardev *chr, const struct chardev_frontend *fe, void
 {
 	chr->fe = fe;
 	chr->fe_opaque = opaque;
+	pthread_mutex_lock(&chr->lock);
+	chr->patient = fe->patient;
+	pthread_mutex_unlock(&chr->lock);
 	if (chardev_connected(chr))
 		fe->event(opaque, CHARDEV_OPENED);
 	input_work_run(chr);
@@ -328,6 +333,7 @@ void chardev_detach(struct chardev *chr)
 	chr->fe_opaque = NULL;
 	pthread_mutex_lock(&chr->lock);
 	end_wait(chr);
+	chr->patient = false;
 	pthread_mutex_unlock(&chr->lock);
 	update_reading(chr);
 }

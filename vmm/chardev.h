@@ -6,8 +6,8 @@
  * Output never blocks and never grows: it goes into a ring of CHARDEV_RING bytes which the loop thread drains. When the ring is
  * full chardev_write takes less than it was given, and the front end holds the rest back as a real UART would, until `writable`.
  * A reader that takes nothing for CHARDEV_STALL_NS while the ring is full is taken for gone: from then on output is counted
- * and dropped, so that a guest never waits for it, until the reader takes something again. A back end that nobody is
- * connected to (socket without a client) drops output at once.
+ * and dropped, so that a guest never waits for it, until the reader takes something again; unless the front end is patient. A back
+ * end that nobody is connected to (socket without a client) drops output at once.
  *
  * Input is read from the host only as fast as the front end takes it (can_receive), so a paste of any size waits in the host's
  * pipe, not in our memory.
@@ -56,8 +56,9 @@ enum chardev_event {
 	CHARDEV_BREAK,  /* a serial break was asked for (Ctrl-a b) */
 };
 
-/* The front end's side. All required. */
+/* The front end's side. All functions are required. */
 struct chardev_frontend {
+	bool patient; /* waits for a slow reader as long as it takes; nothing that the guest could do without stands still meanwhile */
 	/* How many bytes `receive` may be given now; 0: none until chardev_accept_input. */
 	size_t (*can_receive)(void *opaque);
 	void (*receive)(void *opaque, const uint8_t *buf, size_t len);

@@ -62,6 +62,7 @@ struct chardev {
 	/* Under the lock: */
 	bool connected;
 	bool sink;             /* output goes nowhere, at once: the null back end */
+	bool patient;          /* as the front end's */
 	bool front_waits;      /* a chardev_write took less than it was given */
 	int64_t waits_since;   /* front_waits: since then, or since the peer was last seen to take something */
 	bool dropping;         /* the peer takes nothing */

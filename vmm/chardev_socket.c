@@ -4,8 +4,9 @@
  *
  * The end of a connection has two halves. A client that has only shut down its sending side still gets output. One that hung up
  * (EPOLLHUP, or a write that failed) gets none any more, and the next one may come, but what it sent before is still the
- * front end's: `echo halt | nc -U SOCK` must work with a guest that takes 16 bytes at a time. As EPOLLHUP cannot be turned off,
- * such a connection is watched only while the front end takes input. A new client replaces it.
+ * front end's: `echo halt | nc -U SOCK` must work with a guest that takes 16 bytes at a time. The front end hears of the end after
+ * the last of it, as it would at a socket of its own. As EPOLLHUP cannot be turned off, such a connection is watched only
+ * while the front end takes input. A new client replaces it.
  */
 #include <errno.h>
 #include <poll.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -55,15 +57,25 @@ static void conn_update(struct chardev_socket *sock)
 	chardev_fd_want(&sock->conn, events);
 }
 
+static bool conn_has_input(const struct chardev_socket *sock)
+{
+	int n;
+
+	return !sock->in_ended && ioctl(sock->conn.fd, FIONREAD, &n) == 0 && n > 0;
+}
+
 static void conn_hung_up(struct chardev_socket *sock)
 {
+	bool more = conn_has_input(sock);
+
 	sock->hung_up = true;
 	if (sock->in_ended)
 		chardev_fd_fini(&sock->conn);
 	else
 		conn_update(sock);
 	chardev_fd_want(&sock->listener, EPOLLIN);
-	chardev_set_connected(sock->chr, false);
+	if (!more)
+		chardev_set_connected(sock->chr, false);
 }
 
 static void conn_read(struct chardev_socket *sock)
@@ -84,10 +96,12 @@ static void conn_ready(void *opaque, uint32_t revents)
 	struct chardev_socket *sock = opaque;
 	bool gone = revents & (EPOLLHUP | EPOLLERR);
 
-	if (revents & EPOLLIN)
+	if (revents & EPOLLIN) {
 		conn_read(sock);
-	else if (gone)
+	} else if (gone) {
 		conn_hung_up(sock);
+		chardev_drain(sock->chr); /* nowhere, if there is input left: nobody shall wait for the peer to read */
+	}
 	/* Gone and readable: the input first; at its end, EPOLLHUP comes without EPOLLIN. */
 	if ((revents & EPOLLOUT) && !gone && !sock->hung_up)
 		chardev_fd_drain(&sock->conn, sock->chr);
@@ -96,6 +110,7 @@ static void conn_ready(void *opaque, uint32_t revents)
 static void conn_start(struct chardev_socket *sock, int fd)
 {
 	/* What is left of a client that hung up. */
+	chardev_set_connected(sock->chr, false);
 	chardev_fd_fini(&sock->conn);
 	chardev_fd_init(&sock->conn, sock->chr->loop, fd, CHARDEV_FD_SOCKET, conn_ready, sock);
 	sock->hung_up = sock->in_ended = false;
@@ -136,11 +151,15 @@ static void accept_again(void *opaque)
 static ssize_t socket_write(struct chardev *chr, const uint8_t *buf, size_t len)
 {
 	struct chardev_socket *sock = chr->backend;
-	ssize_t n = sock->hung_up ? -EPIPE : chardev_fd_write(&sock->conn, buf, len);
+	ssize_t n;
 
-	if (n < 0 && n != -EAGAIN && chardev_connected(chr))
-		conn_hung_up(sock);
-	return n;
+	if (sock->hung_up)
+		return (ssize_t)len;
+	n = chardev_fd_write(&sock->conn, buf, len);
+	if (n >= 0 || n == -EAGAIN)
+		return n;
+	conn_hung_up(sock);
+	return chardev_connected(chr) ? (ssize_t)len : n;
 }
 
 static int64_t socket_unread(struct chardev *chr)

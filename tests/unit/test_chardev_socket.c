@@ -179,16 +179,20 @@ START_TEST(a_client_that_says_something_and_goes)
 	fe.room = 0;
 	ck_assert_int_eq(write(fd, "poweroff now", 12), 12);
 	close(fd);
-	until_closed(1);
 	ck_assert_int_lt(fake_run_for(loop, 100), 30 * MS);
+	/* It hears of the end after the last of it; what it says itself goes nowhere. */
 	for (size_t n = 4; n <= 12; n += 4) {
+		ck_assert_uint_eq(fe.closed, 0);
+		ck_assert_uint_eq(chardev_write(chr, "anyone?", 7), 7);
 		fe.room = 4;
 		chardev_accept_input(chr);
 		fake_run_input(loop, &fe, n);
 		ck_assert_int_lt(fake_run_for(loop, 30), 20 * MS);
 	}
 	ck_assert_mem_eq(fe.in, "poweroff now", 12);
-	ck_assert_uint_eq(fe.closed, 1);
+	fe.room = 4;
+	chardev_accept_input(chr);
+	until_closed(1);
 	fd = client();
 	until_opened(2);
 	close(fd);
@@ -206,9 +210,11 @@ START_TEST(a_new_client_replaces_one_that_hung_up)
 	fe.room = 0;
 	ck_assert_int_eq(write(fd, "never read", 10), 10);
 	close(fd);
-	until_closed(1);
+	fake_run_for(loop, 10);
+	ck_assert_uint_eq(fe.closed, 0);
 	fd = client();
 	until_opened(2);
+	ck_assert_uint_eq(fe.closed, 1);
 	fe.room = 100;
 	chardev_accept_input(chr);
 	ck_assert_int_eq(write(fd, "x", 1), 1);
@@ -282,6 +288,69 @@ START_TEST(a_client_that_does_not_read)
 	chardev_write(chr, "for you", 7);
 	fake_run_for(loop, 10);
 	ck_assert_uint_eq(drain(fd), 7);
+	close(fd);
+	chardev_destroy(chr);
+}
+END_TEST
+
+/* With input that the front end has not taken, and output that the peer never read: the front end need not wait for either. */
+START_TEST(a_client_that_goes_in_the_middle)
+{
+	struct chardev *chr = server();
+	int fd = client();
+
+	until_opened(1);
+	fe.room = 0;
+	ck_assert_int_eq(write(fd, "input", 5), 5);
+	while (chardev_write(chr, fe.in, 10000) > 0)
+		fake_run_for(loop, 1);
+	fe.writables = 0;
+	close(fd);
+	fake_run_until(loop, some_writable, NULL);
+	ck_assert_uint_eq(fe.closed, 0);
+	ck_assert_uint_eq(chardev_write(chr, fe.in, 10000), 10000);
+	ck_assert_int_lt(fake_run_for(loop, 50), 20 * MS);
+	fe.room = 100;
+	chardev_accept_input(chr);
+	until_closed(1);
+	ck_assert_uint_eq(fe.in_len, 5);
+	chardev_destroy(chr);
+}
+END_TEST
+
+/* A patient front end loses nothing to a peer that reads late; one after it that is not patient does not inherit that. */
+START_TEST(a_patient_front_end)
+{
+	struct chardev_frontend patient = fake_frontend_ops;
+	struct chardev *chr = server();
+	size_t sent = 0, got = 0, n;
+	int fd = client();
+
+	patient.patient = true;
+	chardev_detach(chr);
+	chardev_attach(chr, &patient, &fe);
+	fe.writables = 0;
+	until_opened(1);
+	do {
+		n = chardev_write(chr, fe.in, 10000);
+		sent += n;
+		fake_run_for(loop, 1);
+	} while (n > 0);
+	fake_run_for(loop, (int)(2 * CHARDEV_STALL_NS / MS));
+	ck_assert_uint_eq(fe.writables, 0);
+	ck_assert_uint_eq(chardev_write(chr, fe.in, 10000), 0);
+	while (got < sent) {
+		got += drain(fd);
+		fake_run_for(loop, 1);
+	}
+	ck_assert_uint_eq(got, sent);
+	ck_assert_uint_ge(fe.writables, 1);
+	chardev_detach(chr);
+	chardev_attach(chr, &fake_frontend_ops, &fe);
+	while (chardev_write(chr, fe.in, 10000) > 0)
+		fake_run_for(loop, 1);
+	fe.writables = 0;
+	fake_run_until(loop, some_writable, NULL);
 	close(fd);
 	chardev_destroy(chr);
 }
@@ -481,7 +550,8 @@ int main(void)
 {
 	const TTest *const tests[] = {
 		clients_come_and_go, one_client_at_a_time, a_client_that_says_something_and_goes,
-		a_new_client_replaces_one_that_hung_up, half_closed, a_client_that_does_not_read, stale_and_live_sockets, bad_paths,
+		a_new_client_replaces_one_that_hung_up, half_closed, a_client_that_does_not_read,
+		a_client_that_goes_in_the_middle, a_patient_front_end, stale_and_live_sockets, bad_paths,
 		client_mode, wait_for_a_client, wait_ends_on_signals, accept_without_descriptors,
 	};
 

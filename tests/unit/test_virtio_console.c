@@ -244,6 +244,9 @@ START_TEST(output_held_until_writable)
 	ck_assert_mem_eq(hvc0.out + 5999, "aendnext", 8);
 	hvc0.fe->writable(hvc0.opaque);
 	ck_assert_uint_eq(hvc0.n_out, 6007);
+	/* A console gives up a reader that is stuck, a port does not. */
+	ck_assert(!hvc0.fe->patient);
+	ck_assert(agent.fe->patient);
 }
 END_TEST
 
