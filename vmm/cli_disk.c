@@ -28,7 +28,7 @@ struct disk_opts {
 	uint64_t logical_block, physical_block;
 	unsigned write_cache;    /* enum config_tristate */
 	unsigned disable_legacy; /* the same */
-	bool disable_modern, config_wce, discard, write_zeroes;
+	bool disable_modern, multifunction, config_wce, discard, write_zeroes;
 	unsigned rerror, werror; /* enum cli_error_action */
 };
 
@@ -72,11 +72,11 @@ static_assert(CONFIG_AUTO == 0 && CONFIG_ON == 1 && CONFIG_OFF == 2, "as cli_nam
 static const struct prop_row disk_rows[] = {
 	DISK_ROWS,
 	ROW("addr", PROP_STRING, addr),
+	ROW("multifunction", PROP_BOOL, multifunction),
 	ROW("vectors", PROP_UNSIGNED, vectors, .max = VECTORS_MAX),
 	ROW("disable-legacy", PROP_ENUM, disable_legacy, .names = cli_names_tristate),
 	ROW("disable-modern", PROP_BOOL, disable_modern),
 	{ .key = "bus", .type = PROP_FIXED, .names = names_bus, .why = why_bus },
-	FIXED("multifunction", prop_names_on_off),
 	FIXED("ats", prop_names_off),
 	{ .key = NULL },
 };
@@ -156,6 +156,8 @@ static int add_disk(struct cli *cli, const struct prop_list *l, const struct pro
 	ret = props_apply(l, props, &o, ctx);
 	if (ret == 0)
 		ret = check_disk(&o, &addr, ctx);
+	if (ret == 0)
+		ret = cli_pci_place(cli, addr, o.multifunction, ctx);
 	if (ret == 0)
 		ret = cli_device_add_id(cli, o.id, ctx);
 	if (ret == 0)

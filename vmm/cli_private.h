@@ -52,6 +52,13 @@ struct cli_node {
 	bool read_only, auto_read_only, direct, no_flush, discard, detect_zeroes, aio_threads, lock;
 };
 
+/* A device that says where on the PCI bus it is to be. */
+#define CLI_MAX_PLACES (CONFIG_MAX_DISKS + CONFIG_MAX_VIRTIO_SERIALS + CONFIG_MAX_RNGS)
+struct cli_place {
+	int addr; /* slot << 3 | function */
+	bool multifunction;
+};
+
 /* What a -device virtio-blk leaves to be settled, beside its struct config_disk. */
 struct cli_disk {
 	enum cli_error_action rerror, werror;
@@ -101,6 +108,8 @@ struct cli {
 	struct cli_vport vports[CLI_MAX_VPORTS];
 	size_t n_vports;
 	bool display_none, monitor_none;
+	struct cli_place places[CLI_MAX_PLACES];
+	size_t n_places;
 };
 
 enum cli_option_kind {
@@ -236,6 +245,12 @@ void cli_vport_fini(struct cli_vport *port);
 
 /* cli_serial.c: which port has which UART, and which chardev. */
 int cli_serial_finish(struct cli *cli, struct err *err);
+
+/* cli_pci.c */
+/* Notes where a device is to be, unless that is CONFIG_ADDR_AUTO. */
+int cli_pci_place(struct cli *cli, int addr, bool multifunction, const struct prop_ctx *ctx);
+/* Whether guests find all of them. -EINVAL with `err`. Two at one place are the bus's to refuse. */
+int cli_pci_finish(struct cli *cli, struct err *err);
 
 /* cli_finish.c */
 int cli_finish(struct cli *cli, struct err *err);

@@ -22,7 +22,7 @@ struct pci_opts {
 	char *addr;
 	unsigned vectors;
 	unsigned disable_legacy; /* index in names_legacy */
-	bool disable_modern;
+	bool disable_modern, multifunction;
 };
 
 struct serial_opts {
@@ -51,7 +51,7 @@ static const char why_fixed[] = "the device is made that way";
 	ROW("disable-legacy", PROP_ENUM, s, pci.disable_legacy, .names = names_legacy), \
 	ROW("disable-modern", PROP_BOOL, s, pci.disable_modern),                        \
 	{ .key = "bus", .type = PROP_FIXED, .names = names_bus, .why = why_bus },       \
-	FIXED("multifunction", prop_names_on_off),                                      \
+	ROW("multifunction", PROP_BOOL, s, pci.multifunction),                          \
 	FIXED("ats", prop_names_off)
 
 /* What they have on every bus. */
@@ -106,7 +106,7 @@ static const struct prop_table rng_props = { .rows = rng_rows }, rng_mmio_props 
 static const struct prop_table rng_random_props = { .rows = rng_random_rows };
 static const struct prop_table rng_builtin_props = { .rows = rng_builtin_rows };
 
-static int settle_pci(const struct pci_opts *o, bool modern, struct config_virtio_pci *pci, const struct prop_ctx *ctx)
+static int settle_pci(struct cli *cli, const struct pci_opts *o, bool modern, struct config_virtio_pci *pci, const struct prop_ctx *ctx)
 {
 	*pci = (struct config_virtio_pci){
 		.addr = CONFIG_ADDR_AUTO,
@@ -120,7 +120,7 @@ static int settle_pci(const struct pci_opts *o, bool modern, struct config_virti
 	if (o->addr && !cli_value_pci_addr(o->addr, &pci->addr))
 		return err_set(ctx->err, -EINVAL, "%s: property 'addr': expected SLOT[.FUNCTION] in hexadecimal, to 1f.7, got '%s'", ctx->what,
 			       cli_show(o->addr).s);
-	return 0;
+	return cli_pci_place(cli, pci->addr, o->multifunction, ctx);
 }
 
 /* virtio-serial-pci */
@@ -137,7 +137,7 @@ static int add_serial(struct cli *cli, const struct prop_list *l, const struct p
 		return err_set(ctx->err, -E2BIG, "%s: more than %d of them", ctx->what, CONFIG_MAX_VIRTIO_SERIALS);
 	ret = props_apply(l, props, &o, ctx);
 	if (ret == 0)
-		ret = settle_pci(&o.pci, modern, &serial->pci, ctx);
+		ret = settle_pci(cli, &o.pci, modern, &serial->pci, ctx);
 	if (ret == 0)
 		ret = cli_device_add_id(cli, o.id, ctx);
 	if (ret == 0) {
@@ -234,7 +234,7 @@ static int add_rng(struct cli *cli, const struct prop_list *l, const struct prop
 		return err_set(ctx->err, -E2BIG, "%s: more than %d of them", ctx->what, CONFIG_MAX_RNGS);
 	ret = props_apply(l, props, &o, ctx);
 	if (ret == 0)
-		ret = settle_pci(&o.pci, modern, &rng->pci, ctx);
+		ret = settle_pci(cli, &o.pci, modern, &rng->pci, ctx);
 	if (ret == 0)
 		ret = cli_device_add_id(cli, o.id, ctx);
 	if (ret == 0) {

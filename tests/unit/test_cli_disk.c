@@ -154,8 +154,8 @@ static const struct {
 	  " virtio0=F+iops:100/200/3+group:g [virtio-disk0:virtio0]" },
 	/* the device */
 	{ "-drive file=F,format=raw,if=none,id=d,serial=S,rerror=ignore "
-	  "-device virtio-blk-pci,drive=d,serial=T,id=v,bus=pci.0,addr=0x1f.7,bootindex=1,num-queues=4,queue-size=128,write-cache=off",
-	  " d=F [v:d serial=T q=4x128 wce=off rerror at=31.7 boot=1]" },
+	  "-device virtio-blk-pci,drive=d,serial=T,id=v,bus=pci.0,addr=0x1f,bootindex=1,num-queues=4,queue-size=128,write-cache=off",
+	  " d=F [v:d serial=T q=4x128 wce=off rerror at=31.0 boot=1]" },
 	{ "-drive file=F,format=raw,if=none,id=d "
 	  "-device virtio-blk-pci,drive=d,config-wce=off,discard=off,write-zeroes=off,vectors=0,logical_block_size=4096,"
 	  "physical_block_size=4096,disable-legacy=on,disable-modern=off,werror=ignore,ioeventfd=on,scsi=off",
