@@ -154,6 +154,12 @@ class Guest:
         with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
             return int(re.search(rf"^{field}:\s*(\d+) kB", file.read(), re.M)[1])
 
+    def own_memory(self):
+        """What of it is resident without the guest's memory, in KiB."""
+        with open(f"/proc/{self.pid}/smaps", encoding="ascii", errors="replace") as file:
+            maps = re.findall(r"^Size: *(\d+) kB.*?^Rss: *(\d+) kB", file.read(), re.M | re.S)
+        return sum(int(rss) for size, rss in maps if int(size) < 128 << 10)
+
     def close(self):
         """Kills what still runs."""
         if self.process.poll() is None:
