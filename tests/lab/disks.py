@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Guests that use disks: how the tests start them, ask them and end them."""
+"""Guests that use disks: how the tests start them, ask them and end them, and where the disks' files are."""
 import hashlib
 import os
 
-from harness import BOOT, STEP
+from harness import BOOT, STEP, Skip
 
 MIB = 1 << 20
 
@@ -45,3 +45,40 @@ def md5(path, length, offset=0):
 def blocks(path):
     """How much of a file is there, in bytes."""
     return os.stat(path).st_blocks * 512
+
+
+def new_file(path, size):
+    """A hole of `size` bytes. Its path."""
+    with open(path, "wb") as file:
+        file.truncate(size)
+    return path
+
+
+def host_fs(t, name, size):
+    """A directory with an ext4 of its own: direct I/O works there (on the lab's tmpfs it does not), and it can be full."""
+    if os.getuid() != 0:
+        raise Skip("only root can mount a file system")
+    image, directory = new_file(t.path(f"{name}.img"), size), t.path(name)
+    os.mkdir(directory)
+    t.host("mkfs.ext4", "-q", "-E", "root_owner=0:0", "-m", "0", image)
+    t.host("mount", "-o", "loop", image, directory, undo=("umount", "-l", directory))
+    return directory
+
+
+def loop_device(t, path):
+    """A block device over a file."""
+    if os.getuid() != 0:
+        raise Skip("only root can make a loop device")
+    device = t.host("losetup", "--find", "--show", path)
+    t.undo.append(("losetup", "--detach", device))
+    return device
+
+
+def fio(t, guest, options, jobs, seconds=STEP):
+    """Runs fio in the guest, `jobs` being {name: options}; it has to find no fault. Its output stays in /tmp/fio."""
+    words = " ".join(f"--name={name} {job}" for name, job in jobs.items())
+    got = answer(guest, f"fio --output=/tmp/fio --thread {options} {words}; echo $?", seconds)
+    if got != "0":
+        guest.send("cat /tmp/fio; echo fio-pri''nted\n")
+        guest.expect(rb"fio-printed")
+    t.equal(f"fio's status ({', '.join(jobs)})", got, "0")

@@ -240,6 +240,7 @@ class Test:
         self.dir = tempfile.mkdtemp(prefix="kite-")  # for this test's files; readable by all, as some tests are nobody
         os.chmod(self.dir, 0o755)
         self.guests = []
+        self.undo = []                    # commands that take back what the test did to this machine, last first
 
     def path(self, name):
         """A name in the test's directory."""
@@ -253,6 +254,14 @@ class Test:
             if size is not None:
                 file.truncate(size)
         return path
+
+    def host(self, *command, undo=()):
+        """Runs a command here; what it prints. `undo` is run at the test's end."""
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        self.check(done.returncode == 0, f"{shlex.join(command)}: {done.stdout.strip()[-300:]}")
+        if undo:
+            self.undo.append(undo)
+        return done.stdout.strip()
 
     def share(self):
         """From now on the test uses copies of Kite, the cloud kernel and the initramfs that every user can read."""
@@ -294,9 +303,11 @@ class Test:
         return b"\n".join(guest.log() for guest in self.guests)
 
     def close(self):
-        """Kills its guests and removes its files."""
+        """Kills its guests, and takes back what it did to this machine."""
         for guest in self.guests:
             guest.close()
+        while self.undo:
+            subprocess.run(self.undo.pop(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
     def remove(self):
         """Removes its files."""

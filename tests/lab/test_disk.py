@@ -58,18 +58,6 @@ def disk_modules(t):
 
 
 @case
-def disk_killed(t):
-    """What was fsynced survives SIGKILL."""
-    disk = t.write("a.raw", b"", 16 * MIB)
-    guest = shell(t, "-drive", f"file={disk},format=raw,if=virtio,cache=writeback")
-    guest.send("dd if=/dev/urandom of=/tmp/f bs=1M count=2; dd if=/tmp/f of=/dev/vda bs=64k conv=fsync\n")
-    written = answer(guest, "md5sum </tmp/f")[:32]
-    guest.kill(signal.SIGKILL)
-    guest.process.wait()
-    t.equal("the file", md5(disk, 2 * MIB), written)
-
-
-@case
 def disk_reboot(t):
     """A restart of the machine resets disks as well: they are found again."""
     disk = t.write("a.raw", b"", 16 * MIB)
