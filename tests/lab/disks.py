@@ -65,11 +65,11 @@ def host_fs(t, name, size):
     return directory
 
 
-def loop_device(t, path):
+def loop_device(t, path, *options):
     """A block device over a file."""
     if os.getuid() != 0:
         raise Skip("only root can make a loop device")
-    device = t.host("losetup", "--find", "--show", path)
+    device = t.host("losetup", "--find", "--show", *options, path)
     t.undo.append(("losetup", "--detach", device))
     return device
 

@@ -31,15 +31,34 @@ class Mapped:
         self.dmsetup("reload", self.name, "--table", "\n".join(row for row in rows if row.split()[1] != "0"))
         self.dmsetup("resume", self.name)
 
+    def hang(self, hangs):
+        """Whether all requests wait."""
+        self.dmsetup("suspend" if hangs else "resume", self.name)
+
+
+def cut_off(t, guest, disk, path):
+    """A file that somebody cuts off under the guest reads as zeroes, and grows again when written."""
+    with open(path, "r+b") as file:
+        file.write(b"x" * MIB)
+        file.truncate(1000)
+    t.equal("the cut", answer(guest, f"dd if=/dev/{disk} bs=512 skip=1 count=1 2>/dev/null | tr '\\000' 0 | cut -c 486-490; "
+                              f"dd if=/dev/{disk} bs=1M 2>/dev/null | wc -c"), f"xxx00 {8 * MIB}")
+    t.equal("a write", answer(guest, f"echo again | dd of=/dev/{disk} bs=512 seek=8192 conv=sync,fsync 2>/dev/null; echo $?"), "0")
+    with open(path, "rb") as file:
+        file.seek(4 * MIB)
+        t.equal("the file", file.read(512).rstrip(b"\0"), b"again\n")
+
 
 @case
 def disk_host_errors(t):
     """Bad sectors of the host are I/O errors of just those sectors, also when they come and go while the guest works."""
+    cut = t.write("cut.raw", b"", 8 * MIB)
     direct, cached = Mapped(t, "kite-direct"), Mapped(t, "kite-cached")
     guest = shell(t, "-drive", f"file={direct.path},format=raw,if=virtio,cache=none",
-                  "-drive", f"file={cached.path},format=raw,if=virtio,cache=directsync,aio=threads", tools=True)
+                  "-drive", f"file={cached.path},format=raw,if=virtio,cache=directsync,aio=threads",
+                  "-drive", f"file={cut},format=raw,if=virtio", tools=True)
     guest.send("dd if=/dev/urandom of=/tmp/f bs=1M count=8 2>/dev/null\n")
-    for name, disk in (("a", direct), ("b", cached)):
+    for name, other, disk in (("a", "b", direct), ("b", "a", cached)):
         copy = f"dd if=/tmp/f of=/dev/vd{name} bs=64k oflag=direct >/tmp/dd 2>&1; echo $?"
         t.equal("a good write", answer(guest, copy), "0")
         disk.bad(8192, 8)  # 4 KiB at 4 MiB
@@ -52,6 +71,14 @@ def disk_host_errors(t):
         disk.bad(0, 0)
         t.equal("good again", answer(guest, copy), "0")
         t.equal("the data", md5(disk.file, 8 * MIB), answer(guest, "md5sum </tmp/f")[:32])
+        disk.hang(True)
+        guest.send(f"dd if=/tmp/f of=/dev/vd{name} bs=1M seek=8 oflag=direct 2>/dev/null && : >/tmp/{name} & echo wri''ting\n")
+        guest.expect(rb"writing")
+        t.equal("a guest whose host hangs", answer(guest, f"sleep 1; dd if=/dev/vd{other} of=/dev/null iflag=direct bs=4k count=1 "
+                                                   f"2>/dev/null; echo $?; ls /tmp/{name} 2>/dev/null"), "0")
+        disk.hang(False)
+        t.equal("the host goes on", answer(guest, f"while [ ! -e /tmp/{name} ]; do sleep 0.1; done; dd if=/dev/vd{name} bs=1M skip=8 count=8 "
+                                           "iflag=direct 2>/dev/null | cmp - /tmp/f; echo $?"), "0")
     t.equal("a file system over a disk that dies", answer(guest, "mkfs.ext4 -q /dev/vda; mkdir /mnt; mount -t ext4 -o errors=continue /dev/vda /mnt "
                                                           "&& cp /tools/fio /mnt && sync; echo $?"), "0")
     direct.bad(0, SECTORS)
@@ -59,21 +86,6 @@ def disk_host_errors(t):
     direct.bad(0, 0)
     t.equal("and lives again", answer(guest, "mkfs.ext4 -qF /dev/vdb; mkdir /m2; mount -t ext4 /dev/vdb /m2 && cp /tmp/f /m2 && umount /m2 && "
                                       "e2fsck -fn /dev/vdb >/dev/null; echo $?"), "0")
+    cut_off(t, guest, "vdc", cut)
     end(guest)
     t.check("Input/output error" in guest.stderr(), f"it says {guest.stderr()!r}")
-
-
-@case
-def disk_cut_off(t):
-    """A file that somebody cuts off under the guest reads as zeroes, grows again when written, and costs nobody his life."""
-    disk = t.write("a.raw", b"x" * MIB, 8 * MIB)
-    guest = shell(t, "-drive", f"file={disk},format=raw,if=virtio")
-    with open(disk, "r+b") as file:
-        file.truncate(1000)
-    t.equal("the cut", answer(guest, "dd if=/dev/vda bs=512 skip=1 count=1 2>/dev/null | tr '\\000' 0 | cut -c 486-490; "
-                              "dd if=/dev/vda bs=1M 2>/dev/null | wc -c"), f"xxx00 {8 * MIB}")
-    t.equal("a write", answer(guest, "echo again | dd of=/dev/vda bs=512 seek=8192 conv=sync,fsync 2>/dev/null; echo $?"), "0")
-    with open(disk, "rb") as file:
-        file.seek(4 * MIB)
-        t.equal("the file", file.read(512).rstrip(b"\0"), b"again\n")
-    end(guest)

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from disks import MIB, end, fio, host_fs, new_file, shell
+from disks import MIB, end, fio, host_fs, loop_device, new_file, shell
 from harness import case
 
 VERIFY = ("--rw=randwrite --verify=crc32c --verify_fatal=1 --verify_backlog=64 --direct=1 --size=6m --bssplit=512/20:4k/40:20k/20:64k/15:300k/5 "
@@ -19,15 +19,18 @@ def verify_disks(t, guest, count):
 
 @case
 def disk_fio_cache(t):
-    """Every cache mode, on a file system with direct I/O."""
-    directory = host_fs(t, "fs", 160 * MIB)
+    """Every cache mode, on a file system with direct I/O; and a device of larger blocks than the guest writes."""
+    directory = host_fs(t, "fs", 200 * MIB)
     options = ["-object", "iothread,id=io0"]
     for n, mode in enumerate(("none", "directsync", "writeback", "writethrough", "unsafe")):
         path = new_file(f"{directory}/{mode}.raw", 16 * MIB)
         options += ["-drive", f"file={path},format=raw,if=none,id=d{n},cache={mode}",
                     "-device", f"virtio-blk-pci,drive=d{n}" + (",iothread=io0" if n % 2 == 0 else "")]
+    large = loop_device(t, new_file(f"{directory}/loop", 16 * MIB), "--sector-size", "4096")
+    options += ["-drive", f"file={large},format=raw,if=none,id=d5,cache=none,discard=unmap",
+                "-device", "virtio-blk-pci,drive=d5,logical_block_size=512"]
     guest = shell(t, *options, tools=True)
-    verify_disks(t, guest, 5)
+    verify_disks(t, guest, 6)
     end(guest)
     t.equal("messages", guest.stderr(), "")
 

@@ -12,7 +12,7 @@ RECORD = 4096
 # Record i goes to its place on a disk, and into a file of its own in a file system on another. What is acknowledged was fsynced.
 WRITER = f"""i=$FIRST; while :; do
 	printf 'record %{RECORD - 8}d\\n' $i | dd of=/dev/$DISK bs={RECORD} seek=$i conv=fsync 2>/dev/null &&
-	printf 'file %d\\n' $i | dd of=/mnt/$i conv=fsync 2>/dev/null && echo safe-$DISK-$i-
+	echo file $i of $DISK | dd of=/mnt/$DISK-$i conv=fsync 2>/dev/null && echo safe-$DISK-$i-
 	i=$((i + 1))
 done &
 """
@@ -26,6 +26,7 @@ def safe(guest, disk):
 
 def kill_writers(t, guest, first, rounds):
     """Starts a writer on each of three disks, and kills Kite somewhere after `rounds` acknowledgements. {disk: the records that are safe}."""
+    guest.send("PS2=\n")
     for disk in ("vda", "vdb", "vdc"):
         guest.send(f"DISK={disk} FIRST={first}\n{WRITER}")
     while min(len(safe(guest, disk)) for disk in ("vda", "vdb", "vdc")) < rounds:
@@ -52,7 +53,7 @@ def disk_killed(t):
     for turn in range(3):
         guest = shell(t, *options, tools=True)
         check_files(t, guest, acknowledged)
-        for disk, records in kill_writers(t, guest, turn * 1000, random.randrange(5, 30)).items():
+        for disk, records in kill_writers(t, guest, turn * 1000, random.randrange(3, 20)).items():
             acknowledged[disk] += records
         for disk, path in zip(acknowledged, paths):
             check_records(t, f"{path} (seed {seed}, turn {turn})", path, acknowledged[disk])
@@ -72,9 +73,8 @@ def check_records(t, what, path, records):
 
 
 def check_files(t, guest, acknowledged):
-    """Mounts the file system, which plays its journal back, and looks for the file of each record."""
+    """Mounts the file system, which plays its journal back, and looks for each record's file."""
     t.equal("mount", answer(guest, "mkdir /mnt; mount -t ext4 /dev/vdd /mnt; echo $?"), "0")
-    wanted = sorted({i for records in acknowledged.values() for i in records})
-    got = answer(guest, "cd /mnt; for f in [0-9]*; do [ \"$(cat $f)\" = \"file $f\" ] && echo $f; done; cd /")
-    missing = set(wanted) - {int(word) for word in got.split()}
+    found = set(re.findall(r"(vd.-\d+):file (\S+ of vd.)", answer(guest, "cd /mnt; grep -s . vd*; cd /")))
+    missing = {(f"{disk}-{i}", f"{i} of {disk}") for disk, records in acknowledged.items() for i in records} - found
     t.check(not missing, f"files that were safe are gone: {sorted(missing)}")

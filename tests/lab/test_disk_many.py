@@ -42,6 +42,8 @@ def disk_interfaces(t):
         guest = shell(t, *options, tools=True, kernel=f"{kernel}/vmlinux", memory=384)
         t.equal("IDs", answer(guest, "for n in 5 6 7; do lspci -n -s $n.0 | cut -d' ' -f3-; done"),
                 "1af4:1001 1af4:1042 (rev 01) 1af4:1001")
+        guest.send("lspci -vv 2>/dev/null; echo li''sted\n")
+        guest.expect(rb"listed", 60)
         t.equal("VERSION_1", answer(guest, "for n in 5 6 7; do cut -c 33 /sys/bus/pci/devices/0000:00:0$n.0/virtio*/features; done"), "0 1 1")
         t.equal("what is read", answer(guest, "head -qn 1 /dev/vd[abc]"), "disk 0 disk 1 disk 2")
         check_file_systems(t, guest)

@@ -44,9 +44,9 @@ def disk_write_cache(t):
 def disk_limited(t):
     """Limits hold for a guest, to a factor that this machine's business allows; a disk beside is not held up."""
     options = []
-    for name, more in (("bps", "throttling.bps-total=1048576"), ("iops", "throttling.iops-write=50"), ("free", "")):
+    for name, more in (("bps", "throttling.bps-total=1048576"), ("iops", "throttling.iops-write=50"), ("free", "file.locking=auto")):
         path = t.write(f"{name}.raw", b"", 16 * MIB)
-        options += ["-drive", f"file={path},format=raw,if=virtio,{more}".rstrip(",")]
+        options += ["-drive", f"file={path},format=raw,if=virtio,{more}"]
     guest = shell(t, *options)
     guest.send("t() { s=$(cut -d. -f1 /proc/uptime); \"$@\" 2>/dev/null; e=$(cut -d. -f1 /proc/uptime); echo $((e - s)); }\n")
     start = time.monotonic()
