@@ -228,12 +228,17 @@ static int queues_hand_over(struct virtio_dev *dev)
 	return 0;
 }
 
+static void polls_stop(struct virtio_dev *dev)
+{
+	for (unsigned q = 0; q < dev->n_queues; q++)
+		eventloop_poll_stop(dev->loop, &dev->queues[q].poll);
+}
+
 static void bells_detach(struct virtio_dev *dev)
 {
-	for (unsigned q = 0; q < dev->n_queues; q++) {
+	for (unsigned q = 0; q < dev->n_queues; q++)
 		eventloop_del_fd(dev->loop, &dev->queues[q].bell);
-		eventloop_poll_stop(dev->loop, &dev->queues[q].poll);
-	}
+	polls_stop(dev);
 }
 
 static int bells_attach(struct virtio_dev *dev)
@@ -283,6 +288,7 @@ static void deactivate_on_loop(void *arg)
 		return;
 	bells_detach(dev);
 	dev->ops->deactivate(dev);
+	polls_stop(dev); /* what it completed may have begun new looks */
 	set_active(dev, false);
 }
 
@@ -543,6 +549,14 @@ void virtio_notify(struct virtio_dev *dev, unsigned q)
 {
 	if (dev->active && virtq_should_interrupt(&dev->queues[q].vq))
 		dev->transport_ops->notify_queue(dev->transport, q);
+}
+
+void virtio_expect_more(struct virtio_dev *dev, unsigned q)
+{
+	struct virtio_queue *queue = &dev->queues[q];
+
+	if (dev->active && !queue->poll.active)
+		virtq_polled(&queue->vq, eventloop_poll_start(dev->loop, &queue->poll, false));
 }
 
 void virtio_config_changed(struct virtio_dev *dev)

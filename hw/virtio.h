@@ -127,6 +127,8 @@ void virtio_choose(struct virtio_dev *dev, uint64_t features); /* before FEATURE
 /* For devices, on their loop. */
 /* Interrupts the driver when it wants to be. Once after a batch of pushes. */
 void virtio_notify(struct virtio_dev *dev, unsigned q);
+/* With poll_queues: before pushes that the driver is likely to answer with more requests. */
+void virtio_expect_more(struct virtio_dev *dev, unsigned q);
 /* The configuration changed: a new generation, and an interrupt. Any thread. */
 void virtio_config_changed(struct virtio_dev *dev);
 /* The queue is broken: logs vq.why, sets NEEDS_RESET, tells the driver. The device goes on with its other queues. */

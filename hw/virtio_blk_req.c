@@ -65,6 +65,7 @@ static void vblk_req_end(struct vblk_req *r, enum vblk_status status, uint32_t w
 	*r->status = status;
 	if (written == r->in_len - 1)
 		written++;
+	virtio_expect_more(dev, q->index);
 	virtq_push(&dev->queues[q->index].vq, r->head, written);
 	eventloop_post(dev->loop, &q->notify);
 	vblk_req_free(r);

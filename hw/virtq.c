@@ -285,6 +285,11 @@ bool virtq_has_more(const struct virtq *vq)
 
 void virtq_polled(struct virtq *vq, bool on)
 {
+	/* An event index that was passed already asks for no more rings; the flag does it otherwise. */
+	if (on && !vq->polled && !vq->broken && vq->cfg.event_idx)
+		ring_store(avail_event(vq), vq->next_avail - 1, memory_order_relaxed);
+	else if (on && !vq->polled)
+		virtq_doorbell_off(vq);
 	vq->polled = on;
 }
 

@@ -78,7 +78,7 @@ bool virtq_has_more(const struct virtq *vq);
  */
 void virtq_doorbell_off(struct virtq *vq);
 bool virtq_doorbell_on(struct virtq *vq);
-void virtq_polled(struct virtq *vq, bool on);
+void virtq_polled(struct virtq *vq, bool on); /* with true the doorbell is off at once */
 
 /* Marks it broken; `why` is static text. */
 void virtq_break(struct virtq *vq, const char *why);

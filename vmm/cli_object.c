@@ -13,9 +13,9 @@
 
 static const struct prop_row iothread_rows[] = {
 	{ .key = "id", .type = PROP_STRING, .offset = offsetof(struct config_iothread, id), .required = true },
-	{ .key = "poll-max-ns", .type = PROP_U64, .offset = offsetof(struct config_iothread, polling.max_ns), .max = IOTHREAD_POLL_NS_MAX },
-	{ .key = "poll-grow", .type = PROP_UNSIGNED, .offset = offsetof(struct config_iothread, polling.grow), .max = 1000000 },
-	{ .key = "poll-shrink", .type = PROP_UNSIGNED, .offset = offsetof(struct config_iothread, polling.shrink), .max = 1000000 },
+	{ .key = "poll-max-ns", .type = PROP_U64, .offset = offsetof(struct config_iothread, poll_max_ns), .max = IOTHREAD_POLL_NS_MAX },
+	NO_EFFECT("poll-grow"),
+	NO_EFFECT("poll-shrink"),
 	NO_EFFECT("aio-max-batch"),
 	NO_EFFECT("thread-pool-min"),
 	NO_EFFECT("thread-pool-max"),
@@ -52,7 +52,7 @@ static int add_iothread(struct cli *cli, const struct prop_list *l, const struct
 		return err_set(ctx->err, -E2BIG, "%s: more than %d of them", ctx->what, CONFIG_MAX_IOTHREADS);
 	/* Counted before it is filled, so that config_fini frees it whatever happens. */
 	cfg->n_iothreads++;
-	t->polling.max_ns = IOTHREAD_POLL_NS;
+	t->poll_max_ns = IOTHREAD_POLL_NS;
 	if (props_apply(l, &iothread_props, t, ctx) < 0)
 		return ctx->err->code;
 	return cli_object_check_id(cli, t->id, ctx);

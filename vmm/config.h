@@ -123,7 +123,7 @@ struct config_drive {
 
 struct config_iothread {
 	char *id;
-	struct iothread_polling polling;
+	uint64_t poll_max_ns;
 };
 
 enum config_tristate { CONFIG_AUTO, CONFIG_ON, CONFIG_OFF };

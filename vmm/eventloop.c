@@ -483,9 +483,9 @@ static void loop_run_work(struct eventloop *loop)
 
 /* Polling */
 
-void eventloop_set_polling(struct eventloop *loop, int64_t max_ns, unsigned grow, unsigned shrink)
+void eventloop_set_polling(struct eventloop *loop, int64_t max_ns)
 {
-	loop->polls.limits = (struct event_poll_limits){ .max_ns = max_ns, .grow = grow, .shrink = shrink };
+	loop->polls.max_ns = max_ns;
 }
 
 bool eventloop_poll_start(struct eventloop *loop, struct event_poll *poll, bool woke)
@@ -522,12 +522,12 @@ static bool loop_look(struct eventloop *loop, int64_t *start)
 {
 	int64_t now, end;
 
-	if (poll_set_serve(&loop->polls) || loop_has_work(loop))
+	if (poll_set_serve(&loop->polls, 0) || loop_has_work(loop))
 		return true;
 	*start = now = now_ns();
 	for (end = look_end(loop, now); now < end; now = now_ns()) {
 		cpu_relax();
-		if (poll_set_serve(&loop->polls) || loop_has_work(loop))
+		if (poll_set_serve(&loop->polls, now - *start) || loop_has_work(loop))
 			return true;
 	}
 	return poll_set_rest(&loop->polls);
@@ -546,7 +546,7 @@ static int loop_wait(struct eventloop *loop)
 		loop->looks = 0;
 		return loop_epoll(loop, 0);
 	}
-	if (loop->polls.limits.max_ns && !start)
+	if (loop->polls.max_ns && !start)
 		start = now_ns();
 	wait = loop_fall_asleep(loop);
 	n = loop_epoll(loop, wait);

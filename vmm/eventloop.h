@@ -88,14 +88,16 @@ struct event_poll {
 	/* The loop no longer looks: from now on the source has to wake it. Returns true when there is something to serve already. */
 	bool (*rest)(void *opaque);
 	void *opaque;
-	/* The loop's own: */
+	/* The loop's own, eventloop_poll.c: */
 	int64_t window_ns;
+	unsigned hold_off, wakings_left;
+	bool missed; /* the last look at it found nothing */
 	struct event_poll *prev, *next;
 	bool active;
 };
 
-/* What QEMU calls poll-max-ns, poll-grow (at least 2) and poll-shrink (0: to nothing) of an iothread. A new loop has a longest look of 0. */
-void eventloop_set_polling(struct eventloop *loop, int64_t max_ns, unsigned grow, unsigned shrink);
+/* The longest look, in nanoseconds: what QEMU calls poll-max-ns of an iothread. 0, as in a new loop: never. */
+void eventloop_set_polling(struct eventloop *loop, int64_t max_ns);
 /*
  * The source is at work, and with `woke` it is what woke the loop. Returns whether the loop looks at it from now on, until
  * `rest` or eventloop_poll_stop; else the source has to wake it as ever.

@@ -3,21 +3,27 @@
  * Theory of operation
  *
  * Being woken costs the one who wakes a system call or an exit, and the sleeper tens of microseconds on an idle processor: more than a fast
- * disk takes for a request. So before a loop sleeps it looks at its sources for a while, as long as that has paid lately.
+ * disk takes for a request. So before a loop sleeps it looks at its sources for a while, where that has paid lately.
  *
- * How long is learnt for each source, from the times when it woke the loop: had the loop slept for no longer than the longest look, then
- * looking would have found it, and the window grows; if it had slept for longer, looking was a waste, and the window shrinks (to nothing,
- * unless told otherwise). With one window for all of a loop, a disk slower than the longest look would keep it at nothing, although
- * the driver follows up each completion at once. The windows of sources that woke nobody are left as they are.
+ * How long is learnt for each source; 0 is not at all.
  *
- * A source is looked at only between being at work and the next sleep: an idle one costs nothing.
+ *  - One that woke the loop after a sleep of up to twice the longest look is worth a try: without the sleep and the waking it may well have
+ *    come in time. The window becomes a quarter more than the sleep.
+ *  - What a look finds brings the window down to about twice the time that it took.
+ *  - A source that wakes the loop right after a look at it has found nothing was looked at for nothing, and is left alone for a number of
+ *    wakings, which doubles with each failure in a row. There are such that cannot be found: a file system that completes direct writes in a
+ *    worker on this processor does so only once the loop sleeps.
+ *
+ * With one window for all of a loop, a disk slower than the longest look would keep it at nothing, although the driver follows up each
+ * completion at once. A source is looked at only between being at work and the next sleep: an idle one costs nothing.
  */
 #include "vmm/eventloop_poll.h"
 
 #include "vmm/eventloop.h"
 #include "vmm/util.h"
 
-#define WINDOW_MIN INT64_C(4000)
+#define WINDOW_MIN UINT64_C(2000)
+#define HOLD_OFF_MAX 1023
 
 int64_t poll_set_window(const struct poll_set *set)
 {
@@ -28,7 +34,16 @@ int64_t poll_set_window(const struct poll_set *set)
 	return window;
 }
 
-bool poll_set_serve(struct poll_set *set)
+/* Found after this long: the window comes down to what is needed, twice that, but for the least. */
+static void window_trim(const struct poll_set *set, struct event_poll *poll, int64_t waited_ns)
+{
+	int64_t window = poll->window_ns - poll->window_ns / 8 + waited_ns / 4;
+
+	poll->window_ns = (int64_t)min_u64(max_u64((uint64_t)window, WINDOW_MIN), (uint64_t)set->max_ns);
+	poll->hold_off /= 2;
+}
+
+bool poll_set_serve(struct poll_set *set, int64_t waited_ns)
 {
 	bool any = false;
 
@@ -37,6 +52,7 @@ bool poll_set_serve(struct poll_set *set)
 		set->next = p->next;
 		if (p->ready(p->opaque)) {
 			any = true;
+			window_trim(set, p, waited_ns);
 			p->serve(p->opaque);
 		}
 	}
@@ -50,6 +66,7 @@ bool poll_set_rest(struct poll_set *set)
 
 	while ((p = set->first)) {
 		poll_set_stop(set, p);
+		p->missed = true;
 		if (p->rest(p->opaque)) {
 			any = true;
 			p->serve(p->opaque);
@@ -62,22 +79,35 @@ bool poll_set_rest(struct poll_set *set)
 
 static void window_learn(const struct poll_set *set, struct event_poll *poll)
 {
-	const struct event_poll_limits *l = &set->limits;
+	bool missed = poll->missed;
+	uint64_t max = (uint64_t)set->max_ns;
 
+	poll->missed = false;
 	if (set->slept_ns < 0)
 		return;
-	if (set->slept_ns > l->max_ns)
-		poll->window_ns = l->shrink ? poll->window_ns / l->shrink : 0;
-	else if (set->slept_ns > poll->window_ns)
-		poll->window_ns = (int64_t)min_u64((uint64_t)l->max_ns, poll->window_ns ? (uint64_t)poll->window_ns * l->grow : WINDOW_MIN);
+	if (missed) {
+		poll->hold_off = (unsigned)min_u64(2 * poll->hold_off + 1, HOLD_OFF_MAX);
+		poll->wakings_left = poll->hold_off;
+		poll->window_ns = 0;
+	} else if (poll->wakings_left > 0) {
+		poll->wakings_left--;
+	} else if ((uint64_t)set->slept_ns <= 2 * max) {
+		uint64_t window = max_u64((uint64_t)set->slept_ns + (uint64_t)set->slept_ns / 4, WINDOW_MIN);
+
+		poll->window_ns = (int64_t)min_u64(max_u64(window, (uint64_t)poll->window_ns), max);
+	} else {
+		poll->window_ns = 0;
+	}
 }
 
 bool poll_set_start(struct poll_set *set, struct event_poll *poll, bool woke)
 {
-	if (set->limits.max_ns == 0)
+	if (set->max_ns == 0)
 		return false;
 	if (woke)
 		window_learn(set, poll);
+	else
+		poll->missed = false;
 	if (poll->window_ns == 0)
 		poll_set_stop(set, poll);
 	if (poll->window_ns == 0 || poll->active)

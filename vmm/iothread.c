@@ -69,9 +69,8 @@ static bool one_processor(void)
 	return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) == 1;
 }
 
-struct iothread *iothread_create(const char *name, const struct iothread_polling *polling, struct err *err)
+struct iothread *iothread_create(const char *name, uint64_t poll_max_ns, struct err *err)
 {
-	static const struct iothread_polling usual = { .max_ns = IOTHREAD_POLL_NS };
 	struct iothread *t = calloc(1, sizeof(*t));
 	int rc;
 
@@ -87,9 +86,8 @@ struct iothread *iothread_create(const char *name, const struct iothread_polling
 		err_prefix(err, "iothread %s", name);
 		goto fail;
 	}
-	polling = polling ? polling : &usual;
 	if (!one_processor())
-		eventloop_set_polling(t->loop, (int64_t)polling->max_ns, polling->grow ? polling->grow : 2, polling->shrink);
+		eventloop_set_polling(t->loop, (int64_t)poll_max_ns);
 	eventloop_post(t->loop, &t->started);
 	rc = iothread_start(t);
 	if (rc < 0) {

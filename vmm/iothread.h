@@ -13,20 +13,15 @@ struct err;
 struct eventloop;
 struct iothread;
 
-/* How the loop looks for work before it sleeps: eventloop_set_polling, with the ranges and the defaults of QEMU's iothread. */
-struct iothread_polling {
-	uint64_t max_ns; /* up to IOTHREAD_POLL_NS_MAX; 0: never */
-	unsigned grow;   /* 0: as 2 */
-	unsigned shrink;
-};
+/* For how long the loop looks for work before it sleeps, at most: eventloop_set_polling, with the default of QEMU's iothread. */
 #define IOTHREAD_POLL_NS 32768
 #define IOTHREAD_POLL_NS_MAX 1000000000
 
 /*
- * Starts it. `name` is copied: "iothread0", the thread is named "IO " and that. `polling` NULL: the defaults. With one processor for all
- * threads there is never a look: it would keep the others from what it looks for. NULL with `err`.
+ * Starts it. `name` is copied: "iothread0", the thread is named "IO " and that. `poll_max_ns` is up to IOTHREAD_POLL_NS_MAX, 0: never
+ * look. With one processor for all threads there is never a look: it would keep the others from what it looks for. NULL with `err`.
  */
-struct iothread *iothread_create(const char *name, const struct iothread_polling *polling, struct err *err);
+struct iothread *iothread_create(const char *name, uint64_t poll_max_ns, struct err *err);
 /* Ends it; whatever used its loop is gone. NULL is fine. */
 void iothread_destroy(struct iothread *iothread);
 struct eventloop *iothread_loop(struct iothread *iothread);

@@ -183,7 +183,7 @@ static struct disk_thread *thread_of(struct launch_disks *d, const struct config
 			return &d->threads[i];
 	assert(!disk || !disk->iothread);
 	if (!d->common.thread)
-		d->common.thread = iothread_create(COMMON_NAME, NULL, err);
+		d->common.thread = iothread_create(COMMON_NAME, IOTHREAD_POLL_NS, err);
 	return d->common.thread ? &d->common : NULL;
 }
 
@@ -315,7 +315,7 @@ struct launch_disks *launch_disks_open(const struct vm_config *cfg, struct err *
 	}
 	d->cfg = cfg;
 	for (size_t i = 0; r == 0 && i < cfg->n_iothreads; i++) {
-		d->threads[i].thread = iothread_create(cfg->iothreads[i].id, &cfg->iothreads[i].polling, err);
+		d->threads[i].thread = iothread_create(cfg->iothreads[i].id, cfg->iothreads[i].poll_max_ns, err);
 		r = d->threads[i].thread ? 0 : err->code;
 	}
 	for (size_t i = 0; r == 0 && i < cfg->n_drives; i++)

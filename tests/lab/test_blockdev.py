@@ -5,7 +5,7 @@ import re
 import subprocess
 
 from harness import STEP, case
-from test_disk import MIB, answer, end, md5, shell
+from disks import MIB, answer, end, md5, shell
 
 
 def loop(*options):

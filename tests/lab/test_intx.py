@@ -4,7 +4,7 @@ import re
 import signal
 
 from harness import BOOT, case
-from test_disk import MIB, answer, end, md5, shell
+from disks import MIB, answer, end, md5, shell
 
 
 def disks(t, names, slots):

@@ -2,7 +2,7 @@
 """The guest finds the memory it was given, on both sides of the PCI hole; what Kite itself takes."""
 from harness import BOOT, case
 from test_blockdev import loop, unloop
-from test_disk import MIB, end, shell
+from disks import MIB, end, shell
 
 
 def sees(t, mib, size=None):

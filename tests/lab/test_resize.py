@@ -8,7 +8,7 @@ import time
 
 from harness import BOOT, STEP, Peer, Skip, case
 from test_blockdev import loop, unloop
-from test_disk import MIB, VIRTIO, answer, end, shell
+from disks import MIB, answer, end, shell
 
 
 def controlled(t):
@@ -88,7 +88,7 @@ def resize_terminal(t):
     """hvc0 has the terminal's size, at the start and when it changes. The shell is on the serial port, a socket."""
     path = t.path("serial")
     guest = t.guest("-serial", f"unix:{path},server=on,wait=on", "-chardev", "stdio,id=c", "-device", "virtio-serial-pci,max_ports=1",
-                    "-device", "virtconsole,chardev=c", append=VIRTIO, kernel=f"{t.cloud}/vmlinux", console="-nodefaults", tty=True,
+                    "-device", "virtconsole,chardev=c", append="kite.modules=virtio", kernel=f"{t.cloud}/vmlinux", console="-nodefaults", tty=True,
                     size=(33, 101))
     with socket.socket(socket.AF_UNIX) as host:
         deadline = time.monotonic() + STEP

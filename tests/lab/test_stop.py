@@ -6,7 +6,7 @@ import subprocess
 import time
 
 from harness import STEP, case
-from test_disk import MIB, answer, end, md5, shell
+from disks import MIB, answer, end, md5, shell
 
 SMALL = 4 * MIB
 STOPPED = rb"the machine is stopped"

@@ -90,11 +90,9 @@ static void show(struct text *t, const struct vm_config *cfg)
 	t->n = 0;
 	t->s[0] = '\0';
 	for (size_t i = 0; i < cfg->n_iothreads; i++) {
-		const struct iothread_polling *p = &cfg->iothreads[i].polling;
-
 		put(t, " io:%s", cfg->iothreads[i].id);
-		if (p->max_ns != IOTHREAD_POLL_NS || p->grow || p->shrink)
-			put(t, "(%llu,%u,%u)", (unsigned long long)p->max_ns, p->grow, p->shrink);
+		if (cfg->iothreads[i].poll_max_ns != IOTHREAD_POLL_NS)
+			put(t, "(%llu)", (unsigned long long)cfg->iothreads[i].poll_max_ns);
 	}
 	for (size_t i = 0; i < cfg->n_throttle_groups; i++)
 		show_group(t, &cfg->throttle_groups[i]);
@@ -165,8 +163,8 @@ static const struct {
 	{ "-drive file=F,format=raw,if=none,id=d -device virtio-blk,drive=d,disable-modern=on,addr=10", " d=F [virtio-disk0:d legacy at=16.0]" },
 	{ "-object iothread,id=io0 -object {\"qom-type\":\"iothread\",\"id\":\"io1\",\"poll-max-ns\":5,\"poll-shrink\":3} "
 	  "-drive file=F,format=raw,if=none,id=d -device virtio-blk-pci,drive=d,iothread=io1",
-	  " io:io0 io:io1(5,0,3) d=F [virtio-disk0:d io=io1]" },
-	{ "-object iothread,id=io0,poll-max-ns=0,poll-grow=4", " io:io0(0,4,0)" },
+	  " io:io0 io:io1(5) d=F [virtio-disk0:d io=io1]" },
+	{ "-object iothread,id=io0,poll-max-ns=0,poll-grow=4", " io:io0(0)" },
 	/* -blockdev */
 	{ NODE_F "-device virtio-blk-pci,drive=f", " f=F [virtio-disk0:f]" },
 	{ NODE_F "-blockdev raw,node-name=r,file=f -device virtio-blk-pci,drive=r", " r=F [virtio-disk0:r]" },

@@ -14,7 +14,6 @@
 #include "vmm/util.h"
 
 #define MAX_NS INT64_C(1000000000)
-#define GROW 3
 
 /* A source: `items` wait to be served. */
 struct source {
@@ -72,35 +71,68 @@ static void teardown(void)
 	eventloop_destroy(loop);
 }
 
-/* What a window learns from how long the loop had slept. */
+/* What a window learns from how long the loop had slept, and from what looks find. */
 START_TEST(window)
 {
-	struct poll_set set = { .limits = { .max_ns = 32768, .grow = 2 } };
+	struct poll_set set = { .max_ns = 32768 };
 	struct source s;
 
 	source_init(&s, 0);
-	set.slept_ns = 20000;
+	set.slept_ns = 8000;
 	ck_assert(!poll_set_start(&set, &s.poll, false)); /* it was not what woke the loop */
 	ck_assert_int_eq(poll_set_window(&set), 0);
 	ck_assert(poll_set_start(&set, &s.poll, true));
-	ck_assert_int_eq(poll_set_window(&set), 4000);
-	for (int i = 0; i < 3; i++)
-		ck_assert(poll_set_start(&set, &s.poll, true));
-	ck_assert_int_eq(poll_set_window(&set), 32000); /* long enough for 20000 */
-	set.slept_ns = 32100;
+	ck_assert_int_eq(poll_set_window(&set), 10000);
+	set.slept_ns = 65536; /* half of that may be the waking */
 	ck_assert(poll_set_start(&set, &s.poll, true));
 	ck_assert_int_eq(poll_set_window(&set), 32768);
 	set.slept_ns = -1; /* it did not sleep: nothing to learn */
 	ck_assert(poll_set_start(&set, &s.poll, true));
 	ck_assert_int_eq(poll_set_window(&set), 32768);
-	set.limits.shrink = 4;
-	set.slept_ns = 40000;
-	ck_assert(poll_set_start(&set, &s.poll, true));
-	ck_assert_int_eq(poll_set_window(&set), 8192);
-	set.limits.shrink = 0;
+	/* Found after 3 us each time: it comes down to twice that, and at once to no less than the least. */
+	for (int i = 0; i < 100; i++) {
+		atomic_store(&s.items, 1);
+		ck_assert(poll_set_serve(&set, 3000));
+	}
+	ck_assert_int_ge(poll_set_window(&set), 6000);
+	ck_assert_int_lt(poll_set_window(&set), 6100);
+	for (int i = 0; i < 100; i++) {
+		atomic_store(&s.items, 1);
+		ck_assert(poll_set_serve(&set, 0));
+	}
+	ck_assert_int_eq(poll_set_window(&set), 2000);
+	set.slept_ns = 65537;
 	ck_assert(!poll_set_start(&set, &s.poll, true));
 	ck_assert(!s.poll.active && !set.first);
 	ck_assert_int_eq(poll_set_window(&set), 0);
+}
+END_TEST
+
+/* One that looks never find, though it wakes the loop soon after each: it is tried more and more seldom. */
+START_TEST(in_vain)
+{
+	struct poll_set set = { .max_ns = 32768, .slept_ns = 20000 };
+	unsigned tries = 0;
+	struct source s;
+
+	source_init(&s, 0);
+	for (int i = 0; i < 2000; i++) {
+		tries += poll_set_start(&set, &s.poll, true);
+		ck_assert(!poll_set_serve(&set, 1000));
+		ck_assert(!poll_set_rest(&set));
+	}
+	ck_assert_uint_ge(tries, 8);
+	ck_assert_uint_le(tries, 12);
+	/* A look that another source's waking ended is none that failed. */
+	s.poll.wakings_left = 0;
+	s.poll.hold_off = 0;
+	s.poll.missed = false;
+	ck_assert(poll_set_start(&set, &s.poll, true));
+	ck_assert(!poll_set_rest(&set));
+	ck_assert(poll_set_start(&set, &s.poll, false));
+	ck_assert(poll_set_start(&set, &s.poll, true));
+	ck_assert_uint_eq(s.poll.hold_off, 0);
+	poll_set_stop(&set, &s.poll);
 }
 END_TEST
 
@@ -111,7 +143,7 @@ START_TEST(never)
 
 	source_init(&s, 1);
 	ck_assert(!poll_set_start(&set, &s.poll, true));
-	ck_assert(!poll_set_serve(&set));
+	ck_assert(!poll_set_serve(&set, 0));
 	ck_assert_uint_eq(s.served, 0);
 }
 END_TEST
@@ -130,13 +162,13 @@ static void stop_others(struct source *s)
 START_TEST(stop_in_walk)
 {
 	for (size_t who = 0; who < ARRAY_SIZE(walk); who++) {
-		walk_set = (struct poll_set){ .limits = { .max_ns = 32768, .grow = 2 }, .slept_ns = 1 };
+		walk_set = (struct poll_set){ .max_ns = 32768, .slept_ns = 1 };
 		for (size_t i = 0; i < ARRAY_SIZE(walk); i++) {
 			source_init(&walk[i], i == who);
 			walk[i].on_serve = stop_others;
 			ck_assert(poll_set_start(&walk_set, &walk[i].poll, true));
 		}
-		ck_assert(poll_set_serve(&walk_set));
+		ck_assert(poll_set_serve(&walk_set, 0));
 		ck_assert_uint_eq(walk[who].served, 1);
 		poll_set_stop(&walk_set, &walk[who].poll);
 		ck_assert_ptr_null(walk_set.first);
@@ -193,7 +225,7 @@ START_TEST(looks)
 	source_init(&src, 0);
 	src.on_serve = stop_at_zero;
 	src.poll.window_ns = MAX_NS; /* as learnt */
-	eventloop_set_polling(loop, MAX_NS, GROW, 0);
+	eventloop_set_polling(loop, MAX_NS);
 	bell_init();
 	atomic_store(&src.items, 1000);
 	ring();
@@ -233,7 +265,7 @@ START_TEST(nobody_starves)
 	src.on_serve = endless;
 	src.poll.window_ns = MAX_NS;
 	fired = 0;
-	eventloop_set_polling(loop, MAX_NS, GROW, 0);
+	eventloop_set_polling(loop, MAX_NS);
 	bell_init();
 	ck_assert(eventloop_poll_start(loop, &src.poll, false));
 	eventloop_arm(loop, &timer, now_ns() + 2000000);
@@ -266,7 +298,7 @@ START_TEST(work_in_a_look)
 
 	source_init(&src, 0);
 	src.poll.window_ns = INT64_C(60000000000);
-	eventloop_set_polling(loop, src.poll.window_ns, GROW, 0);
+	eventloop_set_polling(loop, src.poll.window_ns);
 	ck_assert(eventloop_poll_start(loop, &src.poll, false));
 	ck_assert_int_eq(pthread_create(&thread, NULL, post_thread, &work), 0);
 	ck_assert_int_eq(eventloop_run(loop), 0);
@@ -284,7 +316,7 @@ START_TEST(rest)
 	source_init(&src, 0);
 	src.poll.window_ns = 1000;
 	src.item_at_rest = true;
-	eventloop_set_polling(loop, MAX_NS, GROW, 0);
+	eventloop_set_polling(loop, MAX_NS);
 	ck_assert(eventloop_poll_start(loop, &src.poll, false));
 	eventloop_arm(loop, &timer, now_ns() + 5000000);
 	ck_assert_int_eq(eventloop_run(loop), 0);
@@ -296,7 +328,7 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = { window, never, stop_in_walk, looks, nobody_starves, work_in_a_look, rest };
+	const TTest *const tests[] = { window, in_vain, never, stop_in_walk, looks, nobody_starves, work_in_a_look, rest };
 
 	return suite_run("eventloop_poll", tests, ARRAY_SIZE(tests), setup, teardown);
 }

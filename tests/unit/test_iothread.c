@@ -28,7 +28,7 @@ static void look(void *arg)
 START_TEST(runs)
 {
 	struct err err = ERR_INIT;
-	struct iothread *t = iothread_create("iothread0", NULL, &err);
+	struct iothread *t = iothread_create("iothread0", IOTHREAD_POLL_NS, &err);
 	struct seen s = { 0 };
 
 	ck_assert_msg(t != NULL, "%s", err.msg);
@@ -46,7 +46,7 @@ END_TEST
 START_TEST(long_name)
 {
 	struct err err = ERR_INIT;
-	struct iothread *t = iothread_create("a-name-longer-than-the-kernel-keeps", NULL, &err);
+	struct iothread *t = iothread_create("a-name-longer-than-the-kernel-keeps", IOTHREAD_POLL_NS, &err);
 	struct seen s = { 0 };
 
 	eventloop_call_sync(iothread_loop(t), look, &s);
@@ -60,7 +60,7 @@ START_TEST(many)
 	struct err err = ERR_INIT;
 
 	for (int i = 0; i < 200; i++) {
-		struct iothread *t[2] = { iothread_create("a", NULL, &err), iothread_create("b", NULL, &err) };
+		struct iothread *t[2] = { iothread_create("a", IOTHREAD_POLL_NS, &err), iothread_create("b", IOTHREAD_POLL_NS, &err) };
 		struct seen s[2] = { { 0 }, { 0 } };
 
 		for (int k = 0; k < 2; k++)

@@ -95,7 +95,7 @@ static void setup(void)
 		struct err err = ERR_INIT;
 		struct loop *l = &loops[i];
 
-		*l = (struct loop){ .thread = iothread_create("test", NULL, &err) };
+		*l = (struct loop){ .thread = iothread_create("test", IOTHREAD_POLL_NS, &err) };
 		l->loop = iothread_loop(l->thread);
 		l->ticker = (struct event_timer){ .fire = tick, .opaque = l };
 		eventloop_call_sync(l->loop, tick_first, l);

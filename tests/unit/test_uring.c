@@ -336,7 +336,7 @@ static void *submit_thread(void *arg)
 START_TEST(threads)
 {
 	struct err err = ERR_INIT;
-	struct iothread *t = iothread_create("t", NULL, &err);
+	struct iothread *t = iothread_create("t", IOTHREAD_POLL_NS, &err);
 	struct op op;
 	pthread_t p;
 

@@ -496,7 +496,7 @@ START_TEST(doorbell_polled)
 		ck_assert(virtq_doorbell_on(&vq));
 		ck_assert_int_eq(pop(), 1);
 		ck_assert(!virtq_doorbell_on(&vq));
-		ck_assert_uint_eq(fake_ring_avail_event(&ring), 0);
+		ck_assert_uint_eq(fake_ring_avail_event(&ring), event_idx ? 65535 : 0); /* passed already */
 		virtq_polled(&vq, false);
 		ck_assert(!virtq_doorbell_on(&vq));
 		ck_assert_uint_eq(fake_ring_used_flags(&ring), 0);
