@@ -5,6 +5,7 @@
   disk-linux   fio in a Linux guest
 
 All programs stay up, and one operation is measured in each in turn. CPU time is that of the VMM's own threads: vCPUs belong to the guest.
+1 MiB requests are four at a time.
 """
 import json
 import os
@@ -14,6 +15,7 @@ import subprocess
 import time
 
 from common import DEBUG_EXIT, GUEST, OUT, CannotMeasure, Figure, Running, kite, qemu, summary, thread_times
+from vmmproc import resident_beside_ram
 
 MIB = 1 << 20
 SIZE = 1024     # MiB of the image, where it is a file
@@ -142,7 +144,11 @@ def measure_beside(start_kite, start_qemu, others, image, kind, runs, where):
         programs["kite"] = start_kite(disk_options(image))
         programs["qemu"] = start_qemu([o.replace("format=raw", "format=raw,file.locking=off") for o in disk_options(image)])
         programs.update(others)
-        return figures(kind, measure(programs, runs), where)
+        made = figures(kind, measure(programs, runs), where)
+        resident = {name: resident_beside_ram(programs[name].vmm.proc.pid) / 1024 for name in ("kite", "qemu")}
+        made.append(Figure(f"{kind}: memory beside the guest's, after all that", resident["kite"], 4.0, "MiB",
+                           {name: {"median": value, "runs": 1} for name, value in resident.items()}, where))
+        return made
     finally:
         for vmm in programs.values():
             vmm.stop()
