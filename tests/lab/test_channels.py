@@ -315,7 +315,7 @@ NULL = "-chardev null,id=n"
 
 # Name, options, pattern.
 OPTIONS = (
-    ("no_bus", "-device virtconsole", r"virtconsole.*virtio-serial-pci"),
+    ("no_bus", "-device virtconsole", r"virtconsole.*virtio-serial"),
     ("unknown_bus", f"{BUS} -device virtserialport,bus=nosuch.0", r"nosuch\.0"),
     ("port_0", f"{BUS} -device virtserialport,nr=0", r"port number 0.*virtconsole"),
     ("port_twice", f"{BUS} -device virtserialport,nr=3 -device virtconsole,nr=3", r"nr=3"),
