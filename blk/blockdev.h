@@ -53,6 +53,9 @@ struct blk_req {
 	uint64_t off, len;       /* bytes; for READ and WRITE len is the size of iov */
 	const struct iovec *iov; /* borrowed until done */
 	size_t n;
+	/* WRITE with COMPRESSED: the cluster as the format packs it, if the user did that. `packed_len` 0: it does not get smaller. */
+	const void *packed;
+	uint32_t packed_len;
 	struct blk_status *status; /* STATUS: filled when it succeeds; borrowed until done */
 	/* `result` is 0 or -errno: -EROFS, -EINVAL (range, alignment), -ENOTSUP, -EIO, -ENOSPC... */
 	void (*done)(struct blk_req *req, int result);

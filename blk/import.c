@@ -380,10 +380,22 @@ int import_init(struct import *im, const struct import_ops *ops, struct blockdev
 	return 0;
 }
 
-uint32_t import_cluster_size(const struct blockdev *bd)
+bool import_is(const struct blockdev *bd)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(bd_ops); i++)
 		if (bd->ops == &bd_ops[i])
-			return CONTAINER_OF(bd, struct import, bd)->cluster_size;
-	return 0;
+			return true;
+	return false;
+}
+
+bool import_is_flat(const struct blockdev *bd, uint64_t off)
+{
+	struct import *im = CONTAINER_OF(bd, struct import, bd);
+
+	return im->ops->flat && im->ops->flat(im, off);
+}
+
+uint32_t import_cluster_size(const struct blockdev *bd)
+{
+	return import_is(bd) ? CONTAINER_OF(bd, struct import, bd)->cluster_size : 0;
 }

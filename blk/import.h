@@ -39,6 +39,9 @@ struct blockdev *vpc_open(struct blockdev *file, const struct import_config *cfg
 
 /* Looking, for kite-img info */
 
+bool import_is(const struct blockdev *bd);
+/* Whether the disk at `off` lies in its file as a raw disk would. `bd` is one of these. */
+bool import_is_flat(const struct blockdev *bd, uint64_t off);
 /* Bytes in one piece of the image; 0: it has none, or `bd` is none of these. */
 uint32_t import_cluster_size(const struct blockdev *bd);
 
@@ -52,7 +55,8 @@ struct vmdk_extent_info {
 	const char *file;      /* borrowed */
 	uint64_t size;         /* bytes */
 	uint32_t cluster_size; /* 0: flat */
-	bool flat, compressed;
+	const char *type;      /* of its line in the descriptor; "": it has none */
+	bool compressed;
 };
 /* False: not a VMDK. */
 bool vmdk_info(const struct blockdev *bd, struct vmdk_info *info);
@@ -61,7 +65,7 @@ void vmdk_extent_info(const struct blockdev *bd, unsigned n, struct vmdk_extent_
 /* For the formats */
 
 enum import_kind {
-	IMPORT_NONE,     /* the image has nothing there: zeroes */
+	IMPORT_NONE,     /* the image has nothing there, a parent might: zeroes */
 	IMPORT_ZERO,     /* it says: zeroes */
 	IMPORT_DATA,
 	IMPORT_DEFLATED, /* a piece of `grain` bytes as a zlib stream */
@@ -81,6 +85,8 @@ struct import_ops {
 	int (*map)(struct import *im, uint64_t off, uint64_t len, struct import_map *map);
 	/* The n-th file beside the first, for draining and closing; NULL ends. May be NULL. */
 	struct blockdev *(*child)(struct import *im, unsigned n);
+	/* NULL: nowhere. */
+	bool (*flat)(struct import *im, uint64_t off);
 	void (*fini)(struct import *im);
 };
 

@@ -150,6 +150,12 @@ struct qcow2_check_result {
 int qcow2_check(struct blockdev *bd, unsigned fix, void (*say)(void *opaque, const char *line), void *opaque,
 		struct qcow2_check_result *result, struct err *err);
 
+/*
+ * Packs a cluster for a write with BLK_REQ_COMPRESSED, into a buffer of the same size. Returns bytes, 0 when it does not get smaller, or
+ * -errno. Any thread, while the device is open.
+ */
+int qcow2_compress(const struct blockdev *bd, const void *cluster, void *out);
+
 /* Changing */
 
 /* blockdev_resize does the same without preallocation. Shrinking gives up what is past the end. */

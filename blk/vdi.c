@@ -36,6 +36,7 @@ static_assert(offsetof(struct vdi_header, disk_size) == 0x170, "VDI header");
 
 struct vdi {
 	struct import im;
+	bool fixed;
 	uint64_t map_off, data_off;
 	uint32_t block_size, block_extra, n_blocks;
 };
@@ -53,7 +54,7 @@ static int vdi_map(struct import *im, uint64_t off, uint64_t len, struct import_
 	place = le32_get(entry);
 	map->len = min_u64(len, vdi->block_size - in_block);
 	if (place == VDI_FREE || place == VDI_ZERO) {
-		map->kind = place == VDI_ZERO ? IMPORT_ZERO : IMPORT_NONE;
+		map->kind = IMPORT_ZERO;
 		return 0;
 	}
 	/* A block more than the disk has cannot be. */
@@ -65,12 +66,18 @@ static int vdi_map(struct import *im, uint64_t off, uint64_t len, struct import_
 	return 0;
 }
 
+static bool vdi_flat(struct import *im, uint64_t off)
+{
+	(void)off;
+	return CONTAINER_OF(im, struct vdi, im)->fixed;
+}
+
 static void vdi_fini(struct import *im)
 {
 	(void)im;
 }
 
-static const struct import_ops vdi_ops = { .format = "vdi", .map = vdi_map, .fini = vdi_fini };
+static const struct import_ops vdi_ops = { .format = "vdi", .map = vdi_map, .flat = vdi_flat, .fini = vdi_fini };
 
 static bool is_null(const uint8_t uuid[16])
 {
@@ -129,6 +136,7 @@ struct blockdev *vdi_open(struct blockdev *file, const struct import_config *cfg
 		vdi->data_off = le32_get(h.data_off);
 		vdi->block_size = vdi->im.cluster_size = le32_get(h.block_size);
 		vdi->block_extra = le32_get(h.block_extra);
+		vdi->fixed = le32_get(h.type) == VDI_STATIC;
 		vdi->n_blocks = le32_get(h.n_blocks);
 		rc = sizes_check(vdi, file, le64_get(h.disk_size), err);
 	}

@@ -111,8 +111,6 @@ static int vhdx_map(struct import *im, uint64_t off, uint64_t len, struct import
 	case BLOCK_NONE:
 	case BLOCK_UNDEFINED:
 	case BLOCK_UNMAPPED:
-		map->kind = IMPORT_NONE;
-		return 0;
 	case BLOCK_ZERO:
 		map->kind = IMPORT_ZERO;
 		return 0;

@@ -75,12 +75,17 @@ static struct blockdev *vmdk_child(struct import *im, unsigned n)
 	return NULL;
 }
 
+static bool vmdk_flat(struct import *im, uint64_t off)
+{
+	return extent_find(CONTAINER_OF(im, struct vmdk, im), off)->kind == VMDK_FLAT;
+}
+
 static void vmdk_fini(struct import *im)
 {
 	free(CONTAINER_OF(im, struct vmdk, im)->extents);
 }
 
-static const struct import_ops vmdk_ops = { .format = "vmdk", .map = vmdk_map, .child = vmdk_child, .fini = vmdk_fini };
+static const struct import_ops vmdk_ops = { .format = "vmdk", .map = vmdk_map, .child = vmdk_child, .flat = vmdk_flat, .fini = vmdk_fini };
 
 static struct vmdk_extent *extent_add(struct vmdk *vmdk, struct err *err, const char *name)
 {
@@ -137,6 +142,7 @@ static int extent_open(void *opaque, const struct vmdk_line *line, struct err *e
 	if (!x)
 		return err->code;
 	x->kind = kind;
+	x->listed = true;
 	x->size = line->sectors * BLK_SECTOR;
 	if (kind == VMDK_ZERO)
 		return 0;
@@ -259,7 +265,7 @@ void vmdk_extent_info(const struct blockdev *bd, unsigned n, struct vmdk_extent_
 		.file = x->file ? x->file->name : "",
 		.size = x->size,
 		.cluster_size = x->kind == VMDK_SPARSE ? x->grain : 0,
-		.flat = x->kind != VMDK_SPARSE,
+		.type = !x->listed ? "" : x->kind == VMDK_SPARSE ? "SPARSE" : x->kind == VMDK_FLAT ? "FLAT" : "ZERO",
 		.compressed = x->compressed,
 	};
 }

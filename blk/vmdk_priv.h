@@ -11,6 +11,7 @@ enum vmdk_extent_kind { VMDK_SPARSE, VMDK_FLAT, VMDK_ZERO };
 
 struct vmdk_extent {
 	enum vmdk_extent_kind kind;
+	bool listed;           /* in a descriptor */
 	uint64_t start, size;  /* bytes of the disk */
 	struct blockdev *file; /* NULL for ZERO */
 	uint64_t flat_off;     /* FLAT */

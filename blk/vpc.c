@@ -69,9 +69,15 @@ static int vpc_map(struct import *im, uint64_t off, uint64_t len, struct import_
 	rc = import_read(im, im->bd.file, vpc->table_off + off / vpc->block_size * sizeof(entry), entry, sizeof(entry));
 	if (rc < 0)
 		return rc;
-	map->kind = import_be(entry, 4) == VHD_FREE ? IMPORT_NONE : IMPORT_DATA;
+	map->kind = import_be(entry, 4) == VHD_FREE ? IMPORT_ZERO : IMPORT_DATA;
 	map->file_off = import_be(entry, 4) * BLK_SECTOR + vpc->bitmap_size + in_block;
 	return 0;
+}
+
+static bool vpc_flat(struct import *im, uint64_t off)
+{
+	(void)off;
+	return CONTAINER_OF(im, struct vpc, im)->fixed;
 }
 
 static void vpc_fini(struct import *im)
@@ -79,7 +85,7 @@ static void vpc_fini(struct import *im)
 	(void)im;
 }
 
-static const struct import_ops vpc_ops = { .format = "vpc", .map = vpc_map, .fini = vpc_fini };
+static const struct import_ops vpc_ops = { .format = "vpc", .map = vpc_map, .flat = vpc_flat, .fini = vpc_fini };
 
 /* The complement of the sum of all bytes but those of the sum. */
 static bool checksum_ok(const void *p, size_t len, const uint8_t sum[4])
