@@ -41,7 +41,7 @@ UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/unit/%)
 
 .PHONY: all check payloads lint bench clean install
-all: $(B)/kite $(if $(wildcard blk/qcow2.c),$(B)/kite-img)
+all: $(B)/kite $(B)/kite-img
 
 $(B)/kite: $(MAIN_OBJ) $(B)/libkite.a
 	$(call say,LINK,$@)
@@ -80,7 +80,7 @@ lint:
 
 include $(wildcard tests/guest/guest.mk tests/bench/bench.mk tests/fuzz/fuzz.mk)
 
-install: $(B)/kite $(if $(wildcard blk/qcow2.c),$(B)/kite-img)
+install: $(B)/kite $(B)/kite-img
 	install -D -m 755 $(B)/kite $(DESTDIR)$(PREFIX)/bin/kite
 	install -D -m 755 $(B)/kite-img $(DESTDIR)$(PREFIX)/bin/kite-img
 
