@@ -229,6 +229,7 @@ struct blockdev *vmdk_open(struct blockdev *file, const struct import_config *cf
 		err_set_errno(err, -ENOMEM, "%s: cannot open it", file->name);
 		return NULL;
 	}
+	vmdk->info.parent_cid = UINT32_MAX;
 	rc = file_open(&o, err);
 	if (rc == 0 && vmdk->n_extents == 0)
 		rc = err_set(err, -EINVAL, "%s: a VMDK without extents", file->name);

@@ -145,7 +145,7 @@ static int dynamic_open(struct vpc *vpc, struct blockdev *file, const struct vpc
 	vpc->block_size = vpc->im.cluster_size = (uint32_t)import_be(h.block_size, 4);
 	if (vpc->block_size < BLK_SECTOR || vpc->block_size > VHD_BLOCK_MAX || (vpc->block_size & (vpc->block_size - 1)) != 0)
 		return err_set(err, -EINVAL, "%s: VHD blocks of %u bytes cannot be", file->name, vpc->block_size);
-	vpc->bitmap_size = (uint32_t)align_up(vpc->block_size / BLK_SECTOR / 8, BLK_SECTOR);
+	vpc->bitmap_size = (uint32_t)align_up((vpc->block_size / BLK_SECTOR + 7) / 8, BLK_SECTOR);
 	if (size > (uint64_t)vpc->n_blocks * vpc->block_size)
 		return err_set(err, -EINVAL, "%s: the VHD footer says %llu bytes, but its %u blocks hold less", file->name,
 			       (unsigned long long)size, vpc->n_blocks);
