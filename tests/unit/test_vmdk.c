@@ -21,8 +21,8 @@
 static struct eventloop *loop;
 static unsigned n_asked;
 
-static const char *const descriptor = "# Disk DescriptorFile\nversion=1\nCID=0123abcd\nparentCID=ffffffff\ncreateType=\"monolithicSparse\"\n\n"
-				      "RW 64 SPARSE \"x.vmdk\"\n";
+static const char *const descriptor = "# Disk DescriptorFile\nversion=1\nCID=0123abcd\nparentCID=ffffffff\n"
+				      "createType=\"monolithicSparse\"\n\nRW 64 SPARSE \"x.vmdk\"\n";
 
 static void header(uint8_t *h, unsigned flags, uint64_t gd)
 {
@@ -79,7 +79,7 @@ static struct fake_image *build_text(const char *lines)
 {
 	struct fake_image *im = fake_image_create(loop, "image", 4096);
 
-	snprintf((char *)im->data, 4096, "# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType=\"twoGbMaxExtentFlat\"\n%s", lines);
+	snprintf((char *)im->data, 4096, "# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType=\"custom\"\n%s", lines);
 	return im;
 }
 
@@ -221,7 +221,8 @@ END_TEST
 
 START_TEST(extents)
 {
-	struct blockdev *bd = must_open(build_text("RW 8 FLAT \"a\" 4\nRW 16 ZERO\n# a comment\nRDONLY 64 SPARSE \"sparse\"\nRW 4 VMFS \"b\" 0\n"), &trusted);
+	struct blockdev *bd = must_open(build_text("RW 8 FLAT \"a\" 4\nRW 16 ZERO\n# a comment\nRDONLY 64 SPARSE \"sparse\"\n"
+						   "RW 4 VMFS \"b\" 0\n"), &trusted);
 	uint64_t at = 8 * 512;
 
 	ck_assert_uint_eq(bd->size, (8 + 16 + 64 + 4) * 512);
@@ -331,8 +332,8 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = { sparse, flags, stream, stream_broken, extents, probed_opens_nothing, extents_refused, too_many_extents, refused,
-				       bad_places };
+	const TTest *const tests[] = { sparse, flags, stream, stream_broken, extents, probed_opens_nothing, extents_refused, too_many_extents,
+				       refused, bad_places };
 
 	return suite_run("vmdk", tests, ARRAY_SIZE(tests), setup, teardown);
 }

@@ -24,7 +24,7 @@ static void parser_init(struct parser *p, const struct img_option *rows)
 
 	memset(p, 0, sizeof(*p));
 	p->shorts[n_short++] = ':';
-	for (int i = 0; rows[i].kind != ARG_END && i < OPTIONS_MAX; i++) {
+	for (int i = 0; i < OPTIONS_MAX && rows[i].kind != ARG_END; i++) {
 		bool value = rows[i].kind != ARG_FLAG;
 
 		if (rows[i].letter) {
@@ -113,7 +113,9 @@ int img_args_parse(const struct img_command *cmd, int argc, char **argv, struct 
 	args->n_operands = argc - optind;
 	if (args->object)
 		return err_set(err, -ENOTSUP, "--object: kite-img has no objects (encrypted images are not supported)");
-	if (!args->help && !strv_has(&args->options, "help") && !strv_has(&args->options, "?") && (args->n_operands < cmd->min || (cmd->max >= 0 && args->n_operands > cmd->max)))
+	if (args->help || strv_has(&args->options, "help") || strv_has(&args->options, "?"))
+		return 0;
+	if (args->n_operands < cmd->min || (cmd->max >= 0 && args->n_operands > cmd->max))
 		return err_set(err, -EINVAL, "%s wants %s; see kite-img %s --help", cmd->name, cmd->wants, cmd->name);
 	return 0;
 }

@@ -40,7 +40,8 @@ static int member_add(struct img *img, struct chain *chain, const char *path, co
 static int chain_descend(struct img *img, struct chain *chain)
 {
 	struct member last = chain->members[chain->n - 1];
-	struct blockdev *bd = img_open(img, &(struct img_open){ .path = last.path, .format = last.format[0] ? last.format : NULL, .no_backing = true });
+	struct blockdev *bd = img_open(img, &(struct img_open){ .path = last.path, .format = last.format[0] ? last.format : NULL,
+								.no_backing = true });
 	char path[IMAGE_NAME_MAX * 2];
 	struct qcow2_info q;
 	int rc;
@@ -56,7 +57,8 @@ static int chain_descend(struct img *img, struct chain *chain)
 				IMAGE_CHAIN_MAX);
 	/* As everywhere: a format that was probed names no other files. */
 	if (!last.format[0])
-		return img_fail(img, -EPERM, "%s: it names a backing file, and its format was not given; if it is qcow2, say so: -f qcow2", last.path);
+		return img_fail(img, -EPERM, "%s: it names a backing file, and its format was not given; if it is qcow2, say so: -f qcow2",
+				last.path);
 	if (image_path_join(path, last.path, q.backing_file, &img->err) < 0)
 		return img->err.code;
 	return member_add(img, chain, path, q.backing_format);
@@ -115,8 +117,10 @@ static int commit(struct img *img, const struct chain *chain, struct blockdev *t
 	if (img->args.rate)
 		rc = img_size_parse(img->args.rate, &job.rate, &img->err);
 	if (rc == 0 && base->size < top->size) {
-		rc = qcow2_is(base) ? qcow2_resize(base, top->size, BLK_PREALLOC_OFF, &img->err) : blockdev_truncate(base, top->size, BLK_PREALLOC_OFF);
-		if (rc < 0 && !qcow2_is(base))
+		bool qcow2 = qcow2_is(base);
+
+		rc = qcow2 ? qcow2_resize(base, top->size, BLK_PREALLOC_OFF, &img->err) : blockdev_truncate(base, top->size, BLK_PREALLOC_OFF);
+		if (rc < 0 && !qcow2)
 			err_set_errno(&img->err, rc, "%s: cannot give it %llu bytes", base->name, (unsigned long long)top->size);
 	}
 	img_progress_start(img);

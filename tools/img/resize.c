@@ -51,7 +51,8 @@ static int resize(struct img *img, struct blockdev *bd)
 int cmd_resize(struct img *img)
 {
 	const struct img_args *a = &img->args;
-	struct blockdev *bd = img_open(img, &(struct img_open){ .path = a->operands[0], .format = a->format, .opts = a->image_opts, .write = true });
+	struct blockdev *bd = img_open(img, &(struct img_open){ .path = a->operands[0], .format = a->format, .opts = a->image_opts,
+								.write = true });
 	int status;
 
 	if (!bd)
