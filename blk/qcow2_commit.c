@@ -21,7 +21,8 @@
 
 bool q_metadata_dirty(const struct qcow2 *q)
 {
-	return q->l2.n_dirty || q->rb.n_dirty || q->l1_any_dirty || q->unlinked.n || q->unlinked_synced.n;
+	/* A commit that runs has what was dirty in its hands. */
+	return q->l2.n_dirty || q->rb.n_dirty || q->l1_any_dirty || q->unlinked.n || q->unlinked_synced.n || q->commit_lock.owner;
 }
 
 struct l1_shadow {

@@ -166,11 +166,9 @@ static int preallocate_co(struct qcow2 *q, void *arg)
 	uint64_t end = q->has_data_file ? q->bd.size : q->file_end;
 	struct blockdev *file = q->data;
 
-	if (rc == 0)
-		rc = q_make_clean(q);
-	if (rc == 0 && (file->grows || file->size >= end) && end > file->size)
+	if (rc == 0 && file->grows && end > file->size)
 		rc = blockdev_truncate(file, end, c->prealloc == BLK_PREALLOC_METADATA ? BLK_PREALLOC_OFF : c->prealloc);
-	return rc;
+	return rc < 0 ? rc : q_make_clean(q);
 }
 
 static int preallocate(struct blockdev *file, const struct qcow2_create_config *c, struct err *err)

@@ -396,6 +396,8 @@ static int create_steps(struct qcow2 *q, struct snapshot *s)
 		rc = table_write(q, snaps, q->n_snaps + 1);
 	if (rc < 0) { /* counts that rose stay: a cluster too many is lost, never one too few */
 		free(snaps);
+		if (walk(q, q->l1, q->h.l1_n, 0, WALK_MARK) == 0)
+			settle(q);
 		return rc;
 	}
 	free(q->snaps);

@@ -231,11 +231,10 @@ void table_shadow_end(struct table_cache *c, struct table_shadow *s, bool writte
 	co_queue_wake(&c->wait);
 }
 
-/* One write of a table at a time: a later copy must not be overtaken by an earlier one. */
-static bool in_two_minds(const struct table_cache *c)
+static bool any_writing(const struct table_cache *c)
 {
 	for (unsigned i = 0; i < c->n; i++)
-		if (c->tables[i].dirty && c->tables[i].writing)
+		if (c->tables[i].writing)
 			return true;
 	return false;
 }
@@ -245,7 +244,8 @@ int table_write_back(struct qcow2 *q, struct table_cache *c)
 	struct table_shadow s;
 	int rc;
 
-	while (in_two_minds(c))
+	/* A later copy must not be overtaken by an earlier one, and when this returns, all that was dirty before has been written. */
+	while (any_writing(c))
 		co_queue_wait(q->pool, &c->wait);
 	rc = table_shadow_take(c, &s);
 	if (rc < 0)
