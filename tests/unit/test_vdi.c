@@ -109,6 +109,35 @@ START_TEST(tables_are_kept)
 }
 END_TEST
 
+/* More table than the cache has pages, there and back. */
+START_TEST(large_table)
+{
+	enum { ENTRIES = 80 * IMPORT_PAGE / 4 };
+	struct fake_image *im = fake_image_create(loop, "image", 512 + ENTRIES * 4 + 1024);
+	struct err err = ERR_INIT;
+	struct blockdev *large;
+
+	memcpy(im->data, image->data, 512);
+	store_le32(im->data + 0x158, 512 + ENTRIES * 4);
+	store_le64(im->data + 0x170, (uint64_t)ENTRIES * 512);
+	store_le32(im->data + 0x178, 512);
+	store_le32(im->data + 0x180, ENTRIES);
+	memset(im->data + 512, 0xff, ENTRIES * 4);
+	for (unsigned i = 0; i < 80; i++)
+		store_le32(im->data + 512 + i * IMPORT_PAGE, i % 2);
+	fake_image_mark(im, 512 + ENTRIES * 4, 1024, 0x77);
+	large = vdi_open(&im->bd, NULL, &err);
+	ck_assert_msg(large != NULL, "%s", err.msg);
+	for (unsigned n = 0; n < 160; n++) {
+		unsigned i = n < 80 ? n : 159 - n;
+
+		fake_image_expect(large, (uint64_t)i * IMPORT_PAGE / 4 * 512, 512, 512 + ENTRIES * 4 + i % 2 * 512, 0x77);
+		fake_image_expect_zero(large, ((uint64_t)i * IMPORT_PAGE / 4 + 1) * 512, 512);
+	}
+	blockdev_close(large);
+}
+END_TEST
+
 START_TEST(errors)
 {
 	uint8_t buf[BLOCK];
@@ -194,7 +223,7 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = { contents, status, many, tables_are_kept, errors, bad_blocks, refused, truncated };
+	const TTest *const tests[] = { contents, status, many, tables_are_kept, large_table, errors, bad_blocks, refused, truncated };
 
 	return suite_run("vdi", tests, ARRAY_SIZE(tests), setup, teardown);
 }

@@ -173,6 +173,21 @@ START_TEST(second_copies)
 }
 END_TEST
 
+/* The newer header counts, wherever it is. */
+START_TEST(newer_header)
+{
+	struct fake_image *image = build(loop);
+	uint8_t *h = image->data;
+
+	h[HEADER(0) + 48] = 0;
+	store_le64(h + HEADER(0) + 8, 9);
+	seal(h + HEADER(0), 4096);
+	h[HEADER(1) + 48] = 1;
+	seal(h + HEADER(1), 4096);
+	blockdev_close(must_open(image));
+}
+END_TEST
+
 START_TEST(bad_blocks)
 {
 	static const uint64_t entries[] = { 6, 6 | 4 * MIB, 6 | UINT64_C(0xfffffffffff00000), 7 | 2 * MIB, 4, 5 };
@@ -242,7 +257,7 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = { contents, chunks, large_sectors, second_copies, bad_blocks, refused, torn };
+	const TTest *const tests[] = { contents, chunks, large_sectors, second_copies, newer_header, bad_blocks, refused, torn };
 
 	return suite_run("vhdx", tests, ARRAY_SIZE(tests), setup, teardown);
 }

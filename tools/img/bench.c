@@ -17,6 +17,8 @@ struct bench {
 	uint64_t left, off, size, step, interval;
 	uint64_t in_flight;
 	bool write, drain;
+	uint8_t *bufs; /* one for each request that is under way */
+	unsigned n_workers;
 	int pattern;
 	struct co_queue idle;   /* waits for the requests before a flush */
 	struct co_queue flush;  /* waits for a flush */
@@ -44,11 +46,9 @@ static int flush_if_due(struct img *img, struct bench *b)
 static int worker(struct img *img, void *opaque)
 {
 	struct bench *b = opaque;
-	uint8_t *buf = img_buffer(align_up(b->size, BLK_SECTOR));
-	int rc = buf ? 0 : err_set_errno(&img->err, -ENOMEM, "cannot measure");
+	uint8_t *buf = b->bufs + b->size * b->n_workers++;
+	int rc = 0;
 
-	if (buf)
-		memset(buf, b->write ? b->pattern : 0, b->size);
 	while (rc == 0 && b->left > 0) {
 		uint64_t off;
 
@@ -69,7 +69,6 @@ static int worker(struct img *img, void *opaque)
 	}
 	if (rc < 0)
 		b->left = 0;
-	free(buf);
 	return rc;
 }
 
@@ -91,7 +90,7 @@ static int bench_check(struct img *img, const struct bench *b, uint64_t depth)
 
 static int bench(struct img *img, struct bench *b, uint64_t depth)
 {
-	uint64_t count = b->left;
+	uint64_t count = b->left, room = min_u64(depth, count ? count : 1) * b->size;
 	int64_t start;
 	int rc;
 
@@ -103,10 +102,15 @@ static int bench(struct img *img, struct bench *b, uint64_t depth)
 		(unsigned long long)b->off, (unsigned long long)b->step);
 	if (b->interval)
 		printf("Sending flush every %llu requests\n", (unsigned long long)b->interval);
+	b->bufs = img_buffer(room);
+	if (!b->bufs)
+		return err_set_errno(&img->err, -ENOMEM, "no %llu bytes for requests", (unsigned long long)room);
+	memset(b->bufs, b->pattern, room);
 	start = now_ns();
 	rc = img_workers(img, (unsigned)min_u64(depth, count ? count : 1), worker, b);
 	if (rc == 0)
 		printf("Run completed in %.3f seconds.\n", (double)(now_ns() - start) / 1e9);
+	free(b->bufs);
 	return rc;
 }
 

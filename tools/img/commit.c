@@ -119,7 +119,8 @@ static int commit(struct img *img, const struct chain *chain, struct blockdev *t
 	if (rc == 0 && base->size < top->size) {
 		bool qcow2 = qcow2_is(base);
 
-		rc = qcow2 ? qcow2_resize(base, top->size, BLK_PREALLOC_OFF, &img->err) : blockdev_truncate(base, top->size, BLK_PREALLOC_OFF);
+		rc = qcow2 ? qcow2_resize(base, top->size, BLK_PREALLOC_OFF, &img->err)
+			   : blockdev_truncate(base, top->size, BLK_PREALLOC_OFF);
 		if (rc < 0 && !qcow2)
 			err_set_errno(&img->err, rc, "%s: cannot give it %llu bytes", base->name, (unsigned long long)top->size);
 	}
