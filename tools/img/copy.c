@@ -73,7 +73,9 @@ static int status_at(struct worker *w, uint64_t off, uint64_t len, struct blk_st
 	}
 	rc = img_status(w->img, s->bd, w->job->base, off - s->start, min_u64(len, s->bd->size - (off - s->start)), st, &depth);
 	if (rc < 0 && w->job->salvage) {
-		fprintf(stderr, "kite-img: warning: %s: tables at %llu: %s\n", s->bd->name, (unsigned long long)off, strerror(-rc));
+		if (!w->img->args.quiet)
+			fprintf(stderr, "kite-img: warning: error while reading the tables of offset %llu: %s\n", (unsigned long long)off,
+				strerror(-rc));
 		*st = (struct blk_status){ .len = min_u64(len, BLK_SECTOR), .flags = BLK_ST_ZERO | BLK_ST_ALLOCATED };
 		return 0;
 	}
