@@ -153,10 +153,10 @@ void qreq_leave(struct qcow2 *q, struct qreq *r)
 		q->active_last = r->prev;
 }
 
-/* A flush or a question uses no clusters, so nobody has to wait for its end before one is given away. */
+/* A flush looks at no cluster, so nobody has to wait for its end before one is given away. */
 static bool uses_clusters(const struct blk_req *user)
 {
-	return user->op != BLK_FLUSH && user->op != BLK_STATUS;
+	return user->op != BLK_FLUSH;
 }
 
 static void qreq_end(struct qreq *r, int result)

@@ -55,7 +55,7 @@ int q_read_buf(struct qcow2 *q, uint64_t off, void *buf, size_t len)
 static int below_is_zero(struct qcow2 *q, uint64_t off, uint64_t len, bool *zero)
 {
 	struct blockdev *below = q->bd.backing;
-	struct blk_status st;
+	struct blk_status st = { .len = 0 };
 
 	*zero = true;
 	while (below && off < below->size && *zero && len > 0) {
