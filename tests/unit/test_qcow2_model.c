@@ -12,7 +12,7 @@
 #include "vmm/log.h"
 #include "vmm/util.h"
 
-/* QCOW2_SEEDS in the environment is for longer runs. */
+/* In the environment, QCOW2_SEEDS says how many, from QCOW2_SEED on. */
 #define SEEDS 1
 #define STEPS 400
 
@@ -34,11 +34,18 @@ static const struct qcow2_create_config configs[] = {
 
 static struct qm m;
 
+static unsigned first_seed(void)
+{
+	const char *s = getenv("QCOW2_SEED");
+
+	return s ? (unsigned)atoi(s) : 0;
+}
+
 static unsigned seeds(void)
 {
 	const char *s = getenv("QCOW2_SEEDS");
 
-	return s ? (unsigned)atoi(s) : SEEDS;
+	return first_seed() + (s ? (unsigned)atoi(s) : SEEDS);
 }
 
 /* Small caches, so that tables come and go. */
@@ -56,7 +63,7 @@ static void config(unsigned i, unsigned seed)
 
 START_TEST(test_requests)
 {
-	for (unsigned seed = 0; seed < seeds(); seed++) {
+	for (unsigned seed = first_seed(); seed < seeds(); seed++) {
 		config((unsigned)_i, seed);
 		for (unsigned i = 0; i < STEPS; i++) {
 			qm_step(&m);
@@ -76,7 +83,7 @@ END_TEST
 
 START_TEST(test_crashes)
 {
-	for (unsigned seed = 0; seed < seeds(); seed++) {
+	for (unsigned seed = first_seed(); seed < seeds(); seed++) {
 		config((unsigned)_i, seed);
 		for (unsigned i = 0; i < STEPS / 2; i++) {
 			qm_step(&m);
@@ -91,7 +98,7 @@ END_TEST
 /* Errors anywhere: what a request says has happened has, and the image stays whole. */
 START_TEST(test_errors)
 {
-	for (unsigned seed = 0; seed < seeds(); seed++) {
+	for (unsigned seed = first_seed(); seed < seeds(); seed++) {
 		config((unsigned)_i, seed);
 		m.may_fail = true;
 		for (unsigned i = 0; i < STEPS; i++) {
@@ -155,7 +162,7 @@ START_TEST(test_snapshots)
 	/* Refcounts that are too narrow for compressed clusters in four snapshots are no use. */
 	if (configs[_i].data_file || configs[_i].refcount_bits == 1 || configs[_i].refcount_bits == 4)
 		return;
-	for (unsigned seed = 0; seed < seeds(); seed++) {
+	for (unsigned seed = first_seed(); seed < seeds(); seed++) {
 		uint32_t *saved[SNAPS] = { NULL };
 		uint64_t sizes[SNAPS];
 
@@ -195,7 +202,7 @@ END_TEST
 
 START_TEST(test_resizes)
 {
-	for (unsigned seed = 0; seed < seeds(); seed++) {
+	for (unsigned seed = first_seed(); seed < seeds(); seed++) {
 		config((unsigned)_i, seed);
 		for (unsigned i = 0; i < STEPS; i++) {
 			uint64_t size = align_down(m.create.size / 2 + fake_random(&m.seed) % m.create.size, BLK_SECTOR), old;
