@@ -23,7 +23,7 @@
 #include "vmm/util.h"
 
 #define WINDOW_MIN UINT64_C(2000)
-#define HOLD_OFF_MAX 1023
+#define HOLD_OFF_MAX 31
 
 int64_t poll_set_window(const struct poll_set *set)
 {

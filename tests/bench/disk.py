@@ -159,7 +159,7 @@ def measure_disk(runs, where):
         raise CannotMeasure("fio is not installed")
     image = f"{OUT}/disk.raw"
     make_image(image)
-    guest = ["-m", "64", "-name", "bench,debug-threads=on", "-kernel", f"{GUEST}/blkbench.elf", "-serial", "stdio", *DEBUG_EXIT]
+    guest = ["-m", "256", "-name", "bench,debug-threads=on", "-kernel", f"{GUEST}/blkbench.elf", "-serial", "stdio", *DEBUG_EXIT]
     return measure_beside(lambda options: PayloadVmm(kite(*guest, *options)), lambda options: PayloadVmm(qemu(*guest, *options)),
                           {"fio": HostFio(image)}, image, "disk", runs, where)
 
