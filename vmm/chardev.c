@@ -277,6 +277,11 @@ void chardev_accept_input(struct chardev *chr)
 	eventloop_post(chr->loop, &chr->input_work);
 }
 
+int chardev_take_fd(struct chardev *chr)
+{
+	return chr->ops->take_fd ? chr->ops->take_fd(chr) : -1;
+}
+
 /* Peers and front ends */
 
 void chardev_set_connected(struct chardev *chr, bool connected)

@@ -35,16 +35,20 @@ enum chardev_backend {
 	CHARDEV_STDIO,
 	CHARDEV_FILE,
 	CHARDEV_PTY,
-	CHARDEV_SOCKET, /* Unix stream socket */
+	CHARDEV_SOCKET, /* Unix or TCP */
 };
 
 /* What -serial and -chardev give. Strings are borrowed during chardev_create only. */
 struct chardev_config {
 	const char *id; /* label for messages: "serial0" */
 	enum chardev_backend backend;
-	const char *path; /* file, socket */
+	const char *path; /* file, socket: a Unix socket's */
+	const char *host, *port; /* socket: TCP; host NULL or empty: any, for servers, else this one */
+	bool inherited;   /* socket: `fd`, taken over: with `server` it listens, else it is connected */
+	int fd;
+	unsigned reconnect; /* socket client: seconds after which it tries again; 0: never */
 	bool append;      /* file: keep what is there */
-	bool server;      /* socket: listen, and accept again after a disconnect; else connect once, at creation */
+	bool server;      /* socket: listen, and accept again after a disconnect; else connect, at creation */
 	bool wait;        /* socket server: creation waits for the first client */
 	bool signal;      /* stdio: Ctrl-C and Ctrl-Z act on Kite, not on the guest */
 	bool mux;         /* Ctrl-a escapes (vmm/chardev_mux.c) */
@@ -58,6 +62,7 @@ enum chardev_event {
 
 /* The front end's side. All functions are required. */
 struct chardev_frontend {
+	bool takes_fds; /* descriptors that come through a Unix socket are kept for chardev_take_fd; else they are closed */
 	bool patient; /* waits for a slow reader as long as it takes; nothing that the guest could do without stands still meanwhile */
 	/* How many bytes `receive` may be given now; 0: none until chardev_accept_input. */
 	size_t (*can_receive)(void *opaque);
@@ -92,6 +97,13 @@ void chardev_detach(struct chardev *chr);
 size_t chardev_write(struct chardev *chr, const void *buf, size_t len);
 /* The front end has room for input again. */
 void chardev_accept_input(struct chardev *chr);
+
+#define CHARDEV_MAX_FDS 16
+/*
+ * The next descriptor that came with the peer's input and was not taken yet: the caller's from then on. -1: there is none. More than
+ * CHARDEV_MAX_FDS at a time are closed, and so are those that are left when the peer goes. Loop thread.
+ */
+int chardev_take_fd(struct chardev *chr);
 
 /* QEMU's description of it: "stdio", "pty:/dev/pts/3", "unix:/run/x,server=on", "file". Borrowed until destroy. */
 const char *chardev_filename(const struct chardev *chr);

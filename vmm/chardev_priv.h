@@ -38,6 +38,7 @@ struct chardev_ops {
 	/* The front end began or ceased to take input: chr->reading changed. */
 	void (*read_enable)(struct chardev *chr, bool on);
 	void (*close)(struct chardev *chr);
+	int (*take_fd)(struct chardev *chr); /* NULL: none ever come */
 };
 
 struct chardev_mux;
@@ -142,6 +143,13 @@ int chardev_socket_open(struct chardev *chr, const struct chardev_setup *setup, 
 int chardev_listen(const char *path, struct err *err);
 /* A connection to the one at `path`. */
 int chardev_connect(const char *path, struct err *err);
+/* In chardev_inet.c: the same for TCP; names are looked up, which may wait for the network. */
+int chardev_listen_inet(const char *host, const char *port, struct err *err);
+struct sockaddr_storage;
+/* The address of `host`: its length, or -errno with `err`. */
+int chardev_resolve(const char *host, const char *port, bool passive, struct sockaddr_storage *addr, struct err *err);
+/* A socket that is connected, or with `wait` false is about to be: writable then, with SO_ERROR. */
+int chardev_connect_inet(const struct sockaddr_storage *addr, int len, bool wait, struct err *err);
 
 /* Escapes; in chardev_mux.c. */
 struct chardev_mux *chardev_mux_create(const struct chardev_host *host);

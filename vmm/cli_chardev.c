@@ -12,10 +12,14 @@
 
 #define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
-static const char why_unix[] = "sockets are Unix sockets, give path=FILE";
+static const char why_plain[] = "Kite speaks neither telnet nor TLS nor WebSocket on sockets";
+#define RECONNECT_MAX 86400
 
 #define CHARDEV_ROW(k, t, ...) { .key = #k, .type = t, .offset = offsetof(struct config_chardev, k), __VA_ARGS__ }
 #define CHARDEV_COMMON CHARDEV_ROW(id, PROP_STRING, .required = true), CHARDEV_ROW(mux, PROP_BOOL)
+
+static const char *const names_off[] = { "off", NULL };
+static const char *const names_switch[] = { "on", "off", NULL };
 
 static const struct prop_row plain_rows[] = {
 	CHARDEV_COMMON,
@@ -37,11 +41,17 @@ static const struct prop_row file_rows[] = {
 
 static const struct prop_row socket_rows[] = {
 	CHARDEV_COMMON,
-	CHARDEV_ROW(path, PROP_STRING, .required = true, .min = 1, .max = SOCKET_PATH_MAX),
+	CHARDEV_ROW(path, PROP_STRING, .min = 1, .max = SOCKET_PATH_MAX),
+	CHARDEV_ROW(host, PROP_STRING),
+	CHARDEV_ROW(port, PROP_STRING, .min = 1),
+	CHARDEV_ROW(fd, PROP_UNSIGNED, .max = INT32_MAX),
 	CHARDEV_ROW(server, PROP_BOOL),
 	CHARDEV_ROW(wait, PROP_BOOL),
-	{ .key = "host", .type = PROP_FIXED, .names = prop_names_none, .why = why_unix },
-	{ .key = "port", .type = PROP_FIXED, .names = prop_names_none, .why = why_unix },
+	CHARDEV_ROW(reconnect, PROP_UNSIGNED, .max = RECONNECT_MAX),
+	{ .key = "nodelay", .type = PROP_FIXED, .names = names_switch, .why = "expected on or off" },
+	{ .key = "telnet", .type = PROP_FIXED, .names = names_off, .why = why_plain },
+	{ .key = "websocket", .type = PROP_FIXED, .names = names_off, .why = why_plain },
+	{ .key = "tls-creds", .type = PROP_FIXED, .names = prop_names_none, .why = why_plain },
 	{ .key = NULL },
 };
 
@@ -75,13 +85,27 @@ static bool is_given(const struct prop_list *l, const char *key)
 	return false;
 }
 
+/* One address, of one kind. */
+static int check_socket(const struct config_chardev *chr, const struct prop_ctx *ctx)
+{
+	bool inherited = chr->fd != CONFIG_NO_FD;
+
+	if (!!chr->path + (chr->host || chr->port) + inherited != 1)
+		return err_set(ctx->err, -EINVAL, "%s: give one of path=FILE, [host=HOST,]port=PORT and fd=NUMBER", ctx->what);
+	if (chr->host && !chr->port)
+		return err_set(ctx->err, -EINVAL, "%s: property 'port' is missing beside host=%s", ctx->what, cli_show(chr->host).s);
+	if (chr->reconnect && (chr->server || inherited))
+		return err_set(ctx->err, -EINVAL, "%s: property 'reconnect' is for clients, which have an address to connect to", ctx->what);
+	return 0;
+}
+
 /* Fills `chr` from the list, with the defaults of its back end. `chr` is to be freed also after a failure. */
 static int fill_chardev(struct config_chardev *chr, const struct backend *b, const struct prop_list *l,
 			const struct prop_ctx *ctx)
 {
 	bool wait_given = is_given(l, "wait") || is_given(l, "nowait");
 
-	*chr = (struct config_chardev){ .backend = b->backend, .signal = b->backend == CHARDEV_STDIO };
+	*chr = (struct config_chardev){ .backend = b->backend, .fd = CONFIG_NO_FD, .signal = b->backend == CHARDEV_STDIO };
 	if (props_apply(l, &b->props, chr, ctx) < 0)
 		return ctx->err->code;
 	if (!cli_value_id(chr->id))
@@ -92,7 +116,7 @@ static int fill_chardev(struct config_chardev *chr, const struct backend *b, con
 		return err_set(ctx->err, -EINVAL, "%s: property 'wait' is for server=on only", ctx->what);
 	if (chr->server && !wait_given)
 		chr->wait = true;
-	return 0;
+	return b->backend == CHARDEV_SOCKET ? check_socket(chr, ctx) : 0;
 }
 
 /* Adds `chr` to the configuration, which owns its strings from then on. */
@@ -131,6 +155,8 @@ static int make_chardev(struct cli *cli, const struct backend *b, const struct p
 	if (ret < 0) {
 		free(chr.id);
 		free(chr.path);
+		free(chr.host);
+		free(chr.port);
 	}
 	return ret;
 }
@@ -161,6 +187,30 @@ int cli_chardev(struct cli *cli, const char *arg, struct err *err)
 	return ret;
 }
 
+/* [HOST]:PORT[,PROPERTY=VALUE...]; an IPv6 address in brackets. */
+static int parse_tcp(const char *arg, struct prop_list *l, const struct prop_ctx *ctx)
+{
+	size_t len = strcspn(arg, ",");
+	const char *colon = memrchr(arg, ':', len);
+	char host[256], port[64];
+	size_t host_len = colon ? (size_t)(colon - arg) : 0, port_len = colon ? len - host_len - 1 : 0;
+
+	if (host_len >= 2 && *arg == '[' && colon[-1] == ']') {
+		arg++;
+		len--;
+		host_len -= 2;
+	}
+	if (port_len == 0 || port_len >= sizeof(port) || host_len >= sizeof(host))
+		return err_set(ctx->err, -EINVAL, "%s: tcp: needs [HOST]:PORT, got '%s'", ctx->what, cli_show(arg).s);
+	snprintf(host, sizeof(host), "%.*s", (int)host_len, arg);
+	snprintf(port, sizeof(port), "%.*s", (int)port_len, colon + 1);
+	if (colon[1 + port_len] == ',' && prop_list_parse(l, colon + 2 + port_len, NULL, ctx) < 0)
+		return ctx->err->code;
+	if (prop_list_add(l, "host", host, PROP_FORM_TEXT, false, ctx) < 0)
+		return ctx->err->code;
+	return prop_list_add(l, "port", port, PROP_FORM_TEXT, false, ctx);
+}
+
 /* Reads the short form into `l`: which back end it is, or NULL with `err`. */
 static const struct backend *parse_short(const char *arg, struct prop_list *l, const struct prop_ctx *ctx)
 {
@@ -169,8 +219,8 @@ static const struct backend *parse_short(const char *arg, struct prop_list *l, c
 	/* All that follows is the file's name, commas too; a socket's can be followed by properties. */
 	if (!strncmp(arg, "file:", 5))
 		return prop_list_add(l, "path", arg + 5, PROP_FORM_TEXT, false, ctx) < 0 ? NULL : find_backend("file");
-	if (!strncmp(arg, "unix:", 5)) {
-		if (prop_list_parse(l, arg + 5, "path", ctx) < 0)
+	if (!strncmp(arg, "unix:", 5) || !strncmp(arg, "tcp:", 4)) {
+		if (*arg == 'u' ? prop_list_parse(l, arg + 5, "path", ctx) < 0 : parse_tcp(arg + 4, l, ctx) < 0)
 			return NULL;
 		if (!is_given(l, "id"))
 			return find_backend("socket");
@@ -179,7 +229,7 @@ static const struct backend *parse_short(const char *arg, struct prop_list *l, c
 		return NULL;
 	}
 	err_set(ctx->err, -EINVAL,
-		"%s: '%s' is not available; use [mon:]stdio, pty, null, none, file:FILE, unix:PATH[,server=on] or chardev:ID", ctx->what,
+		"%s: '%s' is not available; use [mon:]stdio, pty, null, none, file:FILE, unix:PATH[,server=on], tcp:[HOST]:PORT[,server=on] or chardev:ID", ctx->what,
 		cli_show(arg).s);
 	return NULL;
 }

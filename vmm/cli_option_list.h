@@ -56,18 +56,19 @@ OPTION("object", "iothread|rng-random|rng-builtin|throttle-group,id=ID[,filename
 GROUP("Consoles")
 SWITCH("nographic", "the first serial port on this terminal; Ctrl-a h shows its keys", .kind = CLI_OPTION_FLAG,
 	.offset = offsetof(struct vm_config, nographic))
-OPTION("serial", "[mon:]stdio|pty|null|file:FILE|unix:PATH[,server=on][,wait=off]",
+OPTION("serial", "[mon:]stdio|pty|null|file:FILE|unix:PATH|tcp:[HOST]:PORT[,server=on][,wait=off]",
 	"the next of four serial ports; also chardev:ID, and none for no port; mon: gives it the Ctrl-a keys",
 	.kind = CLI_OPTION_CALL, .handle = cli_serial)
 OPTION("chardev", "stdio|file|pty|socket|null,id=ID[,path=FILE][,PROPERTY=VALUE...]",
-	"a character device for -serial and -device; stdio: signal=, file: append=, socket: server=, wait=, all: mux=",
+	"a character device for -serial and -device; stdio: signal=, file: append=, all: mux=, socket: path=FILE or\n"
+	"          [host=HOST,]port=PORT or fd=NUMBER, server=, wait=, reconnect=SECONDS",
 	.kind = CLI_OPTION_CALL, .handle = cli_chardev)
 OPTION("display", "none", "no window, which Kite never has; without -nographic also no default console", .kind = CLI_OPTION_CALL,
 	.handle = cli_display)
 OPTION("monitor", "none", "no human monitor, which Kite does not have", .kind = CLI_OPTION_CALL, .handle = cli_monitor)
 
 GROUP("Control")
-OPTION("qmp", "unix:PATH[,server=on][,wait=off]|stdio|pty|chardev:ID", "a monitor that speaks QMP, QEMU's control protocol",
+OPTION("qmp", "unix:PATH|tcp:[HOST]:PORT[,server=on][,wait=off]|stdio|pty|chardev:ID", "a monitor that speaks QMP, QEMU's control protocol",
 	.kind = CLI_OPTION_CALL, .handle = cli_qmp)
 HIDDEN("qmp-pretty", true, .kind = CLI_OPTION_CALL, .handle = cli_qmp_pretty)
 OPTION("mon", "chardev=ID,mode=control[,pretty=on]", "the same on a -chardev", .kind = CLI_OPTION_CALL, .handle = cli_mon)

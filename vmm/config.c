@@ -65,6 +65,8 @@ void config_fini(struct vm_config *cfg)
 	for (size_t i = 0; i < cfg->n_chardevs; i++) {
 		free(cfg->chardevs[i].id);
 		free(cfg->chardevs[i].path);
+		free(cfg->chardevs[i].host);
+		free(cfg->chardevs[i].port);
 	}
 	for (size_t i = 0; i < cfg->n_serials; i++) {
 		free(cfg->serials[i].id);

@@ -32,6 +32,7 @@
 #define CONFIG_MAX_VIRTIO_MMIO 32 /* virtio devices of a microvm */
 
 #define CONFIG_MAX_SERIAL_NUMBER 20 /* bytes, of a disk */
+#define CONFIG_NO_FD UINT32_MAX
 #define CONFIG_ADDR_AUTO (-1)       /* a PCI function's place: the first that is free */
 
 #define CONFIG_MIN_RAM (UINT64_C(64) << 20)
@@ -67,7 +68,9 @@ struct config_cpu {
 
 /* A -chardev, or the one that a -serial implies. The strings inside are owned. */
 struct config_chardev {
-	char *id, *path;
+	char *id, *path, *host, *port;
+	unsigned fd;        /* socket: one that Kite was started with; CONFIG_NO_FD: none */
+	unsigned reconnect; /* seconds; 0: never */
 	enum chardev_backend backend;
 	bool append, server, wait, signal, mux;
 };

@@ -223,6 +223,7 @@ static void monitor_chardev_event(void *opaque, enum chardev_event event)
 }
 
 static const struct chardev_frontend monitor_frontend = {
+	.takes_fds = true,
 	.patient = true,
 	.can_receive = monitor_can_receive,
 	.receive = monitor_receive,

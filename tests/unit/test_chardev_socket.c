@@ -4,6 +4,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -546,9 +547,229 @@ START_TEST(accept_without_descriptors)
 }
 END_TEST
 
+/* ---- inherited, over TCP, again and again ---- */
+
+static struct chardev *create(struct chardev_config cfg)
+{
+	struct chardev *chr;
+
+	cfg.id = "serial0";
+	cfg.backend = CHARDEV_SOCKET;
+	chr = chardev_create(&cfg, NULL, loop, &err);
+	if (chr)
+		chardev_attach(chr, &fake_frontend_ops, &fe);
+	return chr;
+}
+
+static void speaks(struct chardev *chr, int fd)
+{
+	size_t before = fe.in_len;
+
+	ck_assert_uint_eq(chardev_write(chr, "hello", 5), 5);
+	ck_assert_int_eq(write(fd, "abc", 3), 3);
+	fake_run_input(loop, &fe, before + 3);
+	fake_run_for(loop, 5);
+	ck_assert_uint_eq(drain(fd), 5);
+}
+
+START_TEST(inherited)
+{
+	int pair[2], fd, file = dup(0);
+	struct chardev *chr;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	ck_assert_ptr_null(create((struct chardev_config){ .inherited = true, .fd = pair[0], .server = true }));
+	ck_assert_ptr_nonnull(strstr(err.msg, "does not listen; give server=off"));
+	ck_assert_ptr_null(create((struct chardev_config){ .inherited = true, .fd = 999 }));
+	ck_assert_ptr_nonnull(strstr(err.msg, "descriptor 999 is not an open socket"));
+	chr = create((struct chardev_config){ .inherited = true, .fd = pair[0] });
+	ck_assert_ptr_nonnull(chr);
+	ck_assert_int_eq(fcntl(pair[0], F_GETFD), FD_CLOEXEC);
+	speaks(chr, pair[1]);
+	chardev_destroy(chr);
+	ck_assert_int_lt(fcntl(pair[0], F_GETFD), 0);
+	close(pair[1]);
+	fd = listener();
+	ck_assert_ptr_null(create((struct chardev_config){ .inherited = true, .fd = fd }));
+	ck_assert_ptr_nonnull(strstr(err.msg, "listens; give server=on"));
+	chr = create((struct chardev_config){ .inherited = true, .fd = fd, .server = true });
+	ck_assert_ptr_nonnull(chr);
+	for (unsigned i = 0; i < 2; i++) {
+		int c = client();
+
+		until_opened(fe.opened + 1);
+		speaks(chr, c);
+		close(c);
+		until_closed(fe.closed + 1);
+	}
+	chardev_destroy(chr);
+	ck_assert_int_eq(access(path, F_OK), 0); /* the file is not ours */
+	close(file);
+}
+END_TEST
+
+static int tcp_listener(char *port, size_t size)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	snprintf(port, size, "%u", ntohs(a.sin_port));
+	return fd;
+}
+
+START_TEST(tcp)
+{
+	char port[16];
+	int spare = tcp_listener(port, sizeof(port)), fd;
+	struct chardev *server_end, *chr;
+
+	/* Bound and not listening: nobody answers. */
+	ck_assert_ptr_null(create((struct chardev_config){ .host = "127.0.0.1", .port = port }));
+	ck_assert_ptr_nonnull(strstr(err.msg, "refused"));
+	ck_assert_int_eq(listen(spare, 5), 0);
+	chr = create((struct chardev_config){ .host = "127.0.0.1", .port = port });
+	ck_assert_msg(chr != NULL, "%s", err.msg);
+	fd = accept(spare, NULL, NULL);
+	speaks(chr, fd);
+	close(fd);
+	chardev_destroy(chr);
+	close(spare);
+	server_end = create((struct chardev_config){ .host = "127.0.0.1", .port = port, .server = true });
+	ck_assert_msg(server_end != NULL, "%s", err.msg);
+	ck_assert_ptr_nonnull(strstr(chardev_filename(server_end), "tcp:127.0.0.1:"));
+	ck_assert_ptr_null(create((struct chardev_config){ .host = "127.0.0.1", .port = port, .server = true }));
+	ck_assert_ptr_null(create((struct chardev_config){ .host = "127.0.0.1", .port = "no-such-service" }));
+	chardev_destroy(server_end);
+}
+END_TEST
+
+/* Nobody there at first, then a server, which goes and comes again; over both kinds. */
+static void reconnects(bool over_tcp)
+{
+	char port[16];
+	int fd = -1, l = over_tcp ? tcp_listener(port, sizeof(port)) : -1;
+	struct chardev_config cfg = { .host = "127.0.0.1", .port = port, .reconnect = 1 };
+	struct chardev *chr;
+	char *said;
+
+	if (!over_tcp)
+		cfg = (struct chardev_config){ .path = path, .reconnect = 1 };
+	fake_stderr_begin();
+	chr = create(cfg);
+	ck_assert_msg(chr != NULL, "%s", err.msg);
+	ck_assert_int_lt(fake_run_for(loop, 1100), 200 * MS);
+	ck_assert_uint_eq(fe.opened, 0);
+	if (over_tcp)
+		ck_assert_int_eq(listen(l, 5), 0);
+	else
+		l = listener();
+	for (unsigned i = 1; i <= 2; i++) {
+		until_opened(i);
+		fd = accept(l, NULL, NULL);
+		speaks(chr, fd);
+		close(fd);
+		until_closed(i);
+	}
+	chardev_destroy(chr);
+	said = fake_stderr_end();
+	ck_assert_uint_eq(fake_count(said, "trying again"), 1);
+	free(said);
+	close(l);
+}
+
+START_TEST(reconnects_unix)
+{
+	reconnects(false);
+}
+END_TEST
+
+START_TEST(reconnects_tcp)
+{
+	reconnects(true);
+}
+END_TEST
+
+static void send_fds(int sock, unsigned n)
+{
+	int pipes[2];
+	char control[CMSG_SPACE(100 * sizeof(int))] __attribute__((aligned(8)));
+	struct iovec iov = { .iov_base = "x", .iov_len = 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	ck_assert_int_eq(pipe(pipes), 0);
+	*c = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(n * sizeof(int)) };
+	for (unsigned i = 0; i < n; i++)
+		memcpy(CMSG_DATA(c) + i * sizeof(int), &pipes[i % 2], sizeof(int));
+	ck_assert_int_eq(sendmsg(sock, &msg, 0), 1);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+static unsigned open_fds(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 1000; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* Descriptors with the input: taken in order, bounded, closed with their sender; and refused where nobody asks for them. */
+START_TEST(passed_descriptors)
+{
+	struct chardev_frontend takes = fake_frontend_ops;
+	struct chardev *chr = server();
+	int fd = client(), got;
+	unsigned before;
+
+	until_opened(1);
+	before = open_fds();
+	send_fds(fd, 2);
+	fake_run_input(loop, &fe, 1);
+	ck_assert_int_eq(chardev_take_fd(chr), -1);
+	ck_assert_uint_eq(open_fds(), before);
+	chardev_detach(chr);
+	takes.takes_fds = true;
+	chardev_attach(chr, &takes, &fe);
+	send_fds(fd, 2);
+	fake_run_input(loop, &fe, 2);
+	ck_assert_uint_eq(open_fds(), before + 2);
+	for (unsigned i = 0; i < 2; i++) {
+		got = chardev_take_fd(chr);
+		ck_assert_int_ge(got, 0);
+		ck_assert_int_eq(fcntl(got, F_GETFD), FD_CLOEXEC);
+		ck_assert_int_eq(fcntl(got, F_GETFL) & O_ACCMODE, i ? O_WRONLY : O_RDONLY);
+		close(got);
+	}
+	ck_assert_int_eq(chardev_take_fd(chr), -1);
+	for (unsigned i = 0; i < 3; i++)
+		send_fds(fd, 10);
+	fake_run_input(loop, &fe, 5);
+	ck_assert_uint_eq(open_fds(), before + CHARDEV_MAX_FDS);
+	send_fds(fd, 60); /* more than there is room for at all */
+	fake_run_input(loop, &fe, 6);
+	ck_assert_uint_eq(open_fds(), before + CHARDEV_MAX_FDS);
+	close(fd);
+	fd = client();
+	until_opened(3);
+	ck_assert_uint_eq(open_fds(), before);
+	send_fds(fd, 3);
+	fake_run_input(loop, &fe, 7);
+	chardev_destroy(chr);
+	close(fd);
+	ck_assert_uint_lt(open_fds(), before);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
+		inherited, tcp, reconnects_unix, reconnects_tcp, passed_descriptors,
 		clients_come_and_go, one_client_at_a_time, a_client_that_says_something_and_goes,
 		a_new_client_replaces_one_that_hung_up, half_closed, a_client_that_does_not_read,
 		a_client_that_goes_in_the_middle, a_patient_front_end, stale_and_live_sockets, bad_paths,
