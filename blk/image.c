@@ -2,6 +2,7 @@
 #include "blk/image.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,18 +64,27 @@ static int probe_fd(struct blockdev *file, enum blk_format *format, struct err *
 	return rc;
 }
 
+/* What is no file is for raw_open to refuse: it is not opened here, as a FIFO would wait for its writer. */
 int image_probe(const char *path, enum blk_format *format, struct err *err)
 {
 	uint8_t head[BLK_PROBE_BYTES];
-	FILE *f = fopen(path, "re");
-	size_t len;
+	struct stat st;
+	ssize_t len;
+	int fd;
 
-	if (!f)
+	*format = BLK_FORMAT_RAW;
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
 		return err_set_errno(err, -errno, "%s: cannot open it", path);
-	len = fread(head, 1, sizeof(head), f);
-	fclose(f);
-	*format = blk_probe(head, len);
-	return 0;
+	len = pread(fd, head, sizeof(head), 0);
+	if (len < 0)
+		err_set_errno(err, -errno, "%s: cannot read its first bytes", path);
+	else
+		*format = blk_probe(head, (size_t)len);
+	fd_close(&fd);
+	return len < 0 ? err->code : 0;
 }
 
 static struct blockdev *layer_open(struct layer *l, const char *format, bool read_only, struct err *err);
