@@ -556,10 +556,44 @@ START_TEST(test_options)
 }
 END_TEST
 
+/* A file that does not grow, as a block device does not: it is full, the image stays whole, and goes on where there is room again. */
+START_TEST(test_full_device)
+{
+	const struct throttle_config limits = { .limits[THROTTLE_IOPS_TOTAL] = { .avg = 1000000 } };
+	struct throttle_group *group = throttle_group_create(&limits, &err);
+	struct blk_file_config cfg = { .path = path_of("q"), .loop = host.loop };
+	struct qcow2_open_config how = { .discard = BLK_DISCARD_UNMAP };
+	struct qcow2_check_result res;
+	struct blockdev *file, *bd;
+	uint64_t n = 0;
+
+	make_qcow2("q", NULL);
+	ck_assert_int_eq(truncate(cfg.path, SIZE / 2), 0);
+	cfg.uring = host.urings[0];
+	file = throttle_create(raw_open(&cfg, &err), group, &err); /* which cannot be made longer */
+	bd = qcow2_open(file, &how, &err);
+	ck_assert_msg(bd != NULL, "%s", err.msg);
+	memset(buf, 'f', CLUSTER);
+	while (n < SIZE / CLUSTER && blockdev_do(bd, BLK_WRITE, 0, n * CLUSTER, buf, CLUSTER) == 0)
+		n++;
+	ck_assert(n > 1 && n < SIZE / CLUSTER / 2);
+	ck_assert_int_eq(blockdev_do(bd, BLK_WRITE, 0, n * CLUSTER, buf, CLUSTER), -ENOSPC);
+	ck_assert_int_eq(blockdev_do(bd, BLK_FLUSH, 0, 0, NULL, 0), 0);
+	ck_assert_int_eq(blockdev_do(bd, BLK_DISCARD, 0, 0, NULL, CLUSTER), 0);
+	ck_assert_int_eq(blockdev_do(bd, BLK_FLUSH, 0, 0, NULL, 0), 0);
+	ck_assert_int_eq(blockdev_do(bd, BLK_WRITE, 0, n * CLUSTER, buf, CLUSTER), 0);
+	has(bd, CLUSTER, n * CLUSTER, 'f');
+	ck_assert_int_eq(qcow2_check(bd, 0, NULL, NULL, &res, &err), 0);
+	ck_assert_uint_eq(res.corruptions + res.leaks, 0);
+	blockdev_close(bd);
+	throttle_group_unref(group);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = { test_formats, test_only_read, test_probed, test_chain, test_data_file, test_snapshot,
-					      test_zeroes_and_discard, test_resize, test_caches, test_options };
+					      test_zeroes_and_discard, test_resize, test_caches, test_options, test_full_device };
 
 	return suite_run("launch_image", tests, ARRAY_SIZE(tests), setup, teardown);
 }
