@@ -115,8 +115,10 @@ static void cli_fini(struct cli *cli)
 		free(cli->ports[i].chardev);
 	for (size_t i = 0; i < cli->n_uarts; i++)
 		cli_uart_fini(&cli->uarts[i]);
-	for (size_t i = 0; i < cli->n_drives; i++)
+	for (size_t i = 0; i < cli->n_drives; i++) {
 		free(cli->drives[i].serial);
+		cli_below_fini(&cli->drives[i].below);
+	}
 	cli_blockdev_fini(cli);
 	for (size_t i = 0; i < cli->n_vports; i++)
 		cli_vport_fini(&cli->vports[i]);

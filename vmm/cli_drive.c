@@ -27,6 +27,9 @@ struct drive_opts {
 	unsigned lock;    /* index in names_lock */
 	unsigned index;
 	unsigned interface, rerror, werror; /* enum cli_interface, enum cli_error_action */
+	bool snapshot;
+	struct config_qcow2 qcow2;
+	struct cli_below below;
 	struct config_throttle throttle;
 };
 
@@ -37,6 +40,7 @@ static const char *const names_detect[] = { "off", "on", "unmap", NULL };
 static const char *const names_lock[] = { "auto", "on", "off", NULL };
 const char *const cli_names_error[] = { "auto", "report", "ignore", "enospc", "stop", NULL };
 static const char *const names_disk[] = { "disk", NULL };
+static const char *const names_file_driver[] = { "file", "host_device", NULL };
 /* The odd ones mean unmap. */
 static const char *const names_discard[] = { "ignore", "unmap", "off", "on", NULL };
 
@@ -53,12 +57,13 @@ static_assert(CLI_IF_NONE == 1 && CLI_ERROR_STOP == 4, "as names_if, cli_names_e
 static const struct prop_row drive_rows[] = {
 	ROW("file", PROP_STRING, file, .min = 1, .required = true),
 	ROW("format", PROP_STRING, format),
+	{ .key = "file.driver", .type = PROP_FIXED, .names = names_file_driver, .why = "only files and host devices are" },
 	ROW("id", PROP_STRING, id),
 	ROW("if", PROP_ENUM, interface, .names = names_if),
 	ROW("index", PROP_UNSIGNED, index, .max = INDEX_MAX),
 	{ .key = "media", .type = PROP_FIXED, .names = names_disk, .why = "there are only disks" },
-	{ .key = "snapshot", .type = PROP_FIXED, .names = prop_names_off, .why = "changes always go to the file; work on a copy" },
-	{ .key = "copy-on-read", .type = PROP_FIXED, .names = prop_names_off, .why = "images have no backing file yet" },
+	ROW("snapshot", PROP_BOOL, snapshot),
+	{ .key = "copy-on-read", .type = PROP_FIXED, .names = prop_names_off, .why = "what is read from a backing file stays there" },
 	ROW("cache", PROP_ENUM, cache, .names = names_cache),
 	ROW("cache.direct", PROP_BOOL, direct),
 	ROW("cache.writeback", PROP_BOOL, writeback),
@@ -73,6 +78,7 @@ static const struct prop_row drive_rows[] = {
 	ROW("werror", PROP_ENUM, werror, .names = cli_names_error),
 	ROW("rerror", PROP_ENUM, rerror, .names = cli_names_error),
 	ROW("file.locking", PROP_ENUM, lock, .names = names_lock),
+	CLI_QCOW2_ROWS(struct drive_opts, qcow2, below),
 	LIMIT("bps-total", "bps", CONFIG_BPS_TOTAL),
 	LIMIT("bps-read", "bps_rd", CONFIG_BPS_READ),
 	LIMIT("bps-write", "bps_wr", CONFIG_BPS_WRITE),
@@ -108,15 +114,18 @@ int cli_drive_check_id(const struct cli *cli, const char *id, const char *key, c
 
 int cli_drive_check_format(const char *format, const char *key, const struct prop_ctx *ctx)
 {
-	static const char *const later[] = { "qcow2", "qcow", "vmdk", "vdi", "vpc", "vhdx", "qed", "luks", "parallels", "dmg" };
+	static const char *const known[] = { "raw", "qcow2", "vmdk", "vdi", "vpc", "vhdx" };
+	static const char *const foreign[] = { "qcow", "qed", "luks", "parallels", "dmg", "cloop", "bochs" };
 
-	if (!strcmp(format, "raw"))
-		return 0;
-	for (size_t i = 0; i < ARRAY_SIZE(later); i++)
-		if (!strcmp(format, later[i]))
-			return err_set(ctx->err, -EINVAL, "%s: %s images are not supported yet; convert it: qemu-img convert -O raw", ctx->what,
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (!strcmp(format, known[i]))
+			return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(foreign); i++)
+		if (!strcmp(format, foreign[i]))
+			return err_set(ctx->err, -ENOTSUP, "%s: %s images are not supported; convert it: qemu-img convert -O qcow2", ctx->what,
 				       format);
-	return err_set(ctx->err, -EINVAL, "%s: property '%s': '%s' is not available; give raw", ctx->what, key, cli_show(format).s);
+	return err_set(ctx->err, -EINVAL, "%s: property '%s': '%s' is not available; give qcow2, raw, vmdk, vdi, vpc or vhdx", ctx->what, key,
+		       cli_show(format).s);
 }
 
 static bool is_given(const struct prop_list *l, const char *key)
@@ -153,9 +162,23 @@ static enum config_cache cache_mode(const struct drive_opts *o, const struct pro
 	return no_flush ? CONFIG_CACHE_UNSAFE : CONFIG_CACHE_WRITEBACK;
 }
 
-static int check_drive(const struct drive_opts *o, const struct prop_ctx *ctx)
+/* Options of qcow2 in a drive that is said to be something else. */
+static int check_qcow2(const struct drive_opts *o, const struct prop_list *l, const struct prop_ctx *ctx)
+{
+	static const char *const keys[] = { "cache-size", "l2-cache-size", "l2-cache-entry-size", "refcount-cache-size", "lazy-refcounts",
+					    "backing", "data-file" };
+
+	for (size_t i = 0; o->format && strcmp(o->format, "qcow2") != 0 && i < ARRAY_SIZE(keys); i++)
+		if (is_given(l, keys[i]))
+			return err_set(ctx->err, -EINVAL, "%s: property '%s' is for format=qcow2, not %s", ctx->what, keys[i], o->format);
+	return cli_qcow2_check(&o->qcow2, ctx);
+}
+
+static int check_drive(const struct drive_opts *o, const struct prop_list *l, const struct prop_ctx *ctx)
 {
 	if (o->format && cli_drive_check_format(o->format, "format", ctx) < 0)
+		return ctx->err->code;
+	if (check_qcow2(o, l, ctx) < 0)
 		return ctx->err->code;
 	if (o->detect_zeroes == DETECT_UNMAP && o->discard % 2 == 0)
 		return err_set(ctx->err, -EINVAL, "%s: detect-zeroes=unmap needs discard=unmap", ctx->what);
@@ -195,7 +218,7 @@ static int check_index(const struct cli *cli, unsigned index, const struct prop_
 
 		if (other->interface == CLI_IF_VIRTIO && other->index == index)
 			return err_set(ctx->err, -EEXIST, "%s: index %u is already taken by '%s'; give index=%u or leave it out", ctx->what, index,
-				       cli_show(cli->cfg->drives[other->drive].path).s, free_index(cli));
+				       cli_show(cli->cfg->drives[other->drive].image.path).s, free_index(cli));
 	}
 	return 0;
 }
@@ -226,33 +249,65 @@ static void store_drive(struct cli *cli, struct drive_opts *o, enum config_cache
 		.serial = o->serial,
 		.rerror = o->rerror,
 		.werror = o->werror,
+		.below = o->below,
 	};
 	cfg->drives[cfg->n_drives++] = (struct config_drive){
 		.id = o->id,
-		.path = o->file,
-		.probe = !o->format,
-		.read_only = o->read_only,
-		.auto_read_only = o->auto_read_only,
-		.cache = cache,
-		.discard = o->discard % 2 == 1,
-		.detect_zeroes = o->detect_zeroes != DETECT_OFF,
-		.aio_threads = o->aio == AIO_THREADS,
-		.lock = strcmp(names_lock[o->lock], "off") != 0,
+		.image = {
+			.path = o->file,
+			.format = o->format,
+			.read_only = o->read_only,
+			.auto_read_only = o->auto_read_only,
+			.cache = cache,
+			.discard = o->discard % 2 == 1,
+			.detect_zeroes = o->detect_zeroes != DETECT_OFF,
+			.aio_threads = o->aio == AIO_THREADS,
+			.lock = strcmp(names_lock[o->lock], "off") != 0,
+			.qcow2 = o->qcow2,
+		},
+		.snapshot = o->snapshot,
 		.throttle = o->throttle,
 	};
-	o->id = o->file = o->serial = o->throttle.group = NULL;
+	o->id = o->file = o->format = o->serial = o->throttle.group = o->below.backing = o->below.data_file = NULL;
 }
 
-static int add_drive(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
+/* QEMU has two ways to write most: file.filename= is file=, and driver= is format=. */
+static int take_layers(struct cli *cli, struct prop_list *l, struct drive_opts *o, const struct prop_ctx *ctx)
+{
+	static const struct {
+		const char *name, *short_name;
+	} twins[] = { { "file.filename", "file" }, { "driver", "format" } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(twins); i++) {
+		bool both = is_given(l, twins[i].name) && is_given(l, twins[i].short_name);
+		char *value;
+
+		if (both)
+			return err_set(ctx->err, -EINVAL, "%s: %s and %s are the same; leave one of them out", ctx->what, twins[i].short_name,
+				       twins[i].name);
+		if (prop_list_take(l, twins[i].name, &value, ctx) < 0)
+			return ctx->err->code;
+		if (value && prop_list_add(l, twins[i].short_name, value, PROP_FORM_TEXT, false, ctx) < 0) {
+			free(value);
+			return ctx->err->code;
+		}
+		free(value);
+	}
+	return cli_blockdev_inner(cli, l, true, &o->below, ctx);
+}
+
+static int add_drive(struct cli *cli, struct prop_list *l, const struct prop_ctx *ctx)
 {
 	struct drive_opts o = { .index = NO_INDEX, .interface = CLI_IF_VIRTIO };
 	int ret = 0;
 
 	if (cli->cfg->n_drives == CONFIG_MAX_DRIVES)
 		return err_set(ctx->err, -E2BIG, "%s: more than %d of them", ctx->what, CONFIG_MAX_DRIVES);
-	ret = props_apply(l, &drive_props, &o, ctx);
+	ret = take_layers(cli, l, &o, ctx);
 	if (ret == 0)
-		ret = check_drive(&o, ctx);
+		ret = props_apply(l, &drive_props, &o, ctx);
+	if (ret == 0)
+		ret = check_drive(&o, l, ctx);
 	if (ret == 0 && o.interface == CLI_IF_VIRTIO) {
 		if (o.index == NO_INDEX)
 			o.index = free_index(cli);
