@@ -324,6 +324,40 @@ int q_header_write(struct qcow2 *q)
 	return rc;
 }
 
+void q_pointers_get(const struct qheader *h, struct qpointers *p)
+{
+	*p = (struct qpointers){ .size = h->size, .l1_off = h->l1_off, .rt_off = h->rt_off, .snap_off = h->snap_off, .l1_n = h->l1_n,
+				 .rt_clusters = h->rt_clusters, .n_snapshots = h->n_snapshots };
+}
+
+static int pointers_write(struct qcow2 *q, const struct qpointers *p)
+{
+	int rc;
+
+	q->h.size = p->size;
+	q->h.l1_off = p->l1_off;
+	q->h.l1_n = p->l1_n;
+	q->h.rt_off = p->rt_off;
+	q->h.rt_clusters = p->rt_clusters;
+	q->h.snap_off = p->snap_off;
+	q->h.n_snapshots = p->n_snapshots;
+	rc = q_header_write(q);
+	return rc < 0 ? rc : co_pflush(q->pool, q->bd.file);
+}
+
+int q_header_switch(struct qcow2 *q, const struct qpointers *to)
+{
+	struct qpointers old;
+	int rc;
+
+	q_pointers_get(&q->h, &old);
+	rc = pointers_write(q, to);
+	/* The write may have come through all the same. */
+	if (rc < 0 && pointers_write(q, &old) < 0)
+		q_corrupt(q, "its header cannot be written (error %d)", -rc);
+	return rc;
+}
+
 int q_header_rewrite(struct qcow2 *q, const struct qheader *h)
 {
 	uint8_t *p = co_buf(q->cluster_size);

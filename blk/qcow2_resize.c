@@ -17,6 +17,7 @@ struct change_job {
 int q_l1_grow(struct qcow2 *q, uint32_t n)
 {
 	uint64_t len = align_up((uint64_t)n * 8, q->cluster_size), off = 0, old_off = q->h.l1_off, *l1, *dirty;
+	struct qpointers to;
 	uint32_t old_n = q->h.l1_n;
 	uint8_t *buf;
 	int rc;
@@ -53,17 +54,16 @@ int q_l1_grow(struct qcow2 *q, uint32_t n)
 		free(dirty);
 		return rc;
 	}
-	q->h.l1_off = off;
-	q->h.l1_n = n;
-	rc = q_header_write(q);
-	if (rc == 0)
-		rc = co_pflush(q->pool, q->bd.file);
+	q_pointers_get(&q->h, &to);
+	to.l1_off = off;
+	to.l1_n = n;
+	rc = q_header_switch(q, &to);
 	if (rc < 0) {
-		q->h.l1_off = old_off;
-		q->h.l1_n = old_n;
+		q_meta_remove_bytes(q, off, len);
+		q_free_now(q, off, len >> q->cluster_bits);
 		free(l1);
 		free(dirty);
-		return q_corrupt(q, "the L1 table cannot be moved (error %d)", -rc);
+		return rc;
 	}
 	free(q->l1);
 	free(q->l1_dirty);
@@ -77,25 +77,25 @@ int q_l1_grow(struct qcow2 *q, uint32_t n)
 
 static int size_write(struct qcow2 *q, uint64_t size)
 {
-	uint64_t old = q->h.size;
+	struct qpointers to;
 	int rc = q_commit(q, true);
+
+	q_pointers_get(&q->h, &to);
+	to.size = size;
+	return rc < 0 ? rc : q_header_switch(q, &to);
+}
+
+/*
+ * What the image shows past its old end has to be zeroes: not the rest of its last cluster, nor a longer backing file; nor what else
+ * is there of a shrinking that was interrupted, or of a virtual machine's state.
+ */
+static int grow_zeroes(struct qcow2 *q, uint64_t old, uint64_t size, uint64_t mapped)
+{
+	uint64_t end = align_up(old, q->cluster_size);
+	int rc = end < min_u64(size, mapped) && !q->data_raw ? q_discard(q, end, min_u64(size, mapped) - end, true) : 0;
 
 	if (rc < 0)
 		return rc;
-	q->h.size = size;
-	rc = q_header_write(q);
-	if (rc == 0)
-		rc = co_pflush(q->pool, q->bd.file);
-	if (rc < 0)
-		q->h.size = old;
-	return rc;
-}
-
-/* What the image shows past its old end has to be zeroes: not the rest of its last cluster, nor a longer backing file. */
-static int grow_zeroes(struct qcow2 *q, uint64_t old, uint64_t size)
-{
-	uint64_t end = align_up(old, q->cluster_size);
-
 	if (q->bd.backing)
 		end = max_u64(end, q->bd.backing->size);
 	if (q->no_backing)
@@ -106,17 +106,19 @@ static int grow_zeroes(struct qcow2 *q, uint64_t old, uint64_t size)
 
 static int grow(struct qcow2 *q, uint64_t size, enum blk_prealloc prealloc)
 {
-	uint64_t span = q_l2_span(q), old = q->bd.size, end;
+	uint64_t span = q_l2_span(q), old = q->bd.size, mapped = q->h.l1_n * span, end;
 	int rc;
 
 	if (size / span + (size % span != 0) > UINT32_MAX)
 		return -EFBIG;
+	if (q->data_raw && prealloc == BLK_PREALLOC_OFF)
+		prealloc = BLK_PREALLOC_METADATA; /* the map says that the data file is all there is */
 	rc = q_l1_grow(q, (uint32_t)(size / span + (size % span != 0)));
 	if (rc == 0 && q->has_data_file && q->data->size < size)
 		rc = blockdev_truncate(q->data, size, prealloc == BLK_PREALLOC_METADATA ? BLK_PREALLOC_OFF : prealloc);
 	if (rc == 0) {
 		q->bd.size = size; /* nobody else is there to see it */
-		rc = grow_zeroes(q, old, size);
+		rc = grow_zeroes(q, old, size, mapped);
 	}
 	if (rc == 0 && prealloc != BLK_PREALLOC_OFF) {
 		rc = q_preallocate(q, align_up(old, q->cluster_size), size);
