@@ -117,6 +117,7 @@ struct qheader {
 	uint8_t compression;
 	uint8_t *extra; /* header bytes past V3_HEADER_FULL, kept */
 	uint32_t extra_len;
+	uint64_t used; /* bytes of the first cluster that extensions and name end in */
 	char backing[IMAGE_NAME_MAX], backing_format[QCOW2_FORMAT_MAX], data_file[IMAGE_NAME_MAX];
 	bool has_data_file_name;
 	struct qext exts[MAX_EXTS]; /* those that are not in fields above */
@@ -384,8 +385,8 @@ int q_is_zero(struct qcow2 *q, uint64_t off, uint64_t len, bool *zero);
 
 /* qcow2_write.c (co) */
 int q_write(struct qcow2 *q, uint64_t off, const struct iovec *iov, size_t n, uint64_t len);
-/* Gives clusters to a range without writing to them. */
-int q_preallocate(struct qcow2 *q, uint64_t off, uint64_t end);
+/* Gives clusters to a range without writing to them; they read as zeroes. */
+int q_preallocate(struct qcow2 *q, uint64_t off, uint64_t end, enum blk_prealloc prealloc);
 
 /* qcow2_zero.c (co) */
 int q_write_zeroes(struct qcow2 *q, uint64_t off, uint64_t len, bool unmap);
@@ -459,9 +460,9 @@ struct bitmap_dir {
 int q_bitmaps_read(struct qcow2 *q, uint8_t **dir, uint64_t *dir_off, uint64_t *dir_size, uint32_t *n);
 /* The entry at `*pos`, which is advanced; -EINVAL for nonsense. */
 int bitmap_dir_next(const uint8_t *dir, uint64_t size, uint64_t *pos, struct bitmap_dir *b);
-/* Before the image is written to: bitmaps that should follow the writes cannot, and are declared so. (co) */
+/* Before the image is written to: bitmaps that should follow the writes cannot, and are declared not to have. (co) */
 int q_bitmaps_open(struct qcow2 *q);
-/* (co) Declares all of them inconsistent. */
+/* (co) Declares so of all. */
 int q_bitmaps_invalidate(struct qcow2 *q);
 
 /* qcow2_check.c, qcow2_repair.c (co) */

@@ -106,7 +106,7 @@ static int grow_zeroes(struct qcow2 *q, uint64_t old, uint64_t size, uint64_t ma
 
 static int grow(struct qcow2 *q, uint64_t size, enum blk_prealloc prealloc)
 {
-	uint64_t span = q_l2_span(q), old = q->bd.size, mapped = q->h.l1_n * span, end;
+	uint64_t span = q_l2_span(q), old = q->bd.size, mapped = q->h.l1_n * span;
 	int rc;
 
 	if (size / span + (size % span != 0) > UINT32_MAX)
@@ -120,12 +120,8 @@ static int grow(struct qcow2 *q, uint64_t size, enum blk_prealloc prealloc)
 		q->bd.size = size; /* nobody else is there to see it */
 		rc = grow_zeroes(q, old, size, mapped);
 	}
-	if (rc == 0 && prealloc != BLK_PREALLOC_OFF) {
-		rc = q_preallocate(q, align_up(old, q->cluster_size), size);
-		end = q->file_end;
-		if (rc == 0 && !q->has_data_file && q->bd.file->grows && end > q->bd.file->size)
-			rc = blockdev_truncate(q->bd.file, end, prealloc == BLK_PREALLOC_METADATA ? BLK_PREALLOC_OFF : prealloc);
-	}
+	if (rc == 0 && prealloc != BLK_PREALLOC_OFF)
+		rc = q_preallocate(q, align_up(old, q->cluster_size), size, prealloc);
 	if (rc == 0)
 		rc = size_write(q, size);
 	if (rc < 0)
