@@ -165,11 +165,11 @@ static int apply_switch(struct qswitch *s, const struct snapshot *snap)
 	if (rc == 0)
 		rc = q_l1_read(q, snap->l1_off, snap->l1_n, &l1);
 	if (rc == 0)
-		rc = qswitch_walk(s, l1, snap->l1_n, 1);
-	if (rc == 0)
 		rc = qswitch_walk(s, q->l1, q->h.l1_n, -1);
 	if (rc == 0)
 		rc = qswitch_count(s, q->h.l1_off, (uint64_t)q->h.l1_n * 8, -1);
+	if (rc == 0)
+		rc = qswitch_walk(s, l1, snap->l1_n, 1);
 	if (rc == 0)
 		rc = qswitch_l1(s, l1, snap->l1_n);
 	free(l1);
