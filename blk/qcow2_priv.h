@@ -327,7 +327,7 @@ void rc_store(uint8_t *p, unsigned order, uint64_t i, uint64_t v);
 int rc_get(struct qcow2 *q, uint64_t cluster, uint64_t *v); /* (co) */
 /* (co) All or nothing. -EOVERFLOW where a refcount is too narrow. */
 int rc_change(struct qcow2 *q, uint64_t cluster, uint64_t n, int delta);
-/* `n` clusters next to each other, with a refcount of 1. (co) */
+/* `n` clusters next to each other, with a refcount of 1; less than a refcount block has. (co) */
 int q_alloc(struct qcow2 *q, uint64_t n, uint64_t *off);
 /* As q_alloc, with `alloc_lock` held. (co) */
 int q_alloc_locked(struct qcow2 *q, uint64_t n, uint64_t *off);
@@ -444,9 +444,6 @@ int qswitch_l1(struct qswitch *s, const uint64_t *l1, uint32_t n);
 /* On disk when it returns 0; when not, nothing has changed. */
 int qswitch_end(struct qswitch *s);
 void qswitch_fini(struct qswitch *s);
-
-/* qcow2_resize.c (co) */
-int q_l1_grow(struct qcow2 *q, uint32_t n);
 
 /* qcow2_bitmap.c */
 struct bitmap_dir {

@@ -231,6 +231,8 @@ static int l2_flags(struct qswitch *s, uint64_t *l2, uint8_t *buf)
 	bool changed = false;
 	int rc = co_pread(q->pool, q->bd.file, old, buf, q->cluster_size);
 
+	if (q->has_data_file)
+		return rc;
 	for (uint32_t k = 0; k < q->cluster_size && rc == 0; k += q->l2_entry) {
 		uint64_t entry = get_be64(buf + k), off = entry & ENTRY_OFFSET, want = entry & ~ENTRY_COPIED;
 

@@ -71,6 +71,12 @@ static bool is_in_place(const struct qcow2 *q, uint64_t entry, uint64_t bitmap, 
 	return q->extended ? (bitmap & mask) == mask : !(entry & ENTRY_ZERO) && ((entry & ENTRY_OFFSET) || q->has_data_file);
 }
 
+/* A part of the file that one refcount block describes has no room for more next to each other, as the block is in it. */
+static unsigned most(const struct qcow2 *q)
+{
+	return (unsigned)BIT64(q->rb_bits) - 1;
+}
+
 /* As many clusters from r->off on as one step can take. */
 static int run_plan(struct qcow2 *q, struct run *r, uint64_t end)
 {
@@ -87,7 +93,7 @@ static int run_plan(struct qcow2 *q, struct run *r, uint64_t end)
 	r->n = 0;
 	if (!r->fresh && r->host % q->cluster_size)
 		return q_corrupt(q, "the L2 entry 0x%llx makes no sense", (unsigned long long)entry);
-	while (ref.index + r->n < ref.n && r->first + ((uint64_t)r->n << q->cluster_bits) < end) {
+	while (ref.index + r->n < ref.n && r->n < most(q) && r->first + ((uint64_t)r->n << q->cluster_bits) < end) {
 		uint64_t guest = r->first + ((uint64_t)r->n << q->cluster_bits);
 
 		entry = l2_entry_get(q, &ref, ref.index + r->n, &bitmap);
@@ -304,7 +310,7 @@ static int preallocate_step(struct qcow2 *q, uint64_t *off, uint64_t end, enum b
 	if (rc < 0)
 		return rc;
 	r.first = *off;
-	for (r.n = 0; ref.index + r.n < ref.n && r.first + ((uint64_t)r.n << q->cluster_bits) < end; r.n++) {
+	for (r.n = 0; ref.index + r.n < ref.n && r.n < most(q) && r.first + ((uint64_t)r.n << q->cluster_bits) < end; r.n++) {
 		entry = l2_entry_get(q, &ref, ref.index + r.n, &bitmap);
 		if (entry || bitmap)
 			break;
