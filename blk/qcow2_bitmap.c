@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Dirty bitmaps in the image: listed, kept, and declared inconsistent where they would have to follow writes. The autoclear bit says that
- * they are consistent; without it, readers ignore them.
+ * Dirty bitmaps in the image: listed, kept, and declared inconsistent where they would have to follow writes, which is `in_use` in the
+ * directory. The autoclear bit says that the extension as a whole is consistent; without it, readers ignore it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 
 #define EXT_LEN 24
 #define DIR_FIXED 24
+#define DIR_FLAGS 12
 #define MAX_DIR (64 * MIB)
 #define NAME_MAX_LEN 1023
 
@@ -65,36 +66,56 @@ int bitmap_dir_next(const uint8_t *dir, uint64_t size, uint64_t *pos, struct bit
 	return 0;
 }
 
-int q_bitmaps_invalidate(struct qcow2 *q)
+/* Without their autoclear bit, all are nothing to anybody; their clusters are for check to find. */
+static int bitmaps_drop(struct qcow2 *q)
 {
 	int rc;
 
-	if (!(q->h.autoclear & AUTOCLEAR_BITMAPS))
-		return 0;
 	q->h.autoclear &= ~AUTOCLEAR_BITMAPS;
 	rc = q_header_write(q);
 	return rc < 0 ? rc : co_pflush(q->pool, q->bd.file);
 }
 
-int q_bitmaps_open(struct qcow2 *q)
+/*
+ * Sets `in_use` in the directory for those that have one of `flags`, or all: "not saved correctly". Each flag is in one sector, and is right at
+ * any time, so the directory is written where it is.
+ */
+static int bitmaps_mark(struct qcow2 *q, uint32_t flags)
 {
 	uint64_t off, size, pos = 0;
-	bool follow = false;
 	struct bitmap_dir b;
 	uint8_t *dir;
 	uint32_t n;
+	bool changed = false;
 	int rc = q_bitmaps_read(q, &dir, &off, &size, &n);
 
 	for (uint32_t i = 0; i < n && rc == 0; i++) {
+		uint8_t *at = dir + pos + DIR_FLAGS;
+
 		rc = bitmap_dir_next(dir, size, &pos, &b);
-		follow |= rc == 0 && ((b.flags & QCOW2_BITMAP_AUTO) || (b.flags & QCOW2_BITMAP_IN_USE));
+		if (rc < 0 || (b.flags & QCOW2_BITMAP_IN_USE) || (flags && !(b.flags & flags)))
+			continue;
+		put_be32(at, b.flags | QCOW2_BITMAP_IN_USE);
+		changed = true;
 	}
+	if (rc == 0 && changed && q_meta_hit(q, off, size))
+		rc = -EINVAL;
+	if (rc == 0 && changed)
+		rc = co_pwrite(q->pool, q->bd.file, off, dir, size);
+	if (rc == 0 && changed)
+		rc = co_pflush(q->pool, q->bd.file);
 	free(dir);
-	if (rc == -EINVAL)
-		follow = true; /* nonsense is not consistent */
-	else if (rc < 0)
-		return rc;
-	return follow ? q_bitmaps_invalidate(q) : 0;
+	return rc == -EINVAL ? bitmaps_drop(q) : rc; /* nonsense is not consistent */
+}
+
+int q_bitmaps_invalidate(struct qcow2 *q)
+{
+	return bitmaps_mark(q, 0);
+}
+
+int q_bitmaps_open(struct qcow2 *q)
+{
+	return bitmaps_mark(q, QCOW2_BITMAP_AUTO);
 }
 
 struct list_job {

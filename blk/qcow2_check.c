@@ -346,15 +346,6 @@ static int look(struct checker *c)
 	return rc;
 }
 
-static int settle(struct qcow2 *q)
-{
-	int rc = q_commit(q, true);
-
-	if (rc == 0)
-		rc = table_write_back(q, &q->rb);
-	return rc < 0 ? rc : co_pflush(q->pool, q->bd.file);
-}
-
 int q_check(struct qcow2 *q, unsigned fix, void (*say)(void *opaque, const char *line), void *opaque, struct qcow2_check_result *res)
 {
 	struct checker c = { .q = q, .fix = fix, .say = say, .opaque = opaque, .res = res };
@@ -363,13 +354,13 @@ int q_check(struct qcow2 *q, unsigned fix, void (*say)(void *opaque, const char 
 
 	*res = (struct qcow2_check_result){ .total_clusters = q_clusters(q, q->bd.size) };
 	if (!q->bd.read_only)
-		rc = settle(q);
+		rc = q_settle(q);
 	if (rc == 0)
 		rc = look(&c);
 	if (rc < 0 || !fix || (!res->corruptions_fixed && !res->leaks_fixed))
 		return rc;
 	/* What is left is found by looking again. */
-	rc = settle(q);
+	rc = q_settle(q);
 	errors = res->corruptions_fixed;
 	leaks = res->leaks_fixed;
 	*res = (struct qcow2_check_result){ .total_clusters = res->total_clusters };

@@ -162,12 +162,11 @@ static int lend_child(void *opaque, enum qcow2_child which, const char *name, co
 static int preallocate_co(struct qcow2 *q, void *arg)
 {
 	const struct qcow2_create_config *c = arg;
-	int rc = q_preallocate(q, 0, q->bd.size);
-	uint64_t end = q->has_data_file ? q->bd.size : q->file_end;
-	struct blockdev *file = q->data;
+	int rc = q_preallocate(q, 0, q->bd.size, c->prealloc);
+	enum blk_prealloc how = c->prealloc == BLK_PREALLOC_METADATA ? BLK_PREALLOC_OFF : c->prealloc;
 
-	if (rc == 0 && file->grows && end > file->size)
-		rc = blockdev_truncate(file, end, c->prealloc == BLK_PREALLOC_METADATA ? BLK_PREALLOC_OFF : c->prealloc);
+	if (rc == 0 && q->has_data_file && q->data->grows && q->bd.size > q->data->size)
+		rc = blockdev_truncate(q->data, q->bd.size, how);
 	return rc < 0 ? rc : q_make_clean(q);
 }
 

@@ -142,6 +142,7 @@ static int parse_exts(struct qheader *h, const uint8_t *p, size_t off, size_t en
 			rc = ext_keep(h, type, p + off, len, name, err);
 		h->has_data_file_name |= type == EXT_DATA_FILE;
 		off += min_u64(align_up(len, 8), end - off);
+		h->used = max_u64(h->used, off);
 	}
 	return rc;
 }
@@ -195,6 +196,7 @@ static int parse_all(struct qheader *h, const uint8_t *p, size_t len, uint64_t f
 			return err_set(err, -EINVAL, "%s: its backing file's name is not inside the header", name);
 		rc = string_take(h->backing, sizeof(h->backing), p + backing_off, backing_len, "backing file's name", name, err);
 		end = backing_off;
+		h->used = backing_off + backing_len;
 	}
 	if (rc == 0)
 		rc = parse_exts(h, p, h->header_len, end, name, err);
@@ -316,11 +318,111 @@ int q_header_write(struct qcow2 *q)
 	co_lock(q->pool, &q->header_lock);
 	rc = co_pread(q->pool, q->bd.file, 0, p, BLK_SECTOR);
 	if (rc == 0) {
-		put_fixed(&q->h, p, q->h.header_len);
+		put_fixed(&q->h, p, get_be32(p + 100)); /* of version 3 only; it is as long as it is there */
 		rc = co_pwrite(q->pool, q->bd.file, 0, p, BLK_SECTOR);
 	}
 	co_unlock(&q->header_lock);
 	free(p);
+	return rc;
+}
+
+void q_pointers_get(const struct qheader *h, struct qpointers *p)
+{
+	*p = (struct qpointers){ .size = h->size, .l1_off = h->l1_off, .rt_off = h->rt_off, .snap_off = h->snap_off, .l1_n = h->l1_n,
+				 .rt_clusters = h->rt_clusters, .n_snapshots = h->n_snapshots };
+}
+
+static int pointers_write(struct qcow2 *q, const struct qpointers *p)
+{
+	int rc;
+
+	q->h.size = p->size;
+	q->h.l1_off = p->l1_off;
+	q->h.l1_n = p->l1_n;
+	q->h.rt_off = p->rt_off;
+	q->h.rt_clusters = p->rt_clusters;
+	q->h.snap_off = p->snap_off;
+	q->h.n_snapshots = p->n_snapshots;
+	rc = q_header_write(q);
+	return rc < 0 ? rc : co_pflush(q->pool, q->bd.file);
+}
+
+int q_header_switch(struct qcow2 *q, const struct qpointers *to)
+{
+	struct qpointers old;
+	int rc;
+
+	q_pointers_get(&q->h, &old);
+	rc = pointers_write(q, to);
+	/* The write may have come through all the same. */
+	if (rc < 0 && pointers_write(q, &old) < 0)
+		q_corrupt(q, "its header cannot be written (error %d)", -rc);
+	return rc;
+}
+
+/* The first sector as it is but for its table of feature names, with the backing file's name at `name_at`. -ENOSPC if that is not all. */
+static int bridge_build(const struct qheader *old, uint64_t name_at, uint8_t *p)
+{
+	struct qheader h = *old;
+	int rc;
+
+	h.n_exts = 0;
+	for (unsigned i = 0; i < old->n_exts; i++)
+		if (old->exts[i].type != EXT_FEATURES)
+			h.exts[h.n_exts++] = old->exts[i];
+	h.backing[0] = 0;
+	rc = qheader_build(&h, p, BLK_SECTOR);
+	if (rc == 0 && old->backing[0]) {
+		put_be64(p + 8, name_at);
+		put_be32(p + 16, (uint32_t)strlen(old->backing));
+	}
+	return rc;
+}
+
+static size_t content_end(const uint8_t *p, size_t len)
+{
+	while (len > 1 && p[len - 1] == 0)
+		len--;
+	return len;
+}
+
+static int put_and_flush(struct qcow2 *q, uint64_t off, const void *p, size_t len)
+{
+	int rc = co_pwrite(q->pool, q->bd.file, off, p, len);
+
+	return rc < 0 ? rc : co_pflush(q->pool, q->bd.file);
+}
+
+/*
+ * Sectors are whole after a crash, a cluster need not be. So the name that the old header uses is put aside, then the first sector made
+ * to need none but that one, then the others are written, and the first one last. Where there is no room for it, all go at once.
+ */
+static int rewrite_steps(struct qcow2 *q, const uint8_t *p)
+{
+	size_t used = align_up(content_end(p, q->cluster_size), BLK_SECTOR), aside, len = align_up(max_u64(strlen(q->h.backing), 1), BLK_SECTOR);
+	uint8_t *bridge;
+	int rc;
+
+	aside = align_down(q->cluster_size - len, BLK_SECTOR);
+	bridge = q->cluster_size > BLK_SECTOR ? co_buf(len + BLK_SECTOR) : NULL;
+	if (!bridge && q->cluster_size > BLK_SECTOR)
+		return -ENOMEM;
+	if (!bridge || used > aside || q->h.used > aside || bridge_build(&q->h, aside, bridge + len) < 0) {
+		free(bridge);
+		return put_and_flush(q, 0, p, q->cluster_size);
+	}
+	memset(bridge, 0, len);
+	memcpy(bridge, q->h.backing, strlen(q->h.backing));
+	rc = put_and_flush(q, aside, bridge, len);
+	if (rc == 0)
+		rc = put_and_flush(q, 0, bridge + len, BLK_SECTOR);
+	if (rc == 0)
+		rc = put_and_flush(q, BLK_SECTOR, p + BLK_SECTOR, aside - BLK_SECTOR);
+	if (rc == 0)
+		rc = put_and_flush(q, 0, p, BLK_SECTOR);
+	if (rc == 0)
+		rc = put_and_flush(q, aside, p + aside, len);
+	free(bridge);
 	return rc;
 }
 
@@ -334,11 +436,9 @@ int q_header_rewrite(struct qcow2 *q, const struct qheader *h)
 	rc = qheader_build(h, p, q->cluster_size);
 	co_lock(q->pool, &q->header_lock);
 	if (rc == 0)
-		rc = co_pwrite(q->pool, q->bd.file, 0, p, q->cluster_size);
+		rc = rewrite_steps(q, p);
 	if (rc == 0)
-		q->h.header_len = h->version < 3 ? V2_HEADER : V3_HEADER_FULL + h->extra_len;
-	if (rc == 0)
-		rc = co_pflush(q->pool, q->bd.file);
+		q->h.used = content_end(p, q->cluster_size);
 	co_unlock(&q->header_lock);
 	free(p);
 	return rc;

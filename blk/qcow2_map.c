@@ -210,6 +210,11 @@ static int l2_make(struct qcow2 *q, uint64_t old, uint64_t *off)
 	return rc;
 }
 
+static bool l1_is_own(const struct qcow2 *q, uint32_t i)
+{
+	return (q->l1[i] & ENTRY_COPIED) && (q->l1[i] & ENTRY_OFFSET);
+}
+
 int q_l2_prepare(struct qcow2 *q, uint64_t off)
 {
 	uint32_t i = l1_index(q, off);
@@ -218,10 +223,10 @@ int q_l2_prepare(struct qcow2 *q, uint64_t off)
 
 	if (i >= q->h.l1_n)
 		return -EFBIG;
-	if (q->l1[i] & ENTRY_COPIED)
+	if (l1_is_own(q, i))
 		return 0;
 	co_lock(q->pool, &q->l2_lock);
-	if (!(q->l1[i] & ENTRY_COPIED)) {
+	if (!l1_is_own(q, i)) {
 		old = q->l1[i] & ENTRY_OFFSET;
 		if (old % q->cluster_size || old >= q->file_end)
 			rc = q_corrupt(q, "entry %u of the L1 table, 0x%llx, is no L2 table", i, (unsigned long long)q->l1[i]);

@@ -22,22 +22,19 @@ static int header_load(struct qcow2 *q, void *arg)
 	struct open_job *job = arg;
 	struct err *err = job->err;
 	const char *name = q->bd.name;
-	uint8_t *p = co_buf(BIT(MAX_CLUSTER_BITS));
+	uint8_t first[BLK_SECTOR] __attribute__((aligned(BLK_SECTOR))), *p = NULL;
 	unsigned bits = 0;
-	int rc;
+	int rc = co_pread(q->pool, q->bd.file, 0, first, BLK_SECTOR);
 
-	if (!p)
-		return err_set_errno(err, -ENOMEM, "%s", name);
-	rc = co_pread(q->pool, q->bd.file, 0, p, BLK_SECTOR);
-	if (rc == 0)
-		rc = qheader_probe(p, name, &bits, err);
-	else
+	if (rc < 0)
+		return err_set_errno(err, rc, "%s: cannot read its header", name);
+	rc = qheader_probe(first, name, &bits, err);
+	if (rc < 0)
+		return rc;
+	p = co_buf(BIT(bits));
+	rc = p ? co_pread(q->pool, q->bd.file, 0, p, BIT(bits)) : -ENOMEM;
+	if (rc < 0)
 		err_set_errno(err, rc, "%s: cannot read its header", name);
-	if (rc == 0) {
-		rc = co_pread(q->pool, q->bd.file, 0, p, BIT(bits));
-		if (rc < 0)
-			err_set_errno(err, rc, "%s: cannot read its header", name);
-	}
 	if (rc == 0)
 		rc = qheader_parse(&q->h, p, BIT(bits), q->bd.file->size, name, err);
 	free(p);

@@ -117,6 +117,7 @@ struct qheader {
 	uint8_t compression;
 	uint8_t *extra; /* header bytes past V3_HEADER_FULL, kept */
 	uint32_t extra_len;
+	uint64_t used; /* bytes of the first cluster that extensions and name end in */
 	char backing[IMAGE_NAME_MAX], backing_format[QCOW2_FORMAT_MAX], data_file[IMAGE_NAME_MAX];
 	bool has_data_file_name;
 	struct qext exts[MAX_EXTS]; /* those that are not in fields above */
@@ -268,6 +269,15 @@ int q_corrupt(struct qcow2 *q, const char *fmt, ...) __attribute__((format(print
 int q_header_write(struct qcow2 *q);
 int q_header_rewrite(struct qcow2 *q, const struct qheader *h);
 
+/* What of the first sector says where the tables are. */
+struct qpointers {
+	uint64_t size, l1_off, rt_off, snap_off;
+	uint32_t l1_n, rt_clusters, n_snapshots;
+};
+void q_pointers_get(const struct qheader *h, struct qpointers *p);
+/* Moves the header to other tables, which are on disk. On failure it is as it was; where nobody can tell, the image is corrupt. */
+int q_header_switch(struct qcow2 *q, const struct qpointers *to);
+
 /* qcow2_table.c */
 int table_cache_init(struct table_cache *c, uint64_t bytes, uint32_t entry_size);
 void table_cache_fini(struct table_cache *c);
@@ -317,7 +327,7 @@ void rc_store(uint8_t *p, unsigned order, uint64_t i, uint64_t v);
 int rc_get(struct qcow2 *q, uint64_t cluster, uint64_t *v); /* (co) */
 /* (co) All or nothing. -EOVERFLOW where a refcount is too narrow. */
 int rc_change(struct qcow2 *q, uint64_t cluster, uint64_t n, int delta);
-/* `n` clusters next to each other, with a refcount of 1. (co) */
+/* `n` clusters next to each other, with a refcount of 1; less than a refcount block has. (co) */
 int q_alloc(struct qcow2 *q, uint64_t n, uint64_t *off);
 /* As q_alloc, with `alloc_lock` held. (co) */
 int q_alloc_locked(struct qcow2 *q, uint64_t n, uint64_t *off);
@@ -375,8 +385,8 @@ int q_is_zero(struct qcow2 *q, uint64_t off, uint64_t len, bool *zero);
 
 /* qcow2_write.c (co) */
 int q_write(struct qcow2 *q, uint64_t off, const struct iovec *iov, size_t n, uint64_t len);
-/* Gives clusters to a range without writing to them. */
-int q_preallocate(struct qcow2 *q, uint64_t off, uint64_t end);
+/* Gives clusters to a range without writing to them; they read as zeroes. */
+int q_preallocate(struct qcow2 *q, uint64_t off, uint64_t end, enum blk_prealloc prealloc);
 
 /* qcow2_zero.c (co) */
 int q_write_zeroes(struct qcow2 *q, uint64_t off, uint64_t len, bool unmap);
@@ -391,15 +401,49 @@ int q_inflate(const struct qcow2 *q, const uint8_t *in, size_t in_len, uint8_t *
 int q_deflate(const struct qcow2 *q, const uint8_t *in, uint8_t *out);
 
 /* qcow2_snapshot.c */
+struct qswitch;
 int q_snapshots_load(struct qcow2 *q, struct err *err); /* (co) */
 void q_snapshots_free(struct snapshot *snaps, unsigned n);
 int q_snapshot_find(const struct qcow2 *q, const char *id_or_name);
 /* Reads an L1 table into `*l1`, which is freed by the caller. (co) */
 int q_l1_read(struct qcow2 *q, uint64_t off, uint32_t n, uint64_t **l1);
 int q_snapshot_tables_size(const struct snapshot *snaps, unsigned n, uint64_t *bytes);
+/* Writes the table for the header to be. (co) */
+int q_snapshots_write(struct qswitch *s, const struct snapshot *snaps, unsigned n);
+void q_snapshot_fini(struct snapshot *s);
 
-/* qcow2_resize.c (co) */
-int q_l1_grow(struct qcow2 *q, uint32_t n);
+/* qcow2_switch.c (co): begin, any of the others, end, and fini in every case. Runs alone. */
+struct qswitch {
+	struct qcow2 *q;
+	struct qpointers to;
+	uint64_t *refs;   /* counts to be, of `n` clusters */
+	uint64_t *used;   /* a bit for each that was or is in use */
+	uint64_t n, next;
+	uint64_t *l1, *l1_dirty, *rt; /* the new tables */
+	uint32_t rt_n;
+	struct free_list made;
+	bool counted;     /* without the old refcount structures */
+	bool done;
+};
+
+/* Everything in memory on disk, refcounts too, whatever is lazy. */
+int q_settle(struct qcow2 *q);
+int qswitch_begin(struct qswitch *s, struct qcow2 *q);
+/* With these counts instead of those of the image, whose refcount structures are given up. */
+int qswitch_begin_counted(struct qswitch *s, struct qcow2 *q, const uint32_t *refs, uint64_t n);
+/* -EOVERFLOW where a refcount is too narrow. */
+int qswitch_count(struct qswitch *s, uint64_t off, uint64_t len, int delta);
+uint64_t qswitch_refs(const struct qswitch *s, uint64_t off);
+/* Clusters for metadata, next to each other, with a count of 1. */
+int qswitch_alloc(struct qswitch *s, uint64_t n, uint64_t *off);
+int qswitch_write(struct qswitch *s, uint64_t off, const void *buf, size_t len);
+/* Counts all that an L1 table reaches. */
+int qswitch_walk(struct qswitch *s, const uint64_t *l1, uint32_t n, int delta);
+/* The active table shall have these entries, with their flags as the counts are now, which may not change after this. */
+int qswitch_l1(struct qswitch *s, const uint64_t *l1, uint32_t n);
+/* On disk when it returns 0; when not, nothing has changed. */
+int qswitch_end(struct qswitch *s);
+void qswitch_fini(struct qswitch *s);
 
 /* qcow2_bitmap.c */
 struct bitmap_dir {
@@ -413,9 +457,9 @@ struct bitmap_dir {
 int q_bitmaps_read(struct qcow2 *q, uint8_t **dir, uint64_t *dir_off, uint64_t *dir_size, uint32_t *n);
 /* The entry at `*pos`, which is advanced; -EINVAL for nonsense. */
 int bitmap_dir_next(const uint8_t *dir, uint64_t size, uint64_t *pos, struct bitmap_dir *b);
-/* Before the image is written to: bitmaps that should follow the writes cannot, and are declared so. (co) */
+/* Before the image is written to: bitmaps that should follow the writes cannot, and are declared not to have. (co) */
 int q_bitmaps_open(struct qcow2 *q);
-/* (co) Declares all of them inconsistent. */
+/* (co) Declares so of all. */
 int q_bitmaps_invalidate(struct qcow2 *q);
 
 /* qcow2_check.c, qcow2_repair.c (co) */

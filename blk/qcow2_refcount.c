@@ -166,27 +166,27 @@ static int growth_write(struct qcow2 *q, const struct rt_growth *g)
 static int rt_grow(struct qcow2 *q, uint64_t block)
 {
 	struct rt_growth g;
-	uint64_t old_off = q->h.rt_off, old_n = q->h.rt_clusters, start = (uint64_t)q->rt_n << (q->rb_bits + q->cluster_bits);
+	uint64_t old_off = q->h.rt_off, old_n = q->h.rt_clusters, start = (uint64_t)q->rt_n << (q->rb_bits + q->cluster_bits), len;
 	int rc = growth_plan(q, block, &g);
 
 	if (rc < 0)
 		return rc;
-	rc = q_meta_hit(q, start, (g.blocks + g.table) << q->cluster_bits) ?
-		     q_corrupt(q, "metadata lies where refcounts say that all is free, at 0x%llx", (unsigned long long)start) : growth_write(q, &g);
+	len = (g.blocks + g.table) << q->cluster_bits;
+	if (q_meta_hit(q, start, len))
+		rc = q_corrupt(q, "metadata lies where refcounts say that all is free, at 0x%llx", (unsigned long long)start);
+	else
+		rc = q->bd.file->grows || start + len <= q->bd.file->size ? growth_write(q, &g) : -ENOSPC;
 	if (rc == 0)
-		rc = q_meta_add_bytes(q, start, (g.blocks + g.table) << q->cluster_bits);
+		rc = q_meta_add_bytes(q, start, len);
 	if (rc == 0) {
-		q->h.rt_off = (g.first + g.blocks) << q->cluster_bits;
-		q->h.rt_clusters = (uint32_t)g.table;
-		rc = q_header_write(q);
-		if (rc == 0)
-			rc = co_pflush(q->pool, q->bd.file);
-		if (rc < 0) {
-			/* Which of the two the disk has, nobody knows. */
-			q->h.rt_off = old_off;
-			q->h.rt_clusters = (uint32_t)old_n;
-			q_corrupt(q, "the refcount table cannot be moved (error %d)", -rc);
-		}
+		struct qpointers to;
+
+		q_pointers_get(&q->h, &to);
+		to.rt_off = (g.first + g.blocks) << q->cluster_bits;
+		to.rt_clusters = (uint32_t)g.table;
+		rc = q_header_switch(q, &to);
+		if (rc < 0)
+			q_meta_remove_bytes(q, start, len);
 	}
 	if (rc < 0) {
 		free(g.rt);
@@ -310,14 +310,15 @@ int rc_set(struct qcow2 *q, uint64_t cluster, uint64_t v)
 /* The first `n` free clusters next to each other. Several are not looked for in the holes that the last search has passed. */
 static int search(struct qcow2 *q, uint64_t n, uint64_t *found)
 {
-	uint64_t at = n == 1 ? q->free_hint : q->free_next, run = 0, limit = MAX_HOST >> q->cluster_bits;
+	uint64_t at = n == 1 ? q->free_hint : q->free_next, run = 0;
+	uint64_t limit = (q->bd.file->grows ? MAX_HOST : q->bd.file->size) >> q->cluster_bits;
 
 	while (run < n) {
 		struct rc_slice s;
 		int rc;
 
 		if (at + n > limit)
-			return -EFBIG;
+			return q->bd.file->grows ? -EFBIG : -ENOSPC;
 		rc = slice_get(q, at, &s);
 		if (rc < 0)
 			return rc;

@@ -89,75 +89,18 @@ int repair_refcounts(struct checker *c)
 	return rc;
 }
 
-static int rebuild_write(struct checker *c, uint64_t blocks, uint64_t table, uint64_t *rt)
-{
-	struct qcow2 *q = c->q;
-	uint64_t total = c->n + blocks + table, per = BIT64(q->rb_bits);
-	size_t len = (blocks + table) << q->cluster_bits;
-	uint8_t *buf = co_buf(len);
-	int rc = 0;
-
-	if (!buf)
-		return -ENOMEM;
-	memset(buf, 0, len);
-	for (uint64_t i = 0; i < total && rc == 0; i++) {
-		uint64_t v = i < c->n ? c->refs[i] : 1;
-
-		if (v > q->refcount_max)
-			rc = -EOVERFLOW;
-		rc_store(buf + (i / per << q->cluster_bits), q->h.refcount_order, i % per, v);
-	}
-	for (uint64_t i = 0; i < blocks; i++) {
-		rt[i] = (c->n + i) << q->cluster_bits;
-		put_be64(buf + (blocks << q->cluster_bits) + i * 8, rt[i]);
-	}
-	if (rc == 0)
-		rc = co_pwrite(q->pool, q->bd.file, c->n << q->cluster_bits, buf, len);
-	if (rc == 0)
-		rc = co_pflush(q->pool, q->bd.file);
-	free(buf);
-	return rc;
-}
-
 int repair_rebuild(struct checker *c)
 {
-	struct qcow2 *q = c->q;
-	uint64_t per = BIT64(q->rb_bits), entries = q->cluster_size / 8, blocks = 1, table = 1, *rt;
+	struct qswitch s = { .q = c->q };
 	int rc;
 
-	while (blocks * per < c->n + blocks + table || table * entries < blocks) {
-		blocks = (c->n + blocks + table + per - 1) / per;
-		table = (blocks + entries - 1) / entries;
-	}
-	if (table << q->cluster_bits > MAX_RT_BYTES || blocks << q->cluster_bits > GIB)
-		return -EFBIG;
-	rt = calloc(table * entries, 8);
-	if (!rt)
-		return -ENOMEM;
 	checker_say(c, "Rebuilding the refcount structures");
-	rc = rebuild_write(c, blocks, table, rt);
-	if (rc == 0) {
-		q->h.rt_off = (c->n + blocks) << q->cluster_bits;
-		q->h.rt_clusters = (uint32_t)table;
-		rc = q_header_write(q);
-	}
+	rc = qswitch_begin_counted(&s, c->q, c->refs, c->n);
 	if (rc == 0)
-		rc = co_pflush(q->pool, q->bd.file);
-	if (rc < 0) {
-		free(rt);
-		return rc;
-	}
-	for (uint64_t i = 0; i < q->rt_n; i++)
-		if (q->rt[i] && checker_rt_ok(q, q->rt[i]))
-			table_forget(&q->rb, q->rt[i], q->cluster_size);
-	free(q->rt);
-	q->rt = rt;
-	q->rt_n = (uint32_t)(table * entries);
-	q->file_end = max_u64(q->file_end, (c->n + blocks + table) << q->cluster_bits);
-	q->free_hint = q->free_next = 0;
-	c->res->corruptions_fixed = max_u64(c->res->corruptions, 1);
-	for (uint64_t i = 0; i < blocks + table && rc == 0; i++)
-		rc = meta_add(&q->meta, c->n + i);
+		rc = qswitch_end(&s);
+	qswitch_fini(&s);
+	if (rc == 0)
+		c->res->corruptions_fixed = max_u64(c->res->corruptions, 1);
 	return rc;
 }
 

@@ -13,89 +13,53 @@ struct change_job {
 	struct err *err;
 };
 
-/* A larger L1 table, elsewhere; on disk before the header points at it. */
-int q_l1_grow(struct qcow2 *q, uint32_t n)
+/* A larger L1 table, elsewhere. Its clusters are next to each other, which the allocator for data does not do for so many. */
+static int l1_grow(struct qcow2 *q, uint32_t n)
 {
-	uint64_t len = align_up((uint64_t)n * 8, q->cluster_size), off = 0, old_off = q->h.l1_off, *l1, *dirty;
-	uint32_t old_n = q->h.l1_n;
-	uint8_t *buf;
+	struct qswitch s = { .q = q };
+	uint64_t *l1;
 	int rc;
 
-	if (n <= old_n)
+	if (n <= q->h.l1_n)
 		return 0;
 	if ((uint64_t)n * 8 > MAX_L1_BYTES)
 		return -EFBIG;
-	buf = co_buf(len);
 	l1 = calloc(n, 8);
-	dirty = calloc(n / 4096 + 1, 8);
-	rc = buf && l1 && dirty ? q_commit(q, true) : -ENOMEM;
-	if (rc == 0)
-		rc = q_alloc(q, len >> q->cluster_bits, &off);
+	rc = l1 ? qswitch_begin(&s, q) : -ENOMEM;
 	if (rc == 0) {
-		memcpy(l1, q->l1, (size_t)old_n * 8);
-		memset(buf, 0, len);
-		for (uint32_t i = 0; i < old_n; i++)
-			put_be64(buf + (size_t)i * 8, l1[i]);
-		q->file_end = max_u64(q->file_end, off + len);
-		rc = co_pwrite(q->pool, q->bd.file, off, buf, len);
-		if (rc == 0)
-			rc = q_meta_add_bytes(q, off, len);
-		if (rc == 0)
-			rc = table_write_back(q, &q->rb);
-		if (rc == 0)
-			rc = co_pflush(q->pool, q->bd.file);
-		if (rc < 0)
-			q_free_now(q, off, len >> q->cluster_bits);
+		memcpy(l1, q->l1, (size_t)q->h.l1_n * 8);
+		rc = qswitch_count(&s, q->h.l1_off, (uint64_t)q->h.l1_n * 8, -1);
 	}
-	free(buf);
-	if (rc < 0) {
-		free(l1);
-		free(dirty);
-		return rc;
-	}
-	q->h.l1_off = off;
-	q->h.l1_n = n;
-	rc = q_header_write(q);
 	if (rc == 0)
-		rc = co_pflush(q->pool, q->bd.file);
-	if (rc < 0) {
-		q->h.l1_off = old_off;
-		q->h.l1_n = old_n;
-		free(l1);
-		free(dirty);
-		return q_corrupt(q, "the L1 table cannot be moved (error %d)", -rc);
-	}
-	free(q->l1);
-	free(q->l1_dirty);
-	q->l1 = l1;
-	q->l1_dirty = dirty;
-	q_meta_remove_bytes(q, old_off, max_u64((uint64_t)old_n * 8, 1));
-	if (old_n)
-		q_free_now(q, old_off, q_clusters(q, (uint64_t)old_n * 8));
-	return 0;
+		rc = qswitch_l1(&s, l1, n);
+	if (rc == 0)
+		rc = qswitch_end(&s);
+	qswitch_fini(&s);
+	free(l1);
+	return rc;
 }
 
 static int size_write(struct qcow2 *q, uint64_t size)
 {
-	uint64_t old = q->h.size;
+	struct qpointers to;
 	int rc = q_commit(q, true);
+
+	q_pointers_get(&q->h, &to);
+	to.size = size;
+	return rc < 0 ? rc : q_header_switch(q, &to);
+}
+
+/*
+ * What the image shows past its old end has to be zeroes: not the rest of its last cluster, nor a longer backing file; nor what else
+ * is there of a shrinking that was interrupted, or of a virtual machine's state.
+ */
+static int grow_zeroes(struct qcow2 *q, uint64_t old, uint64_t size, uint64_t mapped)
+{
+	uint64_t end = align_up(old, q->cluster_size);
+	int rc = end < min_u64(size, mapped) && !q->data_raw ? q_discard(q, end, min_u64(size, mapped) - end, true) : 0;
 
 	if (rc < 0)
 		return rc;
-	q->h.size = size;
-	rc = q_header_write(q);
-	if (rc == 0)
-		rc = co_pflush(q->pool, q->bd.file);
-	if (rc < 0)
-		q->h.size = old;
-	return rc;
-}
-
-/* What the image shows past its old end has to be zeroes: not the rest of its last cluster, nor a longer backing file. */
-static int grow_zeroes(struct qcow2 *q, uint64_t old, uint64_t size)
-{
-	uint64_t end = align_up(old, q->cluster_size);
-
 	if (q->bd.backing)
 		end = max_u64(end, q->bd.backing->size);
 	if (q->no_backing)
@@ -106,24 +70,22 @@ static int grow_zeroes(struct qcow2 *q, uint64_t old, uint64_t size)
 
 static int grow(struct qcow2 *q, uint64_t size, enum blk_prealloc prealloc)
 {
-	uint64_t span = q_l2_span(q), old = q->bd.size, end;
+	uint64_t span = q_l2_span(q), old = q->bd.size, mapped = q->h.l1_n * span;
 	int rc;
 
 	if (size / span + (size % span != 0) > UINT32_MAX)
 		return -EFBIG;
-	rc = q_l1_grow(q, (uint32_t)(size / span + (size % span != 0)));
+	if (q->data_raw && prealloc == BLK_PREALLOC_OFF)
+		prealloc = BLK_PREALLOC_METADATA; /* the map says that the data file is all there is */
+	rc = l1_grow(q, (uint32_t)(size / span + (size % span != 0)));
 	if (rc == 0 && q->has_data_file && q->data->size < size)
 		rc = blockdev_truncate(q->data, size, prealloc == BLK_PREALLOC_METADATA ? BLK_PREALLOC_OFF : prealloc);
 	if (rc == 0) {
 		q->bd.size = size; /* nobody else is there to see it */
-		rc = grow_zeroes(q, old, size);
+		rc = grow_zeroes(q, old, size, mapped);
 	}
-	if (rc == 0 && prealloc != BLK_PREALLOC_OFF) {
-		rc = q_preallocate(q, align_up(old, q->cluster_size), size);
-		end = q->file_end;
-		if (rc == 0 && !q->has_data_file && q->bd.file->grows && end > q->bd.file->size)
-			rc = blockdev_truncate(q->bd.file, end, prealloc == BLK_PREALLOC_METADATA ? BLK_PREALLOC_OFF : prealloc);
-	}
+	if (rc == 0 && prealloc != BLK_PREALLOC_OFF)
+		rc = q_preallocate(q, align_up(old, q->cluster_size), size, prealloc);
 	if (rc == 0)
 		rc = size_write(q, size);
 	if (rc < 0)

@@ -71,6 +71,12 @@ static bool is_in_place(const struct qcow2 *q, uint64_t entry, uint64_t bitmap, 
 	return q->extended ? (bitmap & mask) == mask : !(entry & ENTRY_ZERO) && ((entry & ENTRY_OFFSET) || q->has_data_file);
 }
 
+/* A part of the file that one refcount block describes has no room for more next to each other, as the block is in it. */
+static unsigned most(const struct qcow2 *q)
+{
+	return (unsigned)BIT64(q->rb_bits) - 1;
+}
+
 /* As many clusters from r->off on as one step can take. */
 static int run_plan(struct qcow2 *q, struct run *r, uint64_t end)
 {
@@ -87,7 +93,7 @@ static int run_plan(struct qcow2 *q, struct run *r, uint64_t end)
 	r->n = 0;
 	if (!r->fresh && r->host % q->cluster_size)
 		return q_corrupt(q, "the L2 entry 0x%llx makes no sense", (unsigned long long)entry);
-	while (ref.index + r->n < ref.n && r->first + ((uint64_t)r->n << q->cluster_bits) < end) {
+	while (ref.index + r->n < ref.n && r->n < most(q) && r->first + ((uint64_t)r->n << q->cluster_bits) < end) {
 		uint64_t guest = r->first + ((uint64_t)r->n << q->cluster_bits);
 
 		entry = l2_entry_get(q, &ref, ref.index + r->n, &bitmap);
@@ -278,7 +284,21 @@ int q_write(struct qcow2 *q, uint64_t off, const struct iovec *iov, size_t n, ui
 	return rc;
 }
 
-static int preallocate_step(struct qcow2 *q, uint64_t *off, uint64_t end)
+/* The file has to be as long as its entries say before they are written. A device has whatever was there. */
+static int space_make(struct qcow2 *q, uint64_t off, uint64_t len, enum blk_prealloc prealloc)
+{
+	struct blk_req zero = { .op = BLK_WRITE_ZEROES, .off = off, .len = len };
+
+	if (!q->data->grows) {
+		zero.len = min_u64(len, q->data->size - min_u64(off, q->data->size));
+		return co_blk(q->pool, q->data, &zero);
+	}
+	if (q->has_data_file || off + len <= q->data->size)
+		return 0;
+	return blockdev_truncate(q->data, align_up(off + len, max_u64(q->data->physical_block, BLK_SECTOR)), prealloc == BLK_PREALLOC_METADATA ? BLK_PREALLOC_OFF : prealloc);
+}
+
+static int preallocate_step(struct qcow2 *q, uint64_t *off, uint64_t end, enum blk_prealloc prealloc)
 {
 	struct run r = { .off = *off };
 	struct l2_ref ref;
@@ -290,7 +310,7 @@ static int preallocate_step(struct qcow2 *q, uint64_t *off, uint64_t end)
 	if (rc < 0)
 		return rc;
 	r.first = *off;
-	for (r.n = 0; ref.index + r.n < ref.n && r.first + ((uint64_t)r.n << q->cluster_bits) < end; r.n++) {
+	for (r.n = 0; ref.index + r.n < ref.n && r.n < most(q) && r.first + ((uint64_t)r.n << q->cluster_bits) < end; r.n++) {
 		entry = l2_entry_get(q, &ref, ref.index + r.n, &bitmap);
 		if (entry || bitmap)
 			break;
@@ -304,7 +324,10 @@ static int preallocate_step(struct qcow2 *q, uint64_t *off, uint64_t end)
 		rc = q_alloc(q, r.n, &r.host);
 	if (rc < 0)
 		return rc;
-	rc = q_l2_get(q, r.first, &ref);
+	if (!q->has_data_file || !q->data_raw)
+		rc = space_make(q, r.host, (uint64_t)r.n << q->cluster_bits, prealloc);
+	if (rc == 0)
+		rc = q_l2_get(q, r.first, &ref);
 	for (unsigned i = 0; i < r.n && rc == 0; i++)
 		l2_entry_set(q, &ref, ref.index + i, (r.host + ((uint64_t)i << q->cluster_bits)) | ENTRY_COPIED, 0);
 	if (rc < 0 && !q->has_data_file)
@@ -315,20 +338,21 @@ static int preallocate_step(struct qcow2 *q, uint64_t *off, uint64_t end)
 	return rc;
 }
 
-/* What was used before would show its old contents, so clusters come from the end of the file. */
-int q_preallocate(struct qcow2 *q, uint64_t off, uint64_t end)
+/* What was used before would show its old contents, so clusters come from the end of the file, if that is where it can grow. */
+int q_preallocate(struct qcow2 *q, uint64_t off, uint64_t end, enum blk_prealloc prealloc)
 {
 	uint64_t hint = q->free_hint;
 	int rc = 0;
 
-	q->free_hint = q->free_next = max_u64(q->free_next, q_clusters(q, q->file_end));
+	if (q->bd.file->grows)
+		q->free_hint = q->free_next = max_u64(q->free_next, q_clusters(q, q->file_end));
 	off = align_down(off, q->cluster_size);
 	while (off < end && rc == 0) {
 		struct qrange range;
 		uint64_t at = off, stop = min_u64(end, slice_end(q, off));
 
 		q_range_enter(q, &range, at, align_up(stop, q->cluster_size));
-		rc = preallocate_step(q, &off, stop);
+		rc = preallocate_step(q, &off, stop, prealloc);
 		q_range_leave(q, &range);
 	}
 	q->free_hint = min_u64(q->free_hint, hint);

@@ -15,14 +15,17 @@
 #include "vmm/log.h"
 #include "vmm/util.h"
 
-#define CAP (1u << 20)
-#define SIZE (256u << 10)
+#define CAP (512u << 10)
+#define SIZE (64u << 10)
 #define BUF (64u << 10)
-#define KINDS 4
+#define KINDS 8
+#define FILES 3 /* at a time */
 
 struct memory_file {
 	struct blockdev bd;
 	uint8_t *data;
+	uint64_t high; /* all from here on is zero */
+	bool open;
 	struct blk_req *first, *last;
 };
 
@@ -31,6 +34,8 @@ static struct {
 	uint8_t *sound[KINDS];
 	uint64_t sound_size[KINDS];
 	uint8_t buf[BUF];
+	struct memory_file files[FILES];
+	uint8_t memory[FILES][CAP]; /* clearing what was used costs less than fresh memory each time */
 } fz;
 
 static int file_do(struct memory_file *f, const struct blk_req *req)
@@ -42,6 +47,8 @@ static int file_do(struct memory_file *f, const struct blk_req *req)
 	if (req->off + req->len > CAP)
 		return -ENOSPC;
 	iov_cursor_init(&c, req->iov, req->op <= BLK_WRITE ? req->n : 0);
+	if (req->op == BLK_WRITE)
+		f->high = max_u64(f->high, req->off + req->len);
 	if (req->op == BLK_READ)
 		iov_cursor_write(&c, f->data + req->off, req->len);
 	else if (req->op == BLK_WRITE)
@@ -86,8 +93,8 @@ static void file_close(struct blockdev *bd)
 {
 	struct memory_file *f = CONTAINER_OF(bd, struct memory_file, bd);
 
-	free(f->data);
-	free(f);
+	memset(f->data, 0, f->high);
+	f->open = false;
 }
 
 static const struct blockdev_ops file_ops = {
@@ -96,9 +103,11 @@ static const struct blockdev_ops file_ops = {
 
 static struct memory_file *file_make(const uint8_t *data, uint64_t size)
 {
-	struct memory_file *f = calloc(1, sizeof(*f));
+	struct memory_file *f = fz.files;
 
-	f->data = calloc(1, CAP);
+	while (f->open)
+		f++;
+	*f = (struct memory_file){ .data = fz.memory[f - fz.files], .high = size, .open = true };
 	if (size)
 		memcpy(f->data, data, size);
 	f->bd = (struct blockdev){ .ops = &file_ops, .name = strdup("fuzz"), .loop = fz.loop, .size = align_up(size, BLK_SECTOR),
@@ -136,6 +145,8 @@ static void ask(struct blockdev *bd)
 	qcow2_check(bd, 0, NULL, NULL, &res, &err);
 	for (uint64_t off = 0; off < min_u64(bd->size, SIZE); off += BUF)
 		blockdev_do(bd, BLK_READ, 0, off, fz.buf, min_u64(BUF, bd->size - off));
+	if (bd->size > 2 * SIZE) /* and its end */
+		blockdev_do(bd, BLK_READ, 0, align_down(bd->size - BUF, BLK_SECTOR), fz.buf, BUF);
 	if (bd->size)
 		blockdev_status(bd, 0, bd->size, &st);
 }
@@ -164,29 +175,74 @@ static void change(struct blockdev *bd, unsigned what)
 		qcow2_check(bd, QCOW2_FIX_LEAKS | QCOW2_FIX_ERRORS, NULL, NULL, &res, &err);
 }
 
+static void put_be(uint8_t *p, uint64_t v, unsigned len)
+{
+	while (len--) {
+		p[len] = (uint8_t)v;
+		v >>= 8;
+	}
+}
+
+/* A bitmap in the last clusters of a sound image of clusters of 4096 bytes with refcounts of 16 bits. */
+static void bitmap_make(uint8_t *p, uint64_t *size)
+{
+	static const uint8_t end[8];
+	uint64_t dir = *size;
+	uint8_t *ext = p + 112;
+
+	while (memcmp(ext, end, 4) != 0)
+		ext += 8 + (((uint64_t)ext[6] << 8 | ext[7]) + 7) / 8 * 8;
+	put_be(ext, 0x23852875, 4);
+	put_be(ext + 4, 24, 4);
+	put_be(ext + 8, 1, 4);
+	put_be(ext + 16, 32, 8);
+	put_be(ext + 24, dir, 8);
+	put_be(ext + 32, 0, 8);
+	put_be(p + 8, 0, 8);
+	p[95] |= 1;
+	put_be(p + dir, dir + 4096, 8);
+	put_be(p + dir + 8, 1, 4);
+	put_be(p + dir + 12, 2, 4);
+	put_be(p + dir + 16, 0x01100002, 4);
+	memcpy(p + dir + 24, "b0", 2);
+	put_be(p + dir + 4096, dir + 8192, 8);
+	*size += 3 * 4096;
+}
+
 static void sound_make(unsigned kind)
 {
 	const struct qcow2_create_config configs[KINDS] = {
 		{ .size = SIZE, .cluster_size = 4096 }, { .size = SIZE, .cluster_size = 512, .version = 2 },
 		{ .size = SIZE, .cluster_size = 16384, .extended_l2 = true, .compression = QCOW2_ZSTD },
-		{ .size = SIZE, .cluster_size = 4096, .lazy_refcounts = true },
+		{ .size = SIZE, .cluster_size = 4096, .lazy_refcounts = true }, { .size = SIZE, .cluster_size = 1024, .refcount_bits = 1 },
+		{ .size = SIZE, .cluster_size = 512, .refcount_bits = 64, .backing_file = "base", .backing_format = "raw" },
+		{ .size = SIZE, .cluster_size = 4096, .data_file = "data" }, { .size = SIZE, .cluster_size = 4096, .backing_file = "base" },
 	};
 	struct qcow2_open_config cfg = { .open_child = no_child, .discard = BLK_DISCARD_UNMAP };
-	struct memory_file *f = file_make(NULL, 0);
+	struct qcow2_create_config create = configs[kind];
+	struct memory_file *f = file_make(NULL, 0), *data = create.data_file ? file_make(NULL, 0) : NULL;
 	struct err err = ERR_INIT;
 	struct blockdev *bd;
 
-	if (qcow2_create(&f->bd, &configs[kind], &err) < 0 || !(bd = qcow2_open(&f->bd, &cfg, &err)))
+	create.data = data ? &data->bd : NULL;
+	if (qcow2_create(&f->bd, &create, &err) < 0)
+		abort();
+	if (data)
+		blockdev_close(&data->bd);
+	bd = qcow2_open(&f->bd, &cfg, &err);
+	if (!bd)
 		abort();
 	change(bd, 1 | 64);
-	blockdev_do(bd, BLK_WRITE, 0, 100 << 10, fz.buf, 8192);
+	blockdev_do(bd, BLK_WRITE, 0, 20 << 10, fz.buf, 4096);
 	qcow2_snapshot_create(bd, "s", &err);
-	blockdev_do(bd, BLK_WRITE, BLK_REQ_COMPRESSED, 64 << 10, fz.buf, 16384);
+	blockdev_do(bd, BLK_WRITE, BLK_REQ_COMPRESSED, 32 << 10, fz.buf, kind == 2 ? 16384 : 4096);
 	blockdev_do(bd, BLK_FLUSH, 0, 0, NULL, 0);
+	fz.sound[kind] = calloc(1, CAP);
 	fz.sound_size[kind] = f->bd.size;
-	fz.sound[kind] = malloc(CAP);
 	memcpy(fz.sound[kind], f->data, CAP);
 	blockdev_close(bd);
+	if (kind == KINDS - 1)
+		bitmap_make(fz.sound[kind], &fz.sound_size[kind]);
 }
 
 static void setup(void)

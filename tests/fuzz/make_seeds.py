@@ -167,8 +167,27 @@ def vhdxs():
     yield "dynamic", head + regions.ljust(336, b"\0") + meta.ljust(4096, b"\0") + struct.pack("<3Q", 6 | 1 << 20, 0, 2)
 
 
+QCOW2_KINDS = 8  # of sound images that fuzz_qcow2 has: one for each group of features
+QCOW2_FIELDS = ((8, 8, 4000), (16, 4, 9), (20, 4, 12), (24, 8, 1 << 40), (36, 4, 2), (40, 8, 4096), (48, 8, 8192), (56, 4, 2), (60, 4, 1),
+                (60, 4, 2), (64, 8, 8192), (72, 8, 1), (72, 8, 2), (72, 8, 4), (72, 8, 16), (80, 8, 1), (88, 8, 1), (96, 4, 6), (104, 1, 1))
+
+
+def qcow2s():
+    """Places and bytes over one of the sound images, and in the last byte what is done with it."""
+    def change(at, value, size):
+        return at.to_bytes(3, "big") + value.to_bytes(size, "big").ljust(8, b"\0") + bytes([size])
+    for kind in range(QCOW2_KINDS):
+        for what in (0, 1 | 8, 2 | 4, 16, 64 | 16, 128):
+            yield f"sound-{kind}-{what}", bytes([kind, what])
+        for n, (at, size, value) in enumerate(QCOW2_FIELDS):
+            yield f"header-{kind}-{n}", bytes([kind]) + change(at, value, size) + bytes([7])
+        for n, at in enumerate(range(512, 40960, 1024)):
+            value = (1 << 63 | 4096, 1 << 62 | 4096, 1, 3 << 62 | 512, 0)[n % 5]
+            yield f"table-{kind}-{n}", bytes([kind]) + change(at + n % 4 * 8, value, 8) + bytes([7 | n % 2 * 16])
+
+
 def main():
-    for fuzzer, seeds in {"kernel": kernels, "options": options, "probe": probes, "vmdk": vmdks, "vdi": vdis, "vpc": vpcs, "vhdx": vhdxs}.items():
+    for fuzzer, seeds in {"kernel": kernels, "options": options, "probe": probes, "qcow2": qcow2s, "vmdk": vmdks, "vdi": vdis, "vpc": vpcs, "vhdx": vhdxs}.items():
         where = os.path.join(sys.argv[1], fuzzer)
         os.makedirs(where, exist_ok=True)
         for name, data in seeds():

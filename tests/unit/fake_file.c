@@ -110,9 +110,11 @@ static int change(struct fake_file *f, const struct blk_req *req)
 	if (req->off + req->len > f->cap)
 		return -ENOSPC;
 	l = log_of(f, req);
-	ck_assert_ptr_nonnull(l);
+	if (!l)
+		ck_abort_msg("a request that nobody submitted");
 	l->completed_at = ++f->clock;
 	log_apply(l, f->data, 0, l->len);
+	f->high = max_u64(f->high, l->off + l->len);
 	return 0;
 }
 
@@ -125,6 +127,7 @@ static int do_fail(struct fake_file *f, const struct blk_req *req)
 		l->completed_at = ++f->clock;
 		l->len = fake_random(&f->seed) % (l->len / BLK_SECTOR + 1) * BLK_SECTOR;
 		log_apply(l, f->data, 0, l->len);
+		f->high = max_u64(f->high, l->off + l->len);
 	}
 	return f->fail_with;
 }
@@ -184,6 +187,8 @@ bool fake_file_step(struct fake_file *f)
 	result = file_do(f, p);
 	req = p->req;
 	free(p);
+	if (f->stepped)
+		f->stepped(f->opaque);
 	blockdev_complete(&f->bd, req, result);
 	return true;
 }
@@ -251,27 +256,66 @@ struct fake_file *fake_file_create(struct eventloop *loop, uint64_t cap)
 	return f;
 }
 
-struct fake_file *fake_file_crash(struct fake_file *f, uint64_t *seed)
+unsigned fake_file_unflushed(const struct fake_file *f)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < f->n_log; i++)
+		n += f->log[i].len / BLK_SECTOR;
+	return (unsigned)n;
+}
+
+struct fake_file *fake_file_after(const struct fake_file *f, bool (*kept)(void *opaque, unsigned sector), void *opaque)
 {
 	struct fake_file *c = fake_file_create(f->bd.loop, f->cap);
-	unsigned style = fake_random(seed) % 4; /* all, none, some writes, some sectors */
+	unsigned n = 0;
 
-	memcpy(c->data, f->durable, f->cap);
-	c->bd.size = f->durable_size;
+	c->bd.grows = f->bd.grows;
+	memcpy(c->data, f->durable, max_u64(f->high, f->durable_size));
+	c->bd.size = f->bd.grows ? f->durable_size : f->bd.size;
 	for (size_t i = 0; i < f->n_log; i++) {
 		const struct fake_log *l = &f->log[i];
-		bool whole = style == 0 || (style == 2 && (fake_random(seed) & 1));
 
 		for (uint64_t at = 0; at < l->len; at += BLK_SECTOR) {
-			if (!whole && (style != 3 || (fake_random(seed) & 1)))
+			if (!kept(opaque, n++))
 				continue;
 			log_apply(l, c->data, at, BLK_SECTOR);
 			c->bd.size = max_u64(c->bd.size, l->off + at + BLK_SECTOR);
 		}
 	}
-	memcpy(c->durable, c->data, c->cap);
+	c->high = max_u64(f->high, f->durable_size);
+	memcpy(c->durable, c->data, c->high);
 	c->durable_size = c->bd.size;
 	return c;
+}
+
+struct choice {
+	uint64_t *seed;
+	unsigned style; /* all, none, some writes, some sectors */
+	const struct fake_file *f;
+	size_t write;
+	unsigned left;
+	bool whole;
+};
+
+static bool choose(void *opaque, unsigned sector)
+{
+	struct choice *c = opaque;
+
+	(void)sector;
+	while (c->left == 0) {
+		c->left = (unsigned)(c->f->log[c->write++].len / BLK_SECTOR);
+		c->whole = c->style == 0 || (c->style == 2 && (fake_random(c->seed) & 1));
+	}
+	c->left--;
+	return c->whole || (c->style == 3 && (fake_random(c->seed) & 1));
+}
+
+struct fake_file *fake_file_crash(struct fake_file *f, uint64_t *seed)
+{
+	struct choice c = { .seed = seed, .style = (unsigned)(fake_random(seed) % 4), .f = f };
+
+	return fake_file_after(f, choose, &c);
 }
 
 void fake_file_free(struct fake_file *f)

@@ -33,11 +33,18 @@ struct fake_file {
 	int fail_with;
 	unsigned n_ops[BLK_STATUS + 1];
 	bool keep; /* closing does not free the contents */
+	uint64_t high; /* nothing was written from here on */
+	/* After each request, before its owner hears of it: where a crash may come. */
+	void (*stepped)(void *opaque);
+	void *opaque;
 };
 
 struct fake_file *fake_file_create(struct eventloop *loop, uint64_t cap);
 /* As it may be found after a crash now. A new file of its own. */
 struct fake_file *fake_file_crash(struct fake_file *f, uint64_t *seed);
+/* How many sectors are written but not flushed; and the file after a crash with those of them that are kept, by number. */
+unsigned fake_file_unflushed(const struct fake_file *f);
+struct fake_file *fake_file_after(const struct fake_file *f, bool (*kept)(void *opaque, unsigned sector), void *opaque);
 void fake_file_free(struct fake_file *f);
 /* Ends one request; false: there was none. */
 bool fake_file_step(struct fake_file *f);

@@ -13,6 +13,13 @@
 #define S BLK_SECTOR
 #define SINCE_MAX 4096
 
+/* ck_assert_msg writes to a pipe each time, which is too slow for every sector. */
+#define must(what, ...) \
+	do { \
+		if (!(what)) \
+			ck_abort_msg(__VA_ARGS__); \
+	} while (0)
+
 static void fill(uint8_t *p, uint64_t sector, uint32_t version)
 {
 	uint64_t v = version ? (uint64_t)version << 32 | (uint32_t)sector : 0;
@@ -45,7 +52,7 @@ static void sector_set(struct qm_sector *s, uint32_t version)
 {
 	s->since = realloc(s->since, (s->n_since + 1) * sizeof(s->since[0]));
 	s->since[s->n_since++] = version;
-	ck_assert_uint_lt(s->n_since, SINCE_MAX);
+	must(s->n_since < SINCE_MAX, "too many versions");
 }
 
 void qm_open(struct qm *m)
@@ -136,7 +143,7 @@ static void op_verify(struct qm_op *op)
 		uint64_t sector = op->req.off / S + i;
 		uint32_t v = version_of(op->buf + i * S, sector);
 
-		ck_assert_msg(v == op->m->sectors[sector].now, "seed op %llu: sector %llu reads as version %u, not %u",
+		must(v == op->m->sectors[sector].now, "seed op %llu: sector %llu reads as version %u, not %u",
 			      (unsigned long long)op->started, (unsigned long long)sector, v, op->m->sectors[sector].now);
 	}
 }
@@ -166,7 +173,7 @@ static void op_done(struct blk_req *req, int result)
 	struct qm *m = op->m;
 	bool all = req->op == BLK_FLUSH;
 
-	ck_assert(op->active);
+	must(op->active, "it ends twice");
 	op->result = result;
 	if (result < 0) {
 		ck_assert_msg(m->may_fail, "seed op %llu: op %d at 0x%llx + 0x%llx: %d", (unsigned long long)op->started, req->op,
@@ -205,7 +212,7 @@ static void learn(struct qm *m, uint64_t sector)
 	known = v == s->flushed;
 	for (unsigned i = 0; i < s->n_since; i++)
 		known |= s->since[i] == v;
-	ck_assert_msg(known, "sector %llu has version %u out of nowhere", (unsigned long long)sector, v);
+	must(known, "sector %llu has version %u out of nowhere", (unsigned long long)sector, v);
 	s->now = v;
 	sector_set(s, v);
 	s->done = s->base + s->n_since;
@@ -333,7 +340,7 @@ void qm_verify(struct qm *m)
 	for (uint64_t i = 0; i < m->size / S; i++) {
 		uint32_t v = version_of(buf + i * S, i);
 
-		ck_assert_msg(v == m->sectors[i].now, "sector %llu reads as version %u, not %u", (unsigned long long)i, v, m->sectors[i].now);
+		must(v == m->sectors[i].now, "sector %llu reads as version %u, not %u", (unsigned long long)i, v, m->sectors[i].now);
 	}
 	free(buf);
 }
@@ -375,7 +382,7 @@ static void crash_verify(struct qm *m, struct blockdev *bd)
 
 		for (unsigned k = 0; k < s->n_since && !fine; k++)
 			fine = s->since[k] == v;
-		ck_assert_msg(fine, "after a crash at op %llu sector %llu has version %u; flushed was %u, now is %u", (unsigned long long)m->n_ops,
+		must(fine, "after a crash at op %llu sector %llu has version %u; flushed was %u, now is %u", (unsigned long long)m->n_ops,
 			      (unsigned long long)i, v, s->flushed, s->now);
 	}
 	free(buf);

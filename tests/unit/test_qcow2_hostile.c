@@ -169,6 +169,17 @@ START_TEST(test_compressed_nonsense)
 }
 END_TEST
 
+/* An L1 entry that says of no table that it is nobody else's. */
+START_TEST(test_own_nothing)
+{
+	put(L1, BIT64(63), 8);
+	qm_open(&m);
+	ck_assert_int_eq(qm_do(&m, BLK_WRITE, 0, 0, buf, 512), 0);
+	ck_assert_int_eq(qm_do(&m, BLK_DISCARD, 0, CLUSTER, NULL, 2 * CLUSTER), 0);
+	ck_assert_int_eq(qm_do(&m, BLK_READ, 0, 0, buf, 4 * CLUSTER), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("qcow2_hostile");
@@ -184,6 +195,7 @@ int main(void)
 	tcase_add_test(tests, test_allocates_metadata);
 	tcase_add_loop_test(tests, test_reads_of_nonsense, 0, ARRAY_SIZE(entries));
 	tcase_add_loop_test(tests, test_compressed_nonsense, 0, 2);
+	tcase_add_test(tests, test_own_nothing);
 	suite_add_tcase(suite, tests);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
