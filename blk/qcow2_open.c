@@ -97,6 +97,7 @@ void q_tables_free(struct qcow2 *q)
 	meta_fini(&q->meta);
 	table_cache_fini(&q->l2);
 	table_cache_fini(&q->rb);
+	q_inflated_forget(q, 0, UINT64_MAX);
 }
 
 static uint64_t choose(uint64_t asked, uint64_t fallback, uint64_t max)

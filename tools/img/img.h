@@ -5,7 +5,7 @@
  *
  * Commands return the exit status, as qemu-img's. A failure is one line in `img->err`, which main prints.
  *
- * Thread: one; compression has helpers of its own (zip.h).
+ * Thread: one; compression is done by the loop's helpers (img_offload).
  */
 #ifndef TOOLS_IMG_IMG_H
 #define TOOLS_IMG_IMG_H
@@ -22,7 +22,6 @@
 #include "vmm/err.h"
 
 struct json_t;
-struct zip;
 
 #define IMG_CHUNK (2 * 1024 * 1024) /* bytes of one request of a copy */
 #define IMG_WORKERS 8
@@ -89,6 +88,8 @@ void img_fini(struct img *img);
 int img_run(struct img *img, int (*fn)(struct img *img, void *opaque), void *opaque);
 /* `n` coroutines run `fn` to the end; the first error. */
 int img_workers(struct img *img, unsigned n, int (*fn)(struct img *img, void *opaque), void *opaque);
+/* In a coroutine: fn(arg) on another thread, which must not touch what is the loop's; returns when it has. */
+void img_offload(struct img *img, void (*fn)(void *arg), void *arg);
 /* A request; in a coroutine. `buf` may be NULL. 0 or -errno. */
 int img_io(struct img *img, struct blockdev *bd, enum blk_op op, unsigned flags, uint64_t off, void *buf, uint64_t len);
 /* As img_io for READ and WRITE, but any offset and length: what is not whole sectors is read, changed and written. */
@@ -193,7 +194,6 @@ struct copy_job {
 	int64_t start_ns;
 	uint32_t cluster;
 	bool failed;
-	struct zip *zip;
 };
 
 int img_copy(struct img *img, struct copy_job *job);
