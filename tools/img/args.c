@@ -112,7 +112,9 @@ int img_args_parse(const struct img_command *cmd, int argc, char **argv, struct 
 	args->operands = argv + optind;
 	args->n_operands = argc - optind;
 	if (args->object)
-		return err_set(err, -ENOTSUP, "--object: kite-img has no objects (encrypted images are not supported)");
+		/* Its kind only: the rest may be a password. */
+		return err_set(err, -ENOTSUP, "--object %.*s: objects are for encrypted images, which kite-img neither reads nor makes",
+			       (int)min_u64(strcspn(args->object, ",="), 40), args->object);
 	if (args->help || strv_has(&args->options, "help") || strv_has(&args->options, "?"))
 		return 0;
 	if (args->n_operands < cmd->min || (cmd->max >= 0 && args->n_operands > cmd->max))

@@ -56,7 +56,7 @@ static int sources_open(struct img *img, struct copy_job *job)
 		struct copy_source *s = &job->sources[i];
 
 		s->bd = img_open(img, &(struct img_open){ .path = a->operands[i], .format = a->format, .opts = a->image_opts, .cache = a->src_cache,
-							  .share = a->force_share, .snapshot = img_snapshot_name(a->snapshot) });
+							  .share = a->force_share, .snapshot = a->snapshot });
 		if (!s->bd)
 			return img->err.code;
 		job->n_sources++;

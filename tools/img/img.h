@@ -108,7 +108,8 @@ struct img_open {
 	const char *path, *format, *cache;
 	bool opts;       /* path is driver=... */
 	bool write, share, no_backing, repair, unmap;
-	const char *snapshot, *backing_path, *backing_format;
+	const char *snapshot; /* ID or NAME, or snapshot.id=ID,snapshot.name=NAME, of which one may be left out */
+	const char *backing_path, *backing_format;
 	bool has_backing;
 };
 
@@ -122,7 +123,7 @@ int img_size_parse(const char *text, uint64_t *size, struct err *err);
 int img_format_check(const char *format, const char *path, struct err *err);
 /* Says that a format that was not given was found to be raw. */
 void img_warn_probed(const char *path);
-/* Ids as in struct img_args.snapshot: NAME, snapshot.id=ID, snapshot.name=NAME. */
+/* Ids of snapshot -a and -d: NAME, snapshot.id=ID, snapshot.name=NAME. */
 const char *img_snapshot_name(const char *text);
 
 /* Output (text.c, progress.c) */
@@ -164,8 +165,12 @@ bool img_options_help(const struct img_args *args, const char *format);
 /* Applies each -o in turn. */
 int img_create_options(struct img_create *c, const char *format, const char *path, const struct strv *options, struct err *err);
 void img_create_qcow2(const struct img_create *c, struct qcow2_create_config *q);
-/* Makes the file. */
+/* Makes the file, which is unfinished (partial.c) until the command has succeeded. */
 int img_create_file(struct img *img, const char *path, const char *format, const struct img_create *c);
+
+/* A file that was not there: removed when the command fails or is interrupted. */
+void img_partial_begin(const char *path);
+void img_partial_end(bool keep);
 
 /* Copying (copy.c) */
 
