@@ -155,6 +155,7 @@ static struct blockdev *qcow2_layer(struct layer *l, struct blockdev *file, stru
 		.read_only = file->read_only,
 		.no_backing = first && (top->no_backing || top->backing_path),
 		.repair = first && top->repair,
+		.keep_bitmaps = first && top->keep_bitmaps,
 		.detect_zeroes = top->detect_zeroes,
 		.writethrough = top->cache == BLK_CACHE_WRITETHROUGH || top->cache == BLK_CACHE_DIRECTSYNC,
 		.discard = top->discard,

@@ -212,7 +212,7 @@ static int writable_job(struct qcow2 *q, void *arg)
 		q->h.autoclear &= ~unknown;
 		rc = q_header_write(q);
 	}
-	if (rc == 0)
+	if (rc == 0 && !job->cfg->keep_bitmaps)
 		rc = q_bitmaps_open(q);
 	if (rc < 0)
 		return err_set_errno(job->err, rc, "%s: cannot write its header", q->bd.name);

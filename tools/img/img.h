@@ -32,15 +32,16 @@ struct img_args { /* what is not given is 0 or NULL; strings point into argv */
 	const char *format, *format2, *out_format, *cache, *src_cache, *base, *snapshot, *aio, *repair, *prealloc, *rate, *object;
 	const char *snap_apply, *snap_create, *snap_delete;
 	struct strv options; /* each -o */
+	struct strv actions; /* bitmap: what to do, in order; after "merge" the source */
 	bool help, quiet, progress, image_opts, target_image_opts, force_share, json, chain, compress, no_create, out_of_order, offload;
 	bool target_is_zero, salvage, bitmaps, skip_broken, unsafe, strict, shrink, list, drop, keep, write, no_drain, native;
-	uint64_t sparse, workers, count, depth, offset, length, size, step, interval, pattern;
-	bool has_base, has_sparse, has_size, has_length, has_step, has_interval;
+	uint64_t sparse, workers, count, depth, offset, length, size, step, interval, pattern, granularity;
+	bool has_granularity, has_base, has_sparse, has_size, has_length, has_step, has_interval;
 	char **operands;
 	int n_operands;
 };
 
-enum img_arg_kind { ARG_END, ARG_FLAG, ARG_TEXT, ARG_TEXTS, ARG_SIZE, ARG_NUMBER, ARG_OUTPUT };
+enum img_arg_kind { ARG_END, ARG_FLAG, ARG_TEXT, ARG_TEXTS, ARG_SIZE, ARG_NUMBER, ARG_OUTPUT, ARG_ACTION };
 
 struct img_option {
 	char letter;        /* 0: none */
@@ -49,7 +50,7 @@ struct img_option {
 	size_t offset;      /* in struct img_args */
 	size_t has_offset;  /* of a bool that says it was given; 0: none */
 	uint64_t min, max;  /* NUMBER */
-	const char *value;  /* for help */
+	const char *value;  /* for help; of an ACTION NULL where it takes none */
 };
 
 struct img;
@@ -107,7 +108,7 @@ void *img_buffer(size_t len); /* aligned; NULL with no memory */
 struct img_open {
 	const char *path, *format, *cache;
 	bool opts;       /* path is driver=... */
-	bool write, share, no_backing, repair, unmap;
+	bool write, share, no_backing, repair, unmap, keep_bitmaps;
 	const char *snapshot; /* ID or NAME, or snapshot.id=ID,snapshot.name=NAME, of which one may be left out */
 	const char *backing_path, *backing_format;
 	bool has_backing;
@@ -203,7 +204,12 @@ struct copy_job {
 
 int img_copy(struct img *img, struct copy_job *job);
 
+/* Bitmaps (bitmap.c): whether all of an image can be copied; and the copies, once the disk has been. 0 or -errno with img->err. */
+int img_bitmaps_check(struct img *img, struct blockdev *from);
+int img_bitmaps_copy(struct img *img, struct blockdev *from, struct blockdev *to);
+
 /* Commands */
+int cmd_bitmap(struct img *img);
 int cmd_create(struct img *img);
 int cmd_info(struct img *img);
 int cmd_check(struct img *img);

@@ -191,6 +191,7 @@ struct blockdev *img_open(struct img *img, const struct img_open *o)
 		.no_lock = o->share,
 		.no_backing = o->no_backing,
 		.repair = o->repair,
+		.keep_bitmaps = o->keep_bitmaps,
 		.snapshot = o->snapshot,
 		.discard = o->unmap ? BLK_DISCARD_UNMAP : BLK_DISCARD_IGNORE,
 		.backing_path = o->backing_path,
