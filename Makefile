@@ -31,7 +31,7 @@ CPPFLAGS += -D_GNU_SOURCE -I. -DKITE_VERSION='"$(VERSION)"'
 CFLAGS += -std=gnu11 $(OPT) $(WARN) $(HARDEN) -pthread -ffunction-sections -fdata-sections
 LDFLAGS += -pie -Wl,-z,relro -Wl,-z,now -Wl,--gc-sections -Wl,--as-needed -pthread
 # The decoders, the JSON parser and liburing are linked statically: each shared library costs a start about 0.1 ms of CPU time.
-LIBS := -Wl,-Bstatic -llzma -lzstd -llz4 -lz -ljansson -luring -Wl,-Bdynamic
+LIBS := -Wl,-Bstatic -llzma -lzstd -llz4 -lz -ldeflate -ljansson -luring -Wl,-Bdynamic
 
 LIB_SRC := $(sort $(filter-out vmm/main.c,$(wildcard vmm/*.c)) $(wildcard hw/*.c arch/x86/*.c blk/*.c net/*.c firmware/*.c))
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
@@ -69,6 +69,7 @@ $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(UNIT_HELP) $(B)/libkite.a
 # Calls that a test intercepts, to make them fail or to keep the time.
 wrap = $(1:%=-Wl,--wrap=%)
 $(B)/tests/unit/test_uring: LDFLAGS += $(call wrap,io_uring_peek_batch_cqe io_uring_queue_init_params preadv2 pwritev2)
+$(B)/tests/unit/test_eventloop_offload: LDFLAGS += $(call wrap,pthread_create)
 $(B)/tests/unit/test_raw: LDFLAGS += $(call wrap,uring_submit statx)
 $(B)/tests/unit/test_throttle: LDFLAGS += $(call wrap,now_ns eventloop_arm eventloop_cancel)
 

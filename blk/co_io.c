@@ -123,13 +123,23 @@ struct gather_part {
 	struct iovec iov[];
 };
 
-static void part_done(struct blk_req *req, int result)
+static void gather_wait_one(struct co_gather *g)
 {
-	struct gather_part *p = CONTAINER_OF(req, struct gather_part, req);
-	struct co_gather *g = p->g;
+	g->waiter = co_self(g->pool);
+	co_wait(g->pool);
+}
+
+void co_gather_enter(struct co_gather *g)
+{
+	while (g->pending >= GATHER_MAX)
+		gather_wait_one(g);
+	g->pending++;
+}
+
+void co_gather_leave(struct co_gather *g, int result)
+{
 	struct co *waiter = g->waiter;
 
-	free(p);
 	if (result < 0 && g->result == 0)
 		g->result = result;
 	g->pending--;
@@ -138,10 +148,13 @@ static void part_done(struct blk_req *req, int result)
 		co_wake(waiter);
 }
 
-static void gather_wait_one(struct co_gather *g)
+static void part_done(struct blk_req *req, int result)
 {
-	g->waiter = co_self(g->pool);
-	co_wait(g->pool);
+	struct gather_part *p = CONTAINER_OF(req, struct gather_part, req);
+	struct co_gather *g = p->g;
+
+	free(p);
+	co_gather_leave(g, result);
 }
 
 static size_t entries_for(const struct iov_cursor *c, size_t len)
@@ -159,20 +172,18 @@ void co_gather_rw(struct co_gather *g, struct blockdev *bd, enum blk_op op, uint
 	size_t have = op != BLK_READ ? len : off >= end ? 0 : min_u64(len, end - off), n;
 	struct gather_part *p;
 
-	while (g->pending >= GATHER_MAX)
-		gather_wait_one(g);
 	if (have) {
+		co_gather_enter(g);
 		n = entries_for(c, have);
 		p = malloc(sizeof(*p) + n * sizeof(p->iov[0]));
 		if (!p) {
-			g->result = g->result ? g->result : -ENOMEM;
+			co_gather_leave(g, -ENOMEM);
 			iov_cursor_skip(c, len);
 			return;
 		}
 		n = iov_cursor_take(c, have, p->iov, n);
 		p->g = g;
 		p->req = (struct blk_req){ .op = op, .off = off, .len = have, .iov = p->iov, .n = n, .done = part_done };
-		g->pending++;
 		blockdev_submit(bd, &p->req);
 	}
 	if (len > have)

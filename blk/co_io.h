@@ -36,6 +36,10 @@ struct co_gather {
  * the end of the device are filled with zeroes. Waits while there are many.
  */
 void co_gather_rw(struct co_gather *g, struct blockdev *bd, enum blk_op op, uint64_t off, struct iov_cursor *c, size_t len);
+/* For other things that a gathering waits for: one more, which ends with co_gather_leave. Waits while there are many. */
+void co_gather_enter(struct co_gather *g);
+/* In a coroutine or not. May run the coroutine that waits. */
+void co_gather_leave(struct co_gather *g, int result);
 /* Returns when all have ended, with the result. */
 int co_gather_wait(struct co_gather *g);
 

@@ -201,6 +201,7 @@ static struct blockdev *qcow2_layer(struct layer *l, struct blockdev *file, stru
 		.repair = first && top->repair,
 		.lazy_refcounts = first ? top->lazy_refcounts : 0,
 		.data_file = first && top->data_file,
+		.keep_bitmaps = first && top->keep_bitmaps,
 		.detect_zeroes = top->detect_zeroes,
 		.writethrough = top->cache == BLK_CACHE_WRITETHROUGH || top->cache == BLK_CACHE_DIRECTSYNC,
 		.discard = top->discard,

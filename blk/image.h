@@ -36,6 +36,7 @@ struct image_config {
 	bool auto_read_only;     /* read-only when it cannot be opened for writing */
 	bool no_lock;            /* -U: also when another process writes to it; then read_only */
 	bool no_backing;         /* for info, check and unsafe rebase: do not open backing files; what is not here reads as zeroes */
+	bool keep_bitmaps;       /* qcow2: it is not the disk that will be written to, so bitmaps stay as they are */
 	bool detect_zeroes;
 	enum blk_cache cache;
 	enum blk_discard discard;

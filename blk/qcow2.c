@@ -59,6 +59,7 @@ static void children_drain(struct qcow2 *q)
 		blockdev_drain(q->data);
 	if (q->bd.backing)
 		blockdev_drain(q->bd.backing);
+	eventloop_offload_drain(q->bd.loop);
 }
 
 struct run {
@@ -365,7 +366,7 @@ static void q_free(struct qcow2 *q)
 	free_list_fini(&q->unlinked_synced);
 	qheader_fini(&q->h);
 	co_pool_destroy(q->pool);
-	free(q->inflated);
+	q_inflater_free(q);
 	free(q);
 }
 

@@ -37,7 +37,7 @@ enum qcow2_child { QCOW2_BACKING, QCOW2_DATA_FILE };
 
 struct qcow2_open_config {
 	bool read_only;
-	bool no_backing, repair, detect_zeroes; /* as struct image_config */
+	bool no_backing, repair, detect_zeroes, keep_bitmaps; /* as struct image_config */
 	bool writethrough;         /* every write is on disk when it is done */
 	int lazy_refcounts;        /* as struct image_config */
 	bool data_file;            /* open_child knows the data file without the header's name for it */
@@ -133,6 +133,24 @@ struct qcow2_bitmap_info {
 /* Only those of a consistent bitmaps extension. Returns how many, or -errno. */
 int qcow2_bitmaps(struct blockdev *bd, struct qcow2_bitmap_info **list, struct err *err);
 void qcow2_bitmaps_free(struct qcow2_bitmap_info *list, int n);
+
+enum qcow2_bitmap_op {
+	QCOW2_BITMAP_ADD,     /* all clear */
+	QCOW2_BITMAP_REMOVE, QCOW2_BITMAP_CLEAR, QCOW2_BITMAP_ENABLE, QCOW2_BITMAP_DISABLE,
+	QCOW2_BITMAP_MERGE,   /* what `source` has set is set as well */
+};
+
+struct qcow2_bitmap_change {
+	enum qcow2_bitmap_op op;
+	const char *name;
+	uint32_t granularity;    /* ADD: bytes, a power of two from 512 to 2 GiB */
+	bool disabled;           /* ADD */
+	struct blockdev *from;   /* MERGE: the image that has `source`; NULL: the same. Borrowed */
+	const char *source;
+};
+
+/* On disk when it returns. For images that were opened with keep_bitmaps, or that have none. */
+int qcow2_bitmap_change(struct blockdev *bd, const struct qcow2_bitmap_change *what, struct err *err);
 
 /* Checking */
 

@@ -94,6 +94,7 @@ void q_tables_free(struct qcow2 *q)
 	meta_fini(&q->meta);
 	table_cache_fini(&q->l2);
 	table_cache_fini(&q->rb);
+	q_inflated_forget(q, 0, UINT64_MAX);
 }
 
 static uint64_t choose(uint64_t asked, uint64_t fallback, uint64_t max)
@@ -208,7 +209,7 @@ static int writable_job(struct qcow2 *q, void *arg)
 		q->h.autoclear &= ~unknown;
 		rc = q_header_write(q);
 	}
-	if (rc == 0)
+	if (rc == 0 && !job->cfg->keep_bitmaps)
 		rc = q_bitmaps_open(q);
 	if (rc < 0)
 		return err_set_errno(job->err, rc, "%s: cannot write its header", q->bd.name);

@@ -234,8 +234,7 @@ struct qcow2 {
 	struct co_task corrupt_task;
 	unsigned background; /* tasks of our own under way */
 
-	uint8_t *inflated; /* the last compressed cluster that was read */
-	uint64_t inflated_entry;
+	struct inflater *inflater; /* NULL before the first read of a compressed cluster */
 };
 
 static inline uint64_t q_clusters(const struct qcow2 *q, uint64_t bytes)
@@ -393,9 +392,17 @@ int q_write_zeroes(struct qcow2 *q, uint64_t off, uint64_t len, bool unmap);
 /* `full`: as never written, so that the backing file shows. */
 int q_discard(struct qcow2 *q, uint64_t off, uint64_t len, bool full);
 
+/* qcow2_inflate.c */
+/* Of the cluster's bytes from `skip` on the next `len` of `c`, which it passes; they are there when `g` has ended. (co) */
+int q_compressed_read(struct qcow2 *q, struct co_gather *g, uint64_t entry, uint32_t skip, struct iov_cursor *c, size_t len);
+/* The bytes of the file there become others: what is known of compressed clusters in them is no longer true. */
+void q_inflated_forget(struct qcow2 *q, uint64_t off, uint64_t len);
+/* With nothing under way. */
+void q_inflater_free(struct qcow2 *q);
+
 /* qcow2_compress.c */
-int q_compressed_read(struct qcow2 *q, uint64_t entry, uint32_t skip, struct iov_cursor *c, size_t len); /* (co) */
 int q_compressed_write(struct qcow2 *q, const struct blk_req *user); /* (co) */
+/* Any thread, as q_deflate. 0 or -errno; `out` has room for a cluster. */
 int q_inflate(const struct qcow2 *q, const uint8_t *in, size_t in_len, uint8_t *out);
 /* Bytes, 0 when it would not become smaller, or -errno. `out` has room for a cluster. */
 int q_deflate(const struct qcow2 *q, const uint8_t *in, uint8_t *out);

@@ -36,7 +36,7 @@ int q_read(struct qcow2 *q, uint64_t off, const struct iovec *iov, size_t n, uin
 			co_gather_rw(&g, q->data, BLK_READ, m.host, &c, m.len);
 			break;
 		case Q_COMPRESSED:
-			rc = q_compressed_read(q, m.entry, (uint32_t)(off & (q->cluster_size - 1)), &c, m.len);
+			rc = q_compressed_read(q, &g, m.entry, (uint32_t)(off & (q->cluster_size - 1)), &c, m.len);
 			break;
 		}
 	}

@@ -263,7 +263,7 @@ static int change_one(struct qcow2 *q, uint64_t cluster, int delta)
 		q->free_hint = min_u64(q->free_hint, cluster);
 		q->free_next = min_u64(q->free_next, cluster);
 		meta_remove(&q->meta, cluster);
-		q->inflated_entry = 0;
+		q_inflated_forget(q, cluster << q->cluster_bits, q->cluster_size);
 		if (q->compress_off >> q->cluster_bits == cluster)
 			q->compress_off = 0;
 	}
@@ -425,7 +425,6 @@ void q_free_entry(struct qcow2 *q, uint64_t entry)
 
 	if (entry & ENTRY_COMPRESSED) {
 		q_compressed_place(q, entry, &off, &len);
-		q->inflated_entry = 0;
 		q_free_later(q, off, ((off + len - 1) >> q->cluster_bits) - (off >> q->cluster_bits) + 1);
 	} else if ((entry & ENTRY_OFFSET) && !q->has_data_file) {
 		q_free_later(q, entry & ENTRY_OFFSET, 1);

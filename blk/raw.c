@@ -39,6 +39,7 @@
 #define BOUNCES 64
 #define ZERO_PAGE 4096
 #define ZERO_VECS 256
+#define HEAVY (128 * KIB) /* bytes that take longer to copy than to hand over to another thread */
 
 static const uint8_t zero_page[ZERO_PAGE] __attribute__((aligned(ZERO_PAGE)));
 
@@ -55,6 +56,7 @@ void raw_io_submit(struct raw_io *io, enum uring_op op, void (*step)(struct raw_
 	io->u.op = op;
 	io->u.fd = io->raw->file.fd;
 	io->u.dsync = io->raw->dsync;
+	io->u.heavy = !io->raw->file.direct && op == URING_READV && io->end - io->pos >= HEAVY;
 	io->u.done = step_done;
 	uring_submit(io->raw->uring, &io->u);
 }

@@ -37,6 +37,7 @@
 #include <unistd.h>
 
 #include "vmm/err.h"
+#include "vmm/eventloop_offload.h"
 #include "vmm/eventloop_poll.h"
 #include "vmm/util.h"
 
@@ -68,6 +69,8 @@ struct eventloop {
 	int n_fetched;
 	struct poll_set polls;
 	unsigned looks; /* successful ones since epoll was asked */
+
+	struct offload offload;
 };
 
 static void wake_drain(void *opaque, uint32_t revents)
@@ -131,6 +134,7 @@ struct eventloop *eventloop_create(struct err *err)
 	atomic_init(&loop->n_work, 0);
 	pthread_mutex_init(&loop->lock, NULL);
 	pthread_cond_init(&loop->sync_event, NULL);
+	offload_init(&loop->offload, loop);
 	if (loop_open(loop, err) < 0) {
 		eventloop_destroy(loop);
 		return NULL;
@@ -143,11 +147,17 @@ void eventloop_destroy(struct eventloop *loop)
 	if (!loop)
 		return;
 	assert(!loop->running);
+	offload_fini(&loop->offload);
 	fd_close(&loop->wake.fd);
 	fd_close(&loop->epfd);
 	pthread_cond_destroy(&loop->sync_event);
 	pthread_mutex_destroy(&loop->lock);
 	free(loop);
+}
+
+struct offload *eventloop_offload_of(struct eventloop *loop)
+{
+	return &loop->offload;
 }
 
 /* Descriptors */

@@ -76,6 +76,22 @@ void eventloop_post(struct eventloop *loop, struct event_work *work);
 void eventloop_cancel_work(struct eventloop *loop, struct event_work *work);
 
 /*
+ * Work that takes the processor's time, for another thread: such as unpacking what is compressed. Zero-initialize, then set the functions and
+ * opaque.
+ */
+struct event_job {
+	void (*run)(void *opaque);  /* on another thread: nothing of the loop's may be touched */
+	void (*done)(void *opaque); /* later, on the loop's */
+	void *opaque;
+	/* The loop's own: */
+	struct event_job *next;
+};
+
+void eventloop_offload(struct eventloop *loop, struct event_job *job);
+/* If jobs are under way: waits until some have ended, and calls their `done`. For back ends' drains. */
+void eventloop_offload_drain(struct eventloop *loop);
+
+/*
  * A source that the loop can look at without a system call, such as a ring in memory. After one has been at work, a loop with a
  * longest look other than 0 looks at it for a while before it sleeps (eventloop_poll.c says how long), so that nobody need wake it. Timers
  * and work are as punctual as ever, but for a timer that another thread arms during a look: it may be late by the longest look.

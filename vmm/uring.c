@@ -109,7 +109,7 @@ static void ring_close(struct uring *u)
 	u->open = false;
 }
 
-static void sqe_fill(struct io_uring_sqe *sqe, struct uring_req *req)
+static void sqe_fill(const struct uring *u, struct io_uring_sqe *sqe, struct uring_req *req)
 {
 	switch (req->op) {
 	case URING_READV:
@@ -136,6 +136,8 @@ static void sqe_fill(struct io_uring_sqe *sqe, struct uring_req *req)
 		io_uring_prep_fallocate(sqe, req->fd, req->mode, (off_t)req->off, (off_t)req->len);
 		break;
 	}
+	if (req->heavy && u->in_flight > 1)
+		sqe->flags |= IOSQE_ASYNC;
 	io_uring_sqe_set_data(sqe, req);
 }
 
@@ -191,7 +193,7 @@ static int ring_submit(struct uring *u)
 				rc = -EAGAIN;
 			continue;
 		}
-		sqe_fill(sqe, uring_list_pop(&u->pending));
+		sqe_fill(u, sqe, uring_list_pop(&u->pending));
 		u->in_kernel++;
 	}
 	return rc < 0 ? rc : ring_enter(u, 0);

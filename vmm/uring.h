@@ -34,6 +34,7 @@ struct uring_req {
 	uint64_t len;            /* FALLOCATE */
 	int mode;                /* FALLOCATE: FALLOC_FL_... */
 	bool dsync;              /* WRITEV: RWF_DSYNC */
+	bool heavy;              /* a copy from or to the page cache that takes long: not in this thread, where another waits */
 	void (*done)(struct uring_req *req, int64_t result); /* later, on the loop; never inside uring_submit */
 	/* The uring's own: */
 	struct uring_req *next;

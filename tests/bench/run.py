@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Kite's figures, side by side with QEMU and with a floor, as ratios within one run.
 
-usage: tests/bench/run.py [--only start,memory,idle,disk,disk-qcow2,boot,idle-linux,disk-linux] [--runs N] [--here] [--json FILE]
+usage: tests/bench/run.py [--only start,memory,idle,disk,disk-qcow2,boot,idle-linux,disk-linux,img] [--runs N] [--here] [--json FILE]
 
   start        exec to the guest's first instruction, as the CPU time and the wall time of the whole process
   memory       resident memory of the process beside guest memory, with a guest that sleeps
@@ -12,6 +12,7 @@ usage: tests/bench/run.py [--only start,memory,idle,disk,disk-qcow2,boot,idle-li
   disk         requests of a bare-metal guest to its disk, beside QEMU and beside fio on the host
   disk-qcow2   the same on a qcow2 image that has all its clusters, beside raw and QEMU
   disk-linux   fio in a Linux guest, its disk in the host's memory
+  img          kite-img beside qemu-img, command by command; IMG_DIR says where its images go, /var/tmp unless told
 
 Programs take turns, so that whatever else the machine does falls on all of them; a value is the median of N runs (10 unless
 told), with the quartiles in brackets. Linux guests run here when this machine's KVM runs guest kernels at full speed, else in the
@@ -35,9 +36,11 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "guest")]
 from common import (DEBUG_EXIT, GUEST, KITE, OUT, QEMU, BUILD, CannotMeasure, Figure, Running, kite, qemu, summary, timed,  # noqa: E402
                     wakeups)
 from disk import measure_disk, measure_disk_linux, measure_disk_qcow2  # noqa: E402
+from img import measure_img  # noqa: E402
 from vmmproc import resident_beside_ram  # noqa: E402
 
-MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2", "boot", "idle-linux", "disk-linux")
+MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2", "boot", "idle-linux", "disk-linux", "img")
+HOST_MEASURES = ("img",)  # without a guest
 PAYLOAD_MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2")
 INTERPRETED = 200  # cycles for one round of the `speed` payload's loop: 1 on a processor, 2000 where it is interpreted
 
@@ -131,7 +134,7 @@ def measure_idle_linux(_runs, where, seconds=10):
 
 
 MEASURE = dict(zip(MEASURES, (measure_start, measure_memory, measure_idle, measure_disk, measure_disk_qcow2, measure_boot,
-                              measure_idle_linux, measure_disk_linux)))
+                              measure_idle_linux, measure_disk_linux, measure_img)))
 
 
 # Where it is measured ----------------------------------------
@@ -198,6 +201,15 @@ def measure_in_lab(names, runs):
 
 def measure_all(names, runs):
     """Payloads here, Linux guests where guest kernels run at full speed."""
+    figures, missing = measure_here([n for n in names if n in HOST_MEASURES], runs, "here")
+    names = [n for n in names if n not in HOST_MEASURES]
+    if not names:
+        return figures, missing
+    more, why = measure_guests(names, runs)
+    return figures + more, {**missing, **why}
+
+
+def measure_guests(names, runs):
     figures, missing = [], {}
     linux_names = [n for n in names if n not in PAYLOAD_MEASURES]
     payload_names = [n for n in names if n in PAYLOAD_MEASURES]
@@ -231,7 +243,7 @@ def table(figures, missing):
     for f in figures:
         unit = f.amounts if f.unit == "x" else f" {f.unit}".rstrip()
         parts = ", ".join(f"{name} {amount(p['median'], f.unit)}" +
-                          (f" [{p['q1']:.2f}-{p['q3']:.2f}]" if "q1" in p else "") + (unit if name != "ratio" else "")
+                          (f" [{p['q1']:.2f}-{p['q3']:.2f}]" if "q1" in p else "") + (unit if name not in ("ratio", "CPU") else "")
                           for name, p in f.parts.items())
         goal = "-" if f.goal is None else f"{'>=' if f.more else '<='} {f.goal:g}"
         suffix = " MiB" if f.unit == "MiB" else ""

@@ -299,8 +299,10 @@ static bool idle(const struct qm *m)
 	return true;
 }
 
+/* What threads do has ended before the loop could see it at a moment of its own: a seed does the same every time. */
 static void step_files(struct qm *m)
 {
+	eventloop_offload_drain(m->loop);
 	turn(m);
 	fake_file_step(m->file);
 	if (m->base)

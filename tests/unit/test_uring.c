@@ -19,6 +19,8 @@
 #include "vmm/util.h"
 
 #define MANY 5000
+#define HEAVY_OPS 16
+#define HEAVY_BYTES (256 * 1024)
 
 static struct eventloop *loop;
 static struct uring *uring;
@@ -127,7 +129,7 @@ static void op_done(struct uring_req *req, int64_t result)
 static void op_start(struct op *op, enum uring_op kind, void *buf, size_t len, uint64_t off)
 {
 	*op = (struct op){ .iov = { buf, len } };
-	op->req = (struct uring_req){ .op = kind, .fd = fd, .off = off, .iov = &op->iov, .n = 1, .done = op_done };
+	op->req = (struct uring_req){ .op = kind, .fd = fd, .off = off, .iov = &op->iov, .n = 1, .done = op_done, .heavy = len >= HEAVY_BYTES };
 	submitting = true;
 	uring_submit(uring, &op->req);
 	submitting = false;
@@ -199,6 +201,38 @@ START_TEST(errors)
 	uring_submit(uring, &op.req);
 	fake_run_until(loop, is_done, &op);
 	ck_assert_int_eq(op.result, -EOPNOTSUPP);
+	stop();
+}
+END_TEST
+
+static bool heavy_done(void *arg)
+{
+	(void)arg;
+	return n_done == HEAVY_OPS;
+}
+
+/* Large copies side by side, which other threads do: whole, each to its own place, and the loop delivers them. */
+START_TEST(heavy)
+{
+	static struct op ops[HEAVY_OPS];
+	static uint8_t data[HEAVY_OPS][HEAVY_BYTES];
+
+	start(_i);
+	for (unsigned i = 0; i < HEAVY_OPS; i++) {
+		memset(data[i], (int)i + 1, HEAVY_BYTES);
+		ck_assert_int_eq(pwrite(fd, data[i], HEAVY_BYTES, (off_t)i * HEAVY_BYTES), HEAVY_BYTES);
+	}
+	memset(data, 0, sizeof(data));
+	for (unsigned i = 0; i < HEAVY_OPS; i++)
+		op_start(&ops[i], URING_READV, data[i], HEAVY_BYTES, (uint64_t)i * HEAVY_BYTES);
+	fake_run_until(loop, heavy_done, NULL);
+	for (unsigned i = 0; i < HEAVY_OPS; i++) {
+		ck_assert_int_eq(ops[i].result, HEAVY_BYTES);
+		ck_assert_uint_eq(ops[i].times, 1);
+		ck_assert(!ops[i].in_submit);
+		ck_assert_uint_eq(data[i][0], i + 1);
+		ck_assert_uint_eq(data[i][HEAVY_BYTES - 1], i + 1);
+	}
 	stop();
 }
 END_TEST
@@ -392,6 +426,7 @@ int main(void)
 	suite_add_tcase(s, tc);
 	tcase_add_loop_test(tc, operations, 0, 2);
 	tcase_add_loop_test(tc, errors, 0, 2);
+	tcase_add_loop_test(tc, heavy, 0, 2);
 	tcase_add_loop_test(tc, many, 0, 2);
 	tcase_add_loop_test(tc, again, 0, 2);
 	tcase_add_loop_test(tc, chains, 0, 2);

@@ -17,6 +17,11 @@ struct parser {
 	char shorts[2 * OPTIONS_MAX + 4];
 };
 
+static bool takes_value(const struct img_option *row)
+{
+	return row->kind != ARG_FLAG && (row->kind != ARG_ACTION || row->value);
+}
+
 /* getopt's tables. */
 static void parser_init(struct parser *p, const struct img_option *rows)
 {
@@ -25,7 +30,7 @@ static void parser_init(struct parser *p, const struct img_option *rows)
 	memset(p, 0, sizeof(*p));
 	p->shorts[n_short++] = ':';
 	for (int i = 0; i < OPTIONS_MAX && rows[i].kind != ARG_END; i++) {
-		bool value = rows[i].kind != ARG_FLAG;
+		bool value = takes_value(&rows[i]);
 
 		if (rows[i].letter) {
 			p->shorts[n_short++] = rows[i].letter;
@@ -74,6 +79,10 @@ static int store(struct img_args *args, const struct img_option *row, const char
 			return err_set(err, -EINVAL, "--output is human or json, not '%s'", cli_show(text).s);
 		*(bool *)at = !strcmp(text, "json");
 		return 0;
+	case ARG_ACTION:
+		if (strv_add((struct strv *)at, row->name, err) < 0)
+			return err->code;
+		return text ? strv_add((struct strv *)at, text, err) : 0;
 	case ARG_END:
 		break;
 	}
@@ -112,7 +121,9 @@ int img_args_parse(const struct img_command *cmd, int argc, char **argv, struct 
 	args->operands = argv + optind;
 	args->n_operands = argc - optind;
 	if (args->object)
-		return err_set(err, -ENOTSUP, "--object: kite-img has no objects (encrypted images are not supported)");
+		/* Its kind only: the rest may be a password. */
+		return err_set(err, -ENOTSUP, "--object %.*s: objects are for encrypted images, which kite-img neither reads nor makes",
+			       (int)min_u64(strcspn(args->object, ",="), 40), args->object);
 	if (args->help || strv_has(&args->options, "help") || strv_has(&args->options, "?"))
 		return 0;
 	if (args->n_operands < cmd->min || (cmd->max >= 0 && args->n_operands > cmd->max))
@@ -123,6 +134,7 @@ int img_args_parse(const struct img_command *cmd, int argc, char **argv, struct 
 void img_args_fini(struct img_args *args)
 {
 	strv_fini(&args->options);
+	strv_fini(&args->actions);
 }
 
 void img_command_help(const struct img_command *cmd)
@@ -134,7 +146,7 @@ void img_command_help(const struct img_command *cmd)
 			printf("-%c%s", o->letter, o->name ? "|" : "");
 		if (o->name)
 			printf("--%s", o->name);
-		if (o->kind != ARG_FLAG)
+		if (takes_value(o))
 			printf("%s%s", o->letter ? " " : "=", o->value);
 		printf("]");
 	}

@@ -19,6 +19,7 @@
 #define PROGRESS FLAG('p', NULL, progress)
 #define OPTIONS { .letter = 'o', .kind = ARG_TEXTS, .offset = AT(options), .value = "OPTIONS" }
 #define OUTPUT { .name = "output", .kind = ARG_OUTPUT, .offset = AT(json), .value = "human|json" }
+#define ACTION(n, v) { .name = (n), .kind = ARG_ACTION, .offset = AT(actions), .value = (v) }
 #define END { .kind = ARG_END }
 
 static const struct img_option create_options[] = {
@@ -78,6 +79,12 @@ static const struct img_option bench_options[] = {
 	SIZE_('s', NULL, size, AT(has_size), "BYTES"), SIZE_('S', NULL, step, AT(has_step), "BYTES"), TEXT('t', NULL, cache, "CACHE"),
 	FLAG('w', NULL, write), SHARE, END,
 };
+static const struct img_option bitmap_options[] = {
+	HELP, IMAGE_OPTS, TEXT('f', NULL, format, "FORMAT"), ACTION("add", NULL), ACTION("remove", NULL), ACTION("clear", NULL),
+	ACTION("enable", NULL), ACTION("disable", NULL), ACTION("merge", "SOURCE"),
+	{ .letter = 'b', .kind = ARG_TEXT, .offset = AT(base), .has_offset = AT(has_base), .value = "SOURCE_FILE" },
+	TEXT('F', NULL, format2, "FORMAT"), SIZE_('g', "granularity", granularity, AT(has_granularity), "BYTES"), END,
+};
 static const struct img_option dd_options[] = {
 	HELP, IMAGE_OPTS, SHARE, TEXT('f', NULL, format, "FORMAT"), TEXT('O', NULL, out_format, "FORMAT"), END,
 };
@@ -90,6 +97,7 @@ static const struct img_option measure_options[] = {
 	{ .name = #n, .operands = ops, .what = text, .options = n##_options, .min = lo, .max = hi, .run = cmd_##n, .wants = w }
 const struct img_command img_commands[] = {
 	COMMAND(bench, 1, 1, "FILE", "one image", "times reads, or writes with -w"),
+	COMMAND(bitmap, 2, 2, "FILE BITMAP", "one image and the name of a bitmap", "changes a dirty bitmap of an image"),
 	COMMAND(check, 1, 1, "FILE", "one image", "looks for faults in an image's tables, and mends them with -r"),
 	COMMAND(commit, 1, 1, "FILE", "one image", "writes what an image has into its backing file"),
 	COMMAND(compare, 2, 2, "FILE1 FILE2", "two images", "compares what two disks hold"),

@@ -17,8 +17,12 @@ static int arguments_check(struct img *img, const char *out_format)
 {
 	const struct img_args *a = &img->args;
 
-	if (a->bitmaps || a->skip_broken)
-		return img_fail(img, -ENOTSUP, "--bitmaps: copying dirty bitmaps is not supported");
+	if (a->skip_broken && !a->bitmaps)
+		return img_fail(img, -EINVAL, "--skip-broken-bitmaps goes with --bitmaps only");
+	if (a->bitmaps && a->n_operands > 2)
+		return img_fail(img, -EINVAL, "--bitmaps goes with one source only");
+	if (a->bitmaps && !a->target_image_opts && strcmp(out_format, "qcow2") != 0)
+		return img_fail(img, -EINVAL, "--bitmaps: images of format %s have none; qcow2 images can: -O qcow2", out_format);
 	if (a->has_sparse && (a->sparse % BLK_SECTOR != 0 || a->sparse > SPARSE_MAX))
 		return img_fail(img, -EINVAL, "-S is a multiple of 512 up to 16M, or 0 for no holes at all");
 	if (a->offload && (a->has_sparse || a->compress))
@@ -56,7 +60,7 @@ static int sources_open(struct img *img, struct copy_job *job)
 		struct copy_source *s = &job->sources[i];
 
 		s->bd = img_open(img, &(struct img_open){ .path = a->operands[i], .format = a->format, .opts = a->image_opts, .cache = a->src_cache,
-							  .share = a->force_share, .snapshot = img_snapshot_name(a->snapshot) });
+							  .share = a->force_share, .snapshot = a->snapshot });
 		if (!s->bd)
 			return img->err.code;
 		job->n_sources++;
@@ -184,6 +188,8 @@ static int convert_all(struct img *img, struct copy_job *job, const char *path, 
 		rc = img_size_parse(a->rate, &job->rate, &img->err);
 	if (rc == 0)
 		rc = sources_open(img, job);
+	if (rc == 0 && a->bitmaps)
+		rc = img_bitmaps_check(img, job->sources[0].bd);
 	if (rc == 0)
 		rc = target_open(img, job, path, format);
 	if (rc != 0)
@@ -192,7 +198,8 @@ static int convert_all(struct img *img, struct copy_job *job, const char *path, 
 		job->base = blockdev_backing(job->sources[0].bd);
 	if (job->has_base && !job->base)
 		job->has_base = false; /* all of the source counts, zeroes too */
-	return convert(img, job);
+	rc = convert(img, job);
+	return rc == 0 && a->bitmaps ? img_bitmaps_copy(img, job->sources[0].bd, job->target) : rc;
 }
 
 int cmd_convert(struct img *img)

@@ -7,7 +7,7 @@
  * waited for; in an ordered copy the chunks' turns come in the order of the disk, so that a format's file is laid out
  * in that order too, but nobody waits for another's write to end.
  *
- * For compression a chunk's clusters are packed on another thread (zip.c) before its turn.
+ * For compression a chunk's clusters are packed on one of the loop's threads before its turn.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,7 +15,6 @@
 #include <string.h>
 
 #include "tools/img/img.h"
-#include "tools/img/zip.h"
 #include "vmm/log.h"
 #include "vmm/util.h"
 
@@ -211,7 +210,7 @@ static int clusters_add(struct worker *w)
 			rc = piece_add(w, BLK_WRITE_ZEROES, BLK_REQ_UNMAP, off, NULL, len);
 	}
 	if (rc == 0 && w->n > 0)
-		zip_run(w->job->zip, pack, w);
+		img_offload(w->img, pack, w);
 	return rc;
 }
 
@@ -390,14 +389,9 @@ int img_copy(struct img *img, struct copy_job *job)
 		if (rc < 0)
 			return err_set_errno(&img->err, rc, "%s: cannot be compressed into", job->target->name);
 		job->cluster = q.cluster_size;
-		job->zip = zip_create(img->loop, img->pool, &img->err);
-		if (!job->zip)
-			return img->err.code;
 	}
 	job->start_ns = now_ns();
 	rc = img_workers(img, job->workers ? job->workers : IMG_WORKERS, worker_run, job);
-	zip_destroy(job->zip);
-	job->zip = NULL;
 	if (rc == 0) {
 		rc = blockdev_do(job->target, BLK_FLUSH, 0, 0, NULL, 0);
 		if (rc < 0)

@@ -118,14 +118,15 @@ void img_create_qcow2(const struct img_create *c, struct qcow2_create_config *q)
 	};
 }
 
-/* An empty file, under its lock; what was in it is gone. `*made`: it was not there. */
-static struct blockdev *file_make(struct img *img, const char *path, bool *made)
+/* An empty file, under its lock; what was in it is gone. */
+static struct blockdev *file_make(struct img *img, const char *path)
 {
 	struct blk_file_config cfg = { .path = path, .lock = true, .grows = true, .uring = img->uring, .loop = img->loop };
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644), rc;
 	struct blockdev *file;
 
-	*made = fd >= 0;
+	if (fd >= 0)
+		img_partial_begin(path);
 	fd_close(&fd);
 	file = raw_open(&cfg, &img->err);
 	if (!file)
@@ -150,39 +151,33 @@ static int qcow2_fill(struct img *img, struct blockdev *file, const struct img_c
 {
 	struct qcow2_create_config q;
 	char path[IMAGE_NAME_MAX * 2];
-	bool made = false;
 	int rc;
 
 	img_create_qcow2(c, &q);
 	if (c->data_file) {
 		if (image_path_join(path, file->name, c->data_file, &img->err) < 0)
 			return img->err.code;
-		q.data = file_make(img, path, &made);
+		q.data = file_make(img, path);
 		if (!q.data)
 			return img->err.code;
 	}
 	rc = qcow2_create(file, &q, &img->err);
 	blockdev_close(q.data);
-	if (rc < 0 && made)
-		unlink(path);
 	return rc;
 }
 
 int img_create_file(struct img *img, const char *path, const char *format, const struct img_create *c)
 {
 	struct blockdev *file;
-	bool made;
 	int rc;
 
 	if (c->size > INT64_MAX)
 		return err_set(&img->err, -EINVAL, "%s: an image needs a size", path);
-	file = file_make(img, path, &made);
+	file = file_make(img, path);
 	if (!file)
 		return img->err.code;
 	rc = !strcmp(format, "raw") ? raw_fill(img, file, c) : qcow2_fill(img, file, c);
 	blockdev_close(file);
-	if (rc < 0 && made)
-		unlink(path);
 	return rc;
 }
 

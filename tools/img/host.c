@@ -75,6 +75,36 @@ int img_run(struct img *img, int (*fn)(struct img *img, void *opaque), void *opa
 	return img_workers(img, 1, fn, opaque);
 }
 
+struct offload_call {
+	struct event_job job;
+	void (*fn)(void *arg);
+	void *arg;
+	struct co *co;
+};
+
+static void call_run(void *opaque)
+{
+	struct offload_call *call = opaque;
+
+	call->fn(call->arg);
+}
+
+static void call_done(void *opaque)
+{
+	struct offload_call *call = opaque;
+
+	co_wake(call->co);
+}
+
+void img_offload(struct img *img, void (*fn)(void *arg), void *arg)
+{
+	struct offload_call call = { .fn = fn, .arg = arg, .co = co_self(img->pool) };
+
+	call.job = (struct event_job){ .run = call_run, .done = call_done, .opaque = &call };
+	eventloop_offload(img->loop, &call.job);
+	co_wait(img->pool);
+}
+
 struct io {
 	struct blk_req req;
 	struct iovec iov;

@@ -5,7 +5,7 @@
  *
  * Commands return the exit status, as qemu-img's. A failure is one line in `img->err`, which main prints.
  *
- * Thread: one; compression has helpers of its own (zip.h).
+ * Thread: one; compression is done by the loop's helpers (img_offload).
  */
 #ifndef TOOLS_IMG_IMG_H
 #define TOOLS_IMG_IMG_H
@@ -22,7 +22,6 @@
 #include "vmm/err.h"
 
 struct json_t;
-struct zip;
 
 #define IMG_CHUNK (2 * 1024 * 1024) /* bytes of one request of a copy */
 #define IMG_WORKERS 8
@@ -33,15 +32,16 @@ struct img_args { /* what is not given is 0 or NULL; strings point into argv */
 	const char *format, *format2, *out_format, *cache, *src_cache, *base, *snapshot, *aio, *repair, *prealloc, *rate, *object;
 	const char *snap_apply, *snap_create, *snap_delete;
 	struct strv options; /* each -o */
+	struct strv actions; /* bitmap: what to do, in order; after "merge" the source */
 	bool help, quiet, progress, image_opts, target_image_opts, force_share, json, chain, compress, no_create, out_of_order, offload;
 	bool target_is_zero, salvage, bitmaps, skip_broken, unsafe, strict, shrink, list, drop, keep, write, no_drain, native;
-	uint64_t sparse, workers, count, depth, offset, length, size, step, interval, pattern;
-	bool has_base, has_sparse, has_size, has_length, has_step, has_interval;
+	uint64_t sparse, workers, count, depth, offset, length, size, step, interval, pattern, granularity;
+	bool has_granularity, has_base, has_sparse, has_size, has_length, has_step, has_interval;
 	char **operands;
 	int n_operands;
 };
 
-enum img_arg_kind { ARG_END, ARG_FLAG, ARG_TEXT, ARG_TEXTS, ARG_SIZE, ARG_NUMBER, ARG_OUTPUT };
+enum img_arg_kind { ARG_END, ARG_FLAG, ARG_TEXT, ARG_TEXTS, ARG_SIZE, ARG_NUMBER, ARG_OUTPUT, ARG_ACTION };
 
 struct img_option {
 	char letter;        /* 0: none */
@@ -50,7 +50,7 @@ struct img_option {
 	size_t offset;      /* in struct img_args */
 	size_t has_offset;  /* of a bool that says it was given; 0: none */
 	uint64_t min, max;  /* NUMBER */
-	const char *value;  /* for help */
+	const char *value;  /* for help; of an ACTION NULL where it takes none */
 };
 
 struct img;
@@ -89,6 +89,8 @@ void img_fini(struct img *img);
 int img_run(struct img *img, int (*fn)(struct img *img, void *opaque), void *opaque);
 /* `n` coroutines run `fn` to the end; the first error. */
 int img_workers(struct img *img, unsigned n, int (*fn)(struct img *img, void *opaque), void *opaque);
+/* In a coroutine: fn(arg) on another thread, which must not touch what is the loop's; returns when it has. */
+void img_offload(struct img *img, void (*fn)(void *arg), void *arg);
 /* A request; in a coroutine. `buf` may be NULL. 0 or -errno. */
 int img_io(struct img *img, struct blockdev *bd, enum blk_op op, unsigned flags, uint64_t off, void *buf, uint64_t len);
 /* As img_io for READ and WRITE, but any offset and length: what is not whole sectors is read, changed and written. */
@@ -106,8 +108,9 @@ void *img_buffer(size_t len); /* aligned; NULL with no memory */
 struct img_open {
 	const char *path, *format, *cache;
 	bool opts;       /* path is driver=... */
-	bool write, share, no_backing, repair, unmap;
-	const char *snapshot, *backing_path, *backing_format;
+	bool write, share, no_backing, repair, unmap, keep_bitmaps;
+	const char *snapshot; /* ID or NAME, or snapshot.id=ID,snapshot.name=NAME, of which one may be left out */
+	const char *backing_path, *backing_format;
 	bool has_backing;
 };
 
@@ -121,7 +124,7 @@ int img_size_parse(const char *text, uint64_t *size, struct err *err);
 int img_format_check(const char *format, const char *path, struct err *err);
 /* Says that a format that was not given was found to be raw. */
 void img_warn_probed(const char *path);
-/* Ids as in struct img_args.snapshot: NAME, snapshot.id=ID, snapshot.name=NAME. */
+/* Ids of snapshot -a and -d: NAME, snapshot.id=ID, snapshot.name=NAME. */
 const char *img_snapshot_name(const char *text);
 
 /* Output (text.c, progress.c) */
@@ -163,8 +166,12 @@ bool img_options_help(const struct img_args *args, const char *format);
 /* Applies each -o in turn. */
 int img_create_options(struct img_create *c, const char *format, const char *path, const struct strv *options, struct err *err);
 void img_create_qcow2(const struct img_create *c, struct qcow2_create_config *q);
-/* Makes the file. */
+/* Makes the file, which is unfinished (partial.c) until the command has succeeded. */
 int img_create_file(struct img *img, const char *path, const char *format, const struct img_create *c);
+
+/* A file that was not there: removed when the command fails or is interrupted. */
+void img_partial_begin(const char *path);
+void img_partial_end(bool keep);
 
 /* Copying (copy.c) */
 
@@ -193,12 +200,16 @@ struct copy_job {
 	int64_t start_ns;
 	uint32_t cluster;
 	bool failed;
-	struct zip *zip;
 };
 
 int img_copy(struct img *img, struct copy_job *job);
 
+/* Bitmaps (bitmap.c): whether all of an image can be copied; and the copies, once the disk has been. 0 or -errno with img->err. */
+int img_bitmaps_check(struct img *img, struct blockdev *from);
+int img_bitmaps_copy(struct img *img, struct blockdev *from, struct blockdev *to);
+
 /* Commands */
+int cmd_bitmap(struct img *img);
 int cmd_create(struct img *img);
 int cmd_info(struct img *img);
 int cmd_check(struct img *img);

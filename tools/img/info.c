@@ -16,6 +16,7 @@ struct image {
 	bool qcow2;
 	struct qcow2_info q;
 	char backing[IMAGE_NAME_MAX * 2]; /* as a path; "" for none */
+	const char *shown;                /* the same, as it is told: a name with a protocol is whole by itself */
 	json_t *specific;                 /* NULL: nothing */
 };
 
@@ -128,6 +129,7 @@ static int image_look(struct img *img, struct image *im, const char *path, const
 		im->specific = qcow2_json(im);
 		if (im->q.backing_file[0] && image_path_join(im->backing, im->path, im->q.backing_file, &img->err) < 0)
 			return img->err.code;
+		im->shown = strncmp(im->q.backing_file, "file:", 5) != 0 ? im->backing : im->q.backing_file;
 	} else if (vmdk_info(im->bd, &v)) {
 		im->specific = vmdk_json(im->bd, &v);
 	}
@@ -223,7 +225,7 @@ static json_t *image_json(const struct image *im)
 		json_object_set_new(o, "format-specific", s);
 	}
 	if (im->q.backing_file[0]) {
-		set_text(o, "full-backing-filename", im->backing);
+		set_text(o, "full-backing-filename", im->shown);
 		set_text(o, "backing-filename", im->q.backing_file);
 	}
 	set_bool(o, "dirty-flag", im->q.dirty);
@@ -285,8 +287,8 @@ static void image_print(const struct image *im)
 		printf("cleanly shut down: no\n");
 	if (im->q.backing_file[0]) {
 		printf("backing file: %s", im->q.backing_file);
-		if (strcmp(im->backing, im->q.backing_file) != 0)
-			printf(" (actual path: %s)", im->backing);
+		if (strcmp(im->shown, im->q.backing_file) != 0)
+			printf(" (actual path: %s)", im->shown);
 		printf("\n");
 	}
 	if (im->q.backing_format[0])

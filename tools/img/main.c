@@ -77,6 +77,7 @@ static int command_run(const struct img_command *cmd, int argc, char **argv)
 			status = 0;
 		} else if (img_init(&img) == 0) {
 			status = cmd->run(&img);
+			img_partial_end(status == 0);
 		}
 	}
 	fflush(stdout);

@@ -120,7 +120,7 @@ int cmd_measure(struct img *img)
 		rc = img_create_options(&c, format, "-o", &a->options, &img->err);
 	if (rc == 0 && a->n_operands == 1) {
 		m.bd = img_open(img, &(struct img_open){ .path = a->operands[0], .format = a->format, .opts = a->image_opts,
-							 .share = a->force_share, .snapshot = img_snapshot_name(a->snapshot) });
+							 .share = a->force_share, .snapshot = a->snapshot });
 		rc = m.bd ? 0 : img->err.code;
 	}
 	if (rc == 0) {

@@ -118,6 +118,70 @@ static struct blockdev *open_by_opts(struct img *img, struct image_config *cfg)
 	return bd;
 }
 
+/* snapshot.id=ID,snapshot.name=NAME */
+
+struct snapshot_opts {
+	char *id, *name;
+};
+
+static const struct prop_row snapshot_rows[] = {
+	{ .key = "snapshot.id", .type = PROP_STRING, .offset = offsetof(struct snapshot_opts, id) },
+	{ .key = "snapshot.name", .type = PROP_STRING, .offset = offsetof(struct snapshot_opts, name) },
+	{ .key = NULL },
+};
+static const struct prop_table snapshot_table = { .rows = snapshot_rows };
+
+static char *snapshot_find(struct blockdev *bd, const struct snapshot_opts *want)
+{
+	struct qcow2_snapshot_info *list;
+	int n = qcow2_snapshots(bd, &list);
+	char *id = NULL;
+
+	for (int i = 0; i < n && !id; i++)
+		if ((!want->id || !strcmp(want->id, list[i].id)) && (!want->name || !strcmp(want->name, list[i].name)))
+			id = strdup(list[i].id);
+	if (n > 0)
+		qcow2_snapshots_free(list, n);
+	return id;
+}
+
+/* The id of the snapshot that is meant, to be freed; NULL with img->err. */
+static char *snapshot_resolve(struct img *img, const struct img_open *o)
+{
+	struct prop_ctx ctx = { .what = "-l", .err = &img->err };
+	struct snapshot_opts want = { .id = NULL };
+	struct img_open plain = *o;
+	struct blockdev *bd = NULL;
+	char *id = NULL;
+
+	plain.snapshot = NULL;
+	plain.no_backing = true;
+	if (props_parse(o->snapshot, &snapshot_table, &want, &ctx) == 0)
+		bd = img_open(img, &plain);
+	if (bd) {
+		id = snapshot_find(bd, &want);
+		if (!id)
+			img_fail(img, 0, "%s: has no snapshot with %s", o->path, cli_show(o->snapshot).s);
+		blockdev_close(bd);
+	}
+	props_fini(&snapshot_table, &want);
+	return id;
+}
+
+static struct blockdev *open_snapshot(struct img *img, const struct img_open *o)
+{
+	char *id = snapshot_resolve(img, o);
+	struct img_open by_id = *o;
+	struct blockdev *bd;
+
+	if (!id)
+		return NULL;
+	by_id.snapshot = id;
+	bd = img_open(img, &by_id);
+	free(id);
+	return bd;
+}
+
 struct blockdev *img_open(struct img *img, const struct img_open *o)
 {
 	struct image_config cfg = {
@@ -127,6 +191,7 @@ struct blockdev *img_open(struct img *img, const struct img_open *o)
 		.no_lock = o->share,
 		.no_backing = o->no_backing,
 		.repair = o->repair,
+		.keep_bitmaps = o->keep_bitmaps,
 		.snapshot = o->snapshot,
 		.discard = o->unmap ? BLK_DISCARD_UNMAP : BLK_DISCARD_IGNORE,
 		.backing_path = o->backing_path,
@@ -135,6 +200,8 @@ struct blockdev *img_open(struct img *img, const struct img_open *o)
 		.loop = img->loop,
 	};
 
+	if (o->snapshot && !strncmp(o->snapshot, "snapshot.", 9))
+		return open_snapshot(img, o);
 	if (img_cache_parse(o->cache, &cfg.cache, &img->err) < 0)
 		return NULL;
 	if (o->opts && o->format) {
