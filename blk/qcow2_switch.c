@@ -423,7 +423,8 @@ static void take_over(struct qswitch *s)
 	for (uint64_t i = 0; i < s->n; i++)
 		if (!s->refs[i])
 			meta_remove(&q->meta, i);
-	q->free_hint = q->free_next = q->compress_off = q->inflated_entry = 0;
+	q->free_hint = q->free_next = q->compress_off = 0;
+	q_inflated_forget(q, 0, UINT64_MAX);
 }
 
 int qswitch_end(struct qswitch *s)
