@@ -15,8 +15,8 @@ struct netdev;
 /*
  * Plain data; strings are borrowed, and nothing of it is kept. As in QEMU:
  *   remote inet, a multicast group   `local` none, or a host: the interface that has this address (its port is ignored), or a descriptor
- *   remote inet or unix              `local` of the same kind: where this side receives; what others than `remote` send is not looked at for inet
- *   remote none                      `local` is a descriptor, a connected datagram socket
+ *   remote inet or unix              `local` of the same kind: where this side receives, from anybody
+ *   remote none                      `local` is a descriptor: a connected datagram socket
  */
 struct dgram_net_config {
 	const char *id;

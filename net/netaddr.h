@@ -38,6 +38,15 @@ struct net_sockaddr {
  */
 int net_addr_resolve(const struct net_addr *addr, int socktype, bool listen, struct net_sockaddr *out, struct err *err);
 
+/*
+ * A socket of that type that listens at `addr` (stream) or is bound to it (dgram), without blocking. A Unix socket's file that nobody
+ * answers at is replaced. The descriptor, or -errno with `err`.
+ */
+int net_addr_bind(const struct net_addr *addr, int socktype, struct err *err);
+
+/* For NET_ADDR_FD: checks that it is a socket of that type, and makes it close on exec and not block. The descriptor, or -errno with `err`. */
+int net_addr_take_fd(const struct net_addr *addr, int socktype, struct err *err);
+
 /* The address in words, for messages: "the socket '/run/p'", "127.0.0.1:1234", "descriptor 5". Cut when too long; returns buf. */
 const char *net_addr_text(const struct net_addr *addr, char *buf, size_t size);
 
