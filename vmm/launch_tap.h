@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Taps from their configuration: descriptors that somebody hands over, a bridge helper's, or interfaces opened here, with their scripts.
+ *
+ * Thread: main.
+ */
+#ifndef VMM_LAUNCH_TAP_H
+#define VMM_LAUNCH_TAP_H
+
+struct config_netdev;
+struct err;
+struct eventloop;
+struct netdev;
+
+/* NULL with `err`. */
+struct netdev *launch_tap_open(const struct config_netdev *cfg, struct eventloop *loop, struct err *err);
+/* Runs the downscript, if there is one, and closes it. */
+void launch_tap_close(const struct config_netdev *cfg, struct netdev *nd);
+
+#endif
