@@ -61,6 +61,11 @@ struct virtio_dev_ops {
 	void (*kick)(struct virtio_dev *dev, unsigned q);
 	/* Drains and gives the queues back. */
 	void (*deactivate)(struct virtio_dev *dev);
+	/*
+	 * What queue_irqfd of the transport says may be different now; before the driver's next instruction. vCPU threads, under the transport's
+	 * locks. NULL: nothing.
+	 */
+	void (*irq_changed)(struct virtio_dev *dev);
 	/* As device_ops; main thread. NULL: nothing. */
 	void (*resume)(struct virtio_dev *dev);
 	/* Frees what the device owns, itself included; it is not active. */
@@ -71,6 +76,8 @@ struct virtio_dev_ops {
 struct virtio_transport_ops {
 	void (*notify_queue)(void *transport, unsigned q); /* an interrupt: used buffers in queue q */
 	void (*notify_config)(void *transport);            /* an interrupt: the configuration, or NEEDS_RESET */
+	/* An eventfd that is queue q's interrupt by itself, borrowed until irq_changed; -1: only notify_queue is. NULL: never. */
+	int (*queue_irqfd)(void *transport, unsigned q);
 	/* Under dev->lock: binds the doorbells of the enabled queues, or unbinds what is bound. NULL: nothing. */
 	void (*doorbells)(void *transport, bool on);
 	/* Under dev->lock, at the end of a reset: the transport's own registers, vectors and interrupt status. NULL: nothing. */
