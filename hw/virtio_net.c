@@ -71,10 +71,11 @@ static uint64_t vnet_features(struct virtio_dev *dev)
 {
 	const struct virtio_net *net = net_of(dev);
 	const struct virtio_net_config *c = &net->cfg;
+	const struct netdev_rings *rings = net->nd->rings;
 	uint64_t offload = features_offload(net);
 	const struct feature list[] = {
 		{ VNET_F_MAC, true, 0 },
-		{ VNET_F_MRG_RXBUF, c->mrg_rxbuf, 0 },
+		{ VNET_F_MRG_RXBUF, c->mrg_rxbuf && (!rings || (rings->features & VNET_F_MRG_RXBUF)), 0 },
 		{ VNET_F_MTU, c->mtu != 0, 0 },
 		{ VNET_F_STATUS, c->status, 0 },
 		{ VNET_F_SPEED_DUPLEX, c->speed != VIRTIO_NET_SPEED_UNKNOWN || c->duplex != VIRTIO_NET_DUPLEX_UNKNOWN, 0 },
@@ -86,8 +87,8 @@ static uint64_t vnet_features(struct virtio_dev *dev)
 		{ VNET_F_CTRL_GUEST_OFFLOADS, c->ctrl_vq && c->ctrl_guest_offloads && (offload & VNET_GUEST_OFFLOADS), 0 },
 		{ VNET_F_GUEST_ANNOUNCE, c->ctrl_vq && c->status && c->guest_announce, 0 },
 		{ VNET_F_MQ, c->ctrl_vq && c->mq && net->max_pairs > 1, 0 },
-		{ VNET_F_RSS, c->ctrl_vq && c->rss, 0 },
-		{ VNET_F_HASH_REPORT, c->ctrl_vq && c->hash, 0 },
+		{ VNET_F_RSS, c->ctrl_vq && c->rss && !rings, 0 },
+		{ VNET_F_HASH_REPORT, c->ctrl_vq && c->hash && !rings, 0 },
 	};
 
 	return offload | features_add(net, list, ARRAY_SIZE(list));
@@ -171,7 +172,7 @@ void vnet_set_status(struct virtio_net *net, uint16_t set, uint16_t clear)
 /* All queues go on: what they waited for is there, or does not matter any more. */
 static void vnet_wake(struct virtio_net *net)
 {
-	for (unsigned i = 0; net->running && i < net->pairs; i++) {
+	for (unsigned i = 0; net->running && !net->rings.on && i < net->pairs; i++) {
 		net->tx[i].blocked = false;
 		vnet_tx_run(&net->tx[i]);
 		vnet_rx_kick(&net->rx[i]);
@@ -183,8 +184,10 @@ static void vnet_update_link(struct virtio_net *net)
 	bool was_up = net->link_up;
 
 	net->link_up = net->cable && net->nd->link_up;
-	if (net->link_up != was_up)
+	if (net->link_up != was_up) {
 		vnet_wake(net);
+		vnet_rings_link(net);
+	}
 	vnet_set_status(net, net->link_up ? VNET_S_LINK_UP : 0, net->link_up ? 0 : VNET_S_LINK_UP);
 }
 
@@ -307,8 +310,11 @@ static int vnet_activate(struct virtio_dev *dev, uint64_t features)
 	if (rc < 0)
 		return rc;
 	net->link_up = net->cable && net->nd->link_up;
+	rc = vnet_rings_activate(net);
+	if (rc < 0)
+		return rc;
 	net->running = true;
-	netdev_rx_enable(net->nd, true);
+	netdev_rx_enable(net->nd, !net->rings.on);
 	return 0;
 }
 
@@ -317,6 +323,7 @@ static void vnet_deactivate(struct virtio_dev *dev)
 	struct virtio_net *net = net_of(dev);
 
 	net->running = false;
+	vnet_rings_deactivate(net);
 	netdev_rx_enable(net->nd, false);
 	eventloop_cancel_work(dev->loop, &net->ctrl_more);
 	eventloop_cancel(dev->loop, &net->tx_limit.timer);
@@ -340,6 +347,7 @@ static void vnet_free(struct virtio_net *net)
 	}
 	free(net->rx);
 	free(net->tx);
+	vnet_rings_fini(net);
 	pthread_mutex_destroy(&net->lock);
 	free(net);
 }
@@ -365,6 +373,7 @@ static const struct virtio_dev_ops vnet_ops = {
 	.activate = vnet_activate,
 	.kick = vnet_kick,
 	.deactivate = vnet_deactivate,
+	.irq_changed = vnet_irq_changed,
 	.destroy = vnet_destroy,
 };
 
@@ -478,7 +487,7 @@ struct virtio_dev *virtio_net_create(const struct device_env *env, struct eventl
 	net->max_pairs = cfg->queues;
 	net->cable = true;
 	pthread_mutex_init(&net->lock, NULL);
-	if (vnet_init(net, env, loop, err) < 0) {
+	if (vnet_rings_init(net, err) < 0 || vnet_init(net, env, loop, err) < 0) {
 		vnet_free(net);
 		return NULL;
 	}

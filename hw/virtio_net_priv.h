@@ -97,6 +97,24 @@ struct vnet_rss {
 	uint8_t key[VNET_RSS_KEY];
 };
 
+/* A data queue's interrupt while its ring is served elsewhere. */
+struct vnet_call {
+	struct virtio_net *net;
+	unsigned q;
+	struct event_fd own; /* the eventfd that the loop hands on; -1 without rings */
+	int fd;              /* what is written to: own.fd, or the transport's; -1: nothing */
+};
+
+/* Data queues that are served elsewhere: virtio_net_rings.c. */
+struct vnet_rings {
+	bool on;          /* while active; the front end leaves the data queues alone */
+	bool warned;
+	unsigned pairs;   /* that there are */
+	unsigned started; /* of them: all or, while the link is down, none; under the lock */
+	pthread_mutex_t lock;
+	struct vnet_call calls[2 * VIRTIO_NET_MAX_PAIRS];
+};
+
 struct virtio_net {
 	struct virtio_dev dev;
 	struct netdev *nd; /* borrowed */
@@ -118,6 +136,7 @@ struct virtio_net {
 	struct vnet_rss rss;
 	struct vnet_limit tx_limit, rx_limit;
 	struct event_work ctrl_more;
+	struct vnet_rings rings;
 
 	bool cable;         /* as virtio_net_set_link says */
 	_Atomic uint64_t mac; /* as a number; written by the loop, and by vCPU threads of legacy drivers; read by the filter */
@@ -164,6 +183,17 @@ static inline bool vnet_filter_open(const struct virtio_net *net)
 
 /* virtio_net_ctrl.c */
 void vnet_ctrl_run(struct virtio_net *net);
+
+/* virtio_net_rings.c */
+int vnet_rings_init(struct virtio_net *net, struct err *err);
+void vnet_rings_fini(struct virtio_net *net);
+/* Hands the data queues over if the back end has somebody who takes them. -errno: they are to be, and are not. */
+int vnet_rings_activate(struct virtio_net *net);
+/* Nobody touches them any more. */
+void vnet_rings_deactivate(struct virtio_net *net);
+/* Follows net->link_up. */
+void vnet_rings_link(struct virtio_net *net);
+void vnet_irq_changed(struct virtio_dev *dev);
 
 /* virtio_net_limit.c */
 void vnet_limit_init(struct vnet_limit *l, const struct virtio_net_limits *cfg, void (*go_on)(void *opaque), void *opaque);

@@ -528,3 +528,11 @@ void tap_hand_over(struct netdev *nd, bool on)
 	tap->handed_over = on;
 	tap_watch(tap);
 }
+
+void tap_check(struct netdev *nd)
+{
+	struct ifreq ifr;
+
+	if (ioctl(tap_of(nd)->queues[0].ev.fd, TUNGETIFF, &ifr) < 0 && errno == EBADFD)
+		tap_gone(tap_of(nd));
+}

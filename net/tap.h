@@ -34,5 +34,7 @@ const char *tap_ifname(const struct netdev *nd);
 int tap_fd(const struct netdev *nd, unsigned queue);
 /* Leaves the descriptors to somebody else, as to vhost-net: nothing is read or written here from now on until it is called with false. */
 void tap_hand_over(struct netdev *nd, bool on);
+/* Notices that the interface is gone, which nothing tells while it is handed over. On the loop. */
+void tap_check(struct netdev *nd);
 
 #endif

@@ -255,6 +255,23 @@ static struct throttle_limit limit(const struct config_net_limits *l, enum confi
 	return (struct throttle_limit){ .avg = l->avg[i], .max = l->max[i], .max_length = (uint32_t)l->length[i] };
 }
 
+static bool has_limits(const struct config_net_limits *l)
+{
+	for (unsigned i = 0; i < CONFIG_NET_LIMITS; i++)
+		if (l->avg[i])
+			return true;
+	return false;
+}
+
+/* What of a back end waits until there is a machine. */
+static int finish_netdev(const struct launch_net *net, const struct config_nic *nic, struct netdev *nd, struct machine *machine, struct err *err)
+{
+	for (size_t i = 0; i < net->cfg->n_netdevs; i++)
+		if (net->netdevs[i] == nd && net->cfg->netdevs[i].type == CONFIG_NETDEV_TAP)
+			return launch_tap_vhost(&net->cfg->netdevs[i], nd, machine_env(machine)->mem, has_limits(&nic->limits), err);
+	return 0;
+}
+
 static int add_nic(struct launch_net *net, size_t i, struct machine *machine, struct err *err)
 {
 	static const enum virtio_net_duplex duplexes[] = {
@@ -276,6 +293,8 @@ static int add_nic(struct launch_net *net, size_t i, struct machine *machine, st
 
 	if (!nd)
 		return 0; /* the default one, whose back end is not there */
+	if (finish_netdev(net, nic, nd, machine, err) < 0)
+		return err->code;
 	virtio_net_config_init(&cfg);
 	cfg.id = nic->id;
 	cfg.netdev = nd;

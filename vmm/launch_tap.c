@@ -13,6 +13,7 @@
 #include "net/helper.h"
 #include "net/netdev.h"
 #include "net/tap.h"
+#include "net/vhost.h"
 #include "vmm/cli_value.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
@@ -100,6 +101,31 @@ struct netdev *launch_tap_open(const struct config_netdev *cfg, struct eventloop
 		return NULL;
 	}
 	return nd;
+}
+
+int launch_tap_vhost(const struct config_netdev *cfg, struct netdev *nd, const struct guest_mem *mem, bool limited, struct err *err)
+{
+	const struct config_tap *t = &cfg->tap;
+	const struct vhost_config vhost = {
+		.mem = mem,
+		.fds = t->vhost_fds,
+		.n_fds = t->n_vhost_fds,
+		.poll_us = t->poll_us,
+		.forced = t->vhost_force,
+	};
+	int r;
+
+	if (!t->vhost)
+		return 0;
+	if (limited)
+		r = err_set(err, -EINVAL, "netdev '%s': vhost-net cannot keep to the limits of its card", cfg->id);
+	else
+		r = vhost_attach(nd, &vhost, err);
+	if (r == 0 || t->vhost_force)
+		return r;
+	log_warn("%s; Kite serves it itself", err->msg);
+	*err = (struct err)ERR_INIT;
+	return 0;
 }
 
 void launch_tap_close(const struct config_netdev *cfg, struct netdev *nd)
