@@ -40,11 +40,17 @@ UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/unit/%)
 
 .PHONY: all check payloads lint bench clean install
-all: $(B)/kite
+all: $(B)/kite $(B)/kite-bridge-helper
 
 $(B)/kite: $(MAIN_OBJ) $(B)/libkite.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(MAIN_OBJ) $(B)/libkite.a $(LIBS)
+
+# May be setuid: nothing in it but what it needs.
+BRIDGE_OBJ := $(B)/tools/bridge-helper/main.o $(B)/net/bridge_acl.o
+$(B)/kite-bridge-helper: $(BRIDGE_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(BRIDGE_OBJ)
 
 $(B)/libkite.a: $(LIB_OBJ)
 	$(call say,AR,  $@)
@@ -75,11 +81,13 @@ lint:
 
 include $(wildcard tests/guest/guest.mk tests/bench/bench.mk tests/fuzz/fuzz.mk)
 
-install: $(B)/kite
+install: $(B)/kite $(B)/kite-bridge-helper
 	install -D -m 755 $(B)/kite $(DESTDIR)$(PREFIX)/bin/kite
+	install -D -m 755 tools/kite-net $(DESTDIR)$(PREFIX)/bin/kite-net
+	install -D -m 755 $(B)/kite-bridge-helper $(DESTDIR)$(PREFIX)/libexec/kite/kite-bridge-helper
 
 clean:
 	rm -rf $(B)
 
--include $(LIB_OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT_BIN:=.d) $(UNIT_HELP:.o=.d)
+-include $(LIB_OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(BRIDGE_OBJ:.o=.d) $(UNIT_BIN:=.d) $(UNIT_HELP:.o=.d)
 .SECONDARY:
