@@ -57,7 +57,7 @@ static const struct feature {
 	unsigned bit;
 	bool on;
 	int needs;
-} features[] = {
+} feature_table[] = {
 #define FEATURE(n, b, o, d) { b, o, d },
 	FEATURES
 #undef FEATURE
@@ -207,8 +207,8 @@ static uint64_t features_off(const struct nic_opts *o)
 {
 	uint64_t off = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
-		const struct feature *f = &features[i];
+	for (size_t i = 0; i < ARRAY_SIZE(feature_table); i++) {
+		const struct feature *f = &feature_table[i];
 
 		if (!o->features[f->bit] || (f->needs >= 0 && (off & BIT64(f->needs))))
 			off |= BIT64(f->bit);
@@ -261,8 +261,8 @@ static struct config_nic *add_nic(struct cli *cli, const struct prop_list *l, bo
 	uint8_t mac[6] = { 0 };
 
 	cli->net_given = true;
-	for (size_t i = 0; i < ARRAY_SIZE(features); i++)
-		o.features[features[i].bit] = features[i].on;
+	for (size_t i = 0; i < ARRAY_SIZE(feature_table); i++)
+		o.features[feature_table[i].bit] = feature_table[i].on;
 	if (cli->cfg->n_nics == CONFIG_MAX_NICS)
 		err_set(ctx->err, -E2BIG, "%s: more than %d network cards", ctx->what, CONFIG_MAX_NICS);
 	else if (props_apply(l, &nic_props, &o, ctx) == 0 && check_nic(&o, &addr, ctx) == 0 && (!o.mac || settle_mac(o.mac, mac, ctx) == 0) &&

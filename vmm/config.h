@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 #include "vmm/chardev.h"
-#include "vmm/cli_value.h"
 #include "vmm/iothread.h"
+#include "vmm/strv.h"
 
 #define CONFIG_MAX_CPUS 64
 #define CONFIG_MAX_SERIALS 4
