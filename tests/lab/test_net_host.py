@@ -65,6 +65,20 @@ def net_kite_net(t):
     t.check("kite0" in t.host("ip", "-br", "link"), "an interface of somebody else's is gone")
 
 
+@case
+def net_bridge_helper(t):
+    """kite-bridge-helper, setuid root, for a user: taps on bridges that the rules allow, and nothing else."""
+    need_root()
+    users = os.path.join(os.path.dirname(os.path.realpath(__file__)), "bridge_users.py")
+    lines = t.host("unshare", "-n", "-m", "python3", users, f"{os.path.dirname(t.kite)}/kite-bridge-helper", t.dir, "allow br0 br0", "deny all br0",
+                   "allow br0 br1", "allow all br1", "allow all lo", "allow all ../br0").splitlines()
+    t.check(lines[0].startswith("0 1  [") and "mtu 1400 master br0 state forwarding" in lines[0], f"an allowed bridge: {lines[0]}")
+    t.check(lines[0].endswith("[]"), f"the tap outlives its descriptor: {lines[0]}")
+    for line, words in zip(lines[1:], ("bridge 'br0' is not allowed", "bridge 'br1' is not allowed", "there is no bridge 'br1'", "cannot set the MTU",
+                                       "no interface has a name like that")):
+        t.check(line.startswith("1 0 ") and words in line and line.endswith("[] []"), f"expected {words!r}: {line}")
+
+
 def passt_socket(t):
     """passt at a socket of ours, as nobody would have it. Its path."""
     path = t.path("passt.socket")
