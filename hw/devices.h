@@ -227,10 +227,10 @@ void virtio_net_set_link(struct virtio_dev *dev, bool up);
 bool virtio_net_announce(struct virtio_dev *dev);
 struct virtio_net_state {
 	uint8_t mac[6];
-	bool link_up, promisc, allmulti, allunicast, nomulticast, nounicast, nobroadcast, broadcast_allowed;
+	bool link_up, promisc, allmulti, alluni, nomulti, nouni, nobcast;
 	bool uni_overflow, multi_overflow; /* the driver's table is too long: everything of the kind is received */
 	unsigned n_unicast, n_multicast, n_vlans; /* entries of the filters */
-	unsigned pairs;   /* in use */
+	unsigned pairs;    /* in use; 0: no driver is at work */
 	uint64_t features; /* chosen */
 };
 void virtio_net_query(struct virtio_dev *dev, struct virtio_net_state *state);
