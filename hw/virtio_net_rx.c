@@ -200,9 +200,9 @@ unsigned vnet_rx_room(void *opaque, unsigned pair, size_t want, struct iovec *io
 	if (pair >= net->max_pairs)
 		return 0;
 	rx = &net->rx[pair];
-	rx->direct = 0;
 	if (!rx_open(rx))
 		return 0;
+	rx->direct = 0;
 	want = min_u64(want, VNET_SPILL);
 	if (net->link_up && !net->rss.steer) {
 		if (rx->n == 0 && !rx_pop(rx))
