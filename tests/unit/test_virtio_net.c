@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-net: what is offered, the configuration space, transmitting, the link, limits. */
-#include "tests/unit/fake_net.h"
+#include "tests/unit/fake_nic.h"
 
 #include <errno.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "tests/unit/suite.h"
 #include "vmm/err.h"
 
-static struct fake_net t;
+static struct fake_nic t;
 static int64_t fake_now; /* 0: the real time */
 
 int64_t __real_now_ns(void);
@@ -25,19 +25,19 @@ static void setup(void)
 {
 	log_set_level(LOG_LEVEL_NONE);
 	fake_now = 0;
-	fake_net_init(&t);
+	fake_nic_init(&t);
 	fake_frame_fill(frame, sizeof(frame), peer, 1);
 }
 
 static void teardown(void)
 {
-	fake_net_fini(&t);
+	fake_nic_fini(&t);
 }
 
 static void start(void)
 {
-	fake_net_create(&t);
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_create(&t);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 }
 
 /* Chains that came back on a transmit queue. */
@@ -66,7 +66,7 @@ static void check_sent(unsigned i, const uint8_t *data, size_t len)
 
 START_TEST(offers_by_default)
 {
-	fake_net_create(&t);
+	fake_nic_create(&t);
 	ck_assert_uint_eq(virtio_offered(t.v.dev, false),
 			  VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX | OFFLOADS | VNET_F_MAC | VNET_F_MRG_RXBUF |
 				  VNET_F_STATUS | VNET_F_CTRL_VQ | VNET_F_CTRL_RX | VNET_F_CTRL_VLAN | VNET_F_CTRL_RX_EXTRA |
@@ -78,7 +78,7 @@ END_TEST
 
 START_TEST(offers_what_the_back_end_can)
 {
-	fake_net_create(&t);
+	fake_nic_create(&t);
 	t.nd.caps = 0;
 	ck_assert_uint_eq(virtio_offered(t.v.dev, true) & (OFFLOADS | VNET_F_GSO | VNET_F_CTRL_GUEST_OFFLOADS), 0);
 	t.nd.caps = NETDEV_CSUM | NETDEV_TSO4; /* without headers nothing can be said of a frame */
@@ -131,7 +131,7 @@ START_TEST(every_switch_works)
 	t.cfg.mq = t.cfg.rss = t.cfg.hash = true;
 	t.cfg.mtu = 1400;
 	t.cfg.speed = 10000;
-	fake_net_create(&t);
+	fake_nic_create(&t);
 	all = virtio_offered(t.v.dev, false);
 	ck_assert_uint_eq(~all & (VNET_F_MQ | VNET_F_RSS | VNET_F_HASH_REPORT | VNET_F_MTU | VNET_F_SPEED_DUPLEX), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(switches); i++) {
@@ -233,7 +233,7 @@ START_TEST(address_is_written_by_legacy_drivers_only)
 	t.v.dev->ops->config_read(t.v.dev, 0, b, 6);
 	ck_assert_mem_eq(b, t.cfg.mac, 6);
 
-	fake_net_start_legacy(&t, VNET_F_MAC | VNET_F_STATUS);
+	fake_nic_start_legacy(&t, VNET_F_MAC | VNET_F_STATUS);
 	for (unsigned i = 0; i < 5; i++)
 		t.v.dev->ops->config_write(t.v.dev, i, mac + i, 1);
 	t.v.dev->ops->config_write(t.v.dev, 5, junk, 2); /* across the end of the field */
@@ -250,40 +250,40 @@ END_TEST
 START_TEST(header_sizes)
 {
 	t.cfg.hash = true;
-	fake_net_create(&t);
-	fake_net_start(&t, VIRTIO_F_VERSION_1);
+	fake_nic_create(&t);
+	fake_nic_start(&t, VIRTIO_F_VERSION_1);
 	ck_assert_uint_eq(t.nd.offloads.vnet_hdr_size, 12);
-	fake_net_start(&t, VIRTIO_F_VERSION_1 | VNET_F_MRG_RXBUF);
+	fake_nic_start(&t, VIRTIO_F_VERSION_1 | VNET_F_MRG_RXBUF);
 	ck_assert_uint_eq(t.nd.offloads.vnet_hdr_size, 12);
-	fake_net_start(&t, VIRTIO_F_VERSION_1 | VNET_F_CTRL_VQ | VNET_F_HASH_REPORT);
+	fake_nic_start(&t, VIRTIO_F_VERSION_1 | VNET_F_CTRL_VQ | VNET_F_HASH_REPORT);
 	ck_assert_uint_eq(t.nd.offloads.vnet_hdr_size, 20);
-	fake_net_start_legacy(&t, 0);
+	fake_nic_start_legacy(&t, 0);
 	ck_assert_uint_eq(t.nd.offloads.vnet_hdr_size, 10);
-	fake_net_start_legacy(&t, VNET_F_MRG_RXBUF);
+	fake_nic_start_legacy(&t, VNET_F_MRG_RXBUF);
 	ck_assert_uint_eq(t.nd.offloads.vnet_hdr_size, 12);
 }
 END_TEST
 
 START_TEST(offloads_at_the_start)
 {
-	fake_net_create(&t);
-	fake_net_start(&t, VIRTIO_F_VERSION_1 | VNET_F_GUEST_TSO4); /* without a checksum there are no segments */
+	fake_nic_create(&t);
+	fake_nic_start(&t, VIRTIO_F_VERSION_1 | VNET_F_GUEST_TSO4); /* without a checksum there are no segments */
 	ck_assert_uint_eq(t.nd.offloads.guest, 0);
-	fake_net_start(&t, VIRTIO_F_VERSION_1 | VNET_GUEST_OFFLOADS);
-	ck_assert_uint_eq(t.nd.offloads.guest, FAKE_NET_CAPS & ~NETDEV_VNET);
-	fake_net_start(&t, VIRTIO_F_VERSION_1 | VNET_F_GUEST_CSUM | VNET_F_GUEST_USO4 | VNET_F_GUEST_TSO6);
+	fake_nic_start(&t, VIRTIO_F_VERSION_1 | VNET_GUEST_OFFLOADS);
+	ck_assert_uint_eq(t.nd.offloads.guest, FAKE_NIC_CAPS & ~NETDEV_VNET);
+	fake_nic_start(&t, VIRTIO_F_VERSION_1 | VNET_F_GUEST_CSUM | VNET_F_GUEST_USO4 | VNET_F_GUEST_TSO6);
 	ck_assert_uint_eq(t.nd.offloads.guest, NETDEV_CSUM | NETDEV_TSO6); /* USO is for both versions of IP or not at all */
 }
 END_TEST
 
 START_TEST(a_back_end_that_refuses)
 {
-	fake_net_create(&t);
+	fake_nic_create(&t);
 	t.settings_rc = -EIO;
-	ck_assert_uint_ne(fake_virtio_start(&t.v, FAKE_NET_FEATURES) & VIRTIO_STATUS_NEEDS_RESET, 0);
+	ck_assert_uint_ne(fake_virtio_start(&t.v, FAKE_NIC_FEATURES) & VIRTIO_STATUS_NEEDS_RESET, 0);
 	ck_assert(!t.rx_on);
 	t.settings_rc = 0;
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 	ck_assert(t.rx_on);
 }
 END_TEST
@@ -297,7 +297,7 @@ START_TEST(sends_a_frame_as_it_is)
 	uint64_t gpa;
 
 	start();
-	fake_net_send(&t, 0, frame, 60);
+	fake_nic_send(&t, 0, frame, 60);
 	check_sent(0, frame, 60);
 	ck_assert_uint_eq(reap(0), 1);
 	ck_assert_uint_eq(t.flushes, 1);
@@ -313,12 +313,12 @@ START_TEST(sends_a_frame_as_it_is)
 	bufs[2] = (struct fake_buf){ gpa + 3, 20, false };
 	bufs[3] = (struct fake_buf){ gpa + 23, 1489, false };
 	fake_ring_add(&t.v.ring[1], bufs, 4);
-	fake_net_kick(&t, 1);
+	fake_nic_kick(&t, 1);
 	check_sent(1, frame, 1500);
 	ck_assert_mem_eq(t.sent[1].data, hdr, 12);
-	fake_net_start(&t, FAKE_NET_FEATURES | VIRTIO_F_INDIRECT_DESC);
+	fake_nic_start(&t, FAKE_NIC_FEATURES | VIRTIO_F_INDIRECT_DESC);
 	fake_ring_add_indirect(&t.v.ring[1], &t.v, bufs, 4);
-	fake_net_kick(&t, 1);
+	fake_nic_kick(&t, 1);
 	check_sent(2, frame, 1500);
 	ck_assert_uint_eq(reap(0), 1);
 }
@@ -335,24 +335,24 @@ START_TEST(lengths_that_are_no_frames)
 		struct fake_buf buf = { fake_alloc(&t.v, 64, 16), lens[i], false };
 
 		fake_ring_add(&t.v.ring[1], &buf, 1);
-		fake_net_kick(&t, 1);
+		fake_nic_kick(&t, 1);
 		ck_assert_uint_eq(reap(0), 1);
 		ck_assert_uint_eq(t.n_sent, 0);
 		ck_assert_uint_eq(t.nd.stats.tx_dropped, ++dropped);
 	}
-	fake_net_send(&t, 0, frame, 14);
-	fake_net_send(&t, 0, frame, 65550);
+	fake_nic_send(&t, 0, frame, 14);
+	fake_nic_send(&t, 0, frame, 65550);
 	ck_assert_uint_eq(t.n_sent, 2);
 	check_sent(0, frame, 14);
 	check_sent(1, frame, 65550);
-	fake_net_send(&t, 0, frame, 65551);
+	fake_nic_send(&t, 0, frame, 65551);
 	ck_assert_uint_eq(t.n_sent, 2);
 	ck_assert_uint_eq(t.nd.stats.tx_dropped, dropped + 1);
 	/* 3 MiB, and with a writable part, which nothing is written to. */
 	big[0] = (struct fake_buf){ FAKE_HIGH, 3 << 20, false };
 	big[1] = (struct fake_buf){ FAKE_HIGH, 64, true };
 	fake_ring_add(&t.v.ring[1], big, 2);
-	fake_net_kick(&t, 1);
+	fake_nic_kick(&t, 1);
 	ck_assert_uint_eq(t.n_sent, 2);
 	ck_assert_uint_eq(reap(0), 4);
 	ck_assert_uint_eq(virtio_get_status(t.v.dev) & VIRTIO_STATUS_NEEDS_RESET, 0);
@@ -365,14 +365,14 @@ static void back_pressure(void)
 	t.takes = 3;
 	for (unsigned i = 0; i < 100; i++) {
 		frame[20] = (uint8_t)i;
-		fake_net_tx_add(&t, 0, frame, 60 + i);
+		fake_nic_tx_add(&t, 0, frame, 60 + i);
 	}
-	fake_net_kick(&t, 1);
+	fake_nic_kick(&t, 1);
 	ck_assert_uint_eq(t.n_sent, 3);
 	ck_assert_uint_eq(reap(0), 3);
 	/* It is full: nothing is tried again, not even when the driver rings. */
 	t.calls = 0;
-	fake_net_kick(&t, 1);
+	fake_nic_kick(&t, 1);
 	fake_virtio_turn(&t.v);
 	ck_assert_uint_eq(t.calls, 0);
 	t.takes = 70;
@@ -391,7 +391,7 @@ static void back_pressure(void)
 	/* tx_ready without need */
 	netdev_tx_ready(&t.nd, 0);
 	netdev_tx_ready(&t.nd, 7);
-	fake_net_send(&t, 0, frame, 60);
+	fake_nic_send(&t, 0, frame, 60);
 	ck_assert_uint_eq(t.n_sent, 101);
 }
 
@@ -403,7 +403,7 @@ END_TEST
 
 START_TEST(a_full_back_end_that_takes_many)
 {
-	fake_net_use_many(&t);
+	fake_nic_use_many(&t);
 	back_pressure();
 }
 END_TEST
@@ -412,14 +412,14 @@ START_TEST(many_at_once)
 {
 	struct fake_buf bad = { fake_alloc(&t.v, 64, 16), 5, false };
 
-	fake_net_use_many(&t);
+	fake_nic_use_many(&t);
 	start();
 	for (unsigned i = 0; i < 20; i++) {
-		fake_net_tx_add(&t, 0, frame, 60);
+		fake_nic_tx_add(&t, 0, frame, 60);
 		if (i == 9)
 			fake_ring_add(&t.v.ring[1], &bad, 1);
 	}
-	fake_net_kick(&t, 1);
+	fake_nic_kick(&t, 1);
 	ck_assert_uint_eq(t.n_sent, 20);
 	ck_assert_uint_eq(t.calls, 2);
 	ck_assert_uint_eq(t.flushes, 1);
@@ -436,9 +436,9 @@ START_TEST(one_interrupt_for_a_run_and_turns_for_others)
 	t.cfg.tx_queue_size = 1024;
 	start();
 	for (unsigned i = 0; i < 1000; i++)
-		fake_net_tx_add(&t, 0, frame, 60);
+		fake_nic_tx_add(&t, 0, frame, 60);
 	atomic_store(&t.v.queue_interrupts[1], 0);
-	fake_net_kick(&t, 1);
+	fake_nic_kick(&t, 1);
 	/* A share, and the rest in the next turns; each with an interrupt. */
 	sent = t.n_sent;
 	ck_assert_uint_lt(sent, 1000);
@@ -454,8 +454,8 @@ START_TEST(bytes_are_a_share_too)
 {
 	start();
 	for (unsigned i = 0; i < 100; i++)
-		fake_net_tx_add(&t, 0, frame, 60000);
-	fake_net_kick(&t, 1);
+		fake_nic_tx_add(&t, 0, frame, 60000);
+	fake_nic_kick(&t, 1);
 	ck_assert_uint_lt(t.n_sent, 60);
 	for (unsigned i = 0; i < 10; i++)
 		fake_virtio_turn(&t.v);
@@ -466,10 +466,10 @@ END_TEST
 START_TEST(doorbell_is_off_while_it_is_no_use)
 {
 	start();
-	fake_net_send(&t, 0, frame, 60);
+	fake_nic_send(&t, 0, frame, 60);
 	ck_assert_uint_eq(fake_ring_used_flags(&t.v.ring[1]), 0);
 	t.takes = 0;
-	fake_net_send(&t, 0, frame, 60);
+	fake_nic_send(&t, 0, frame, 60);
 	ck_assert_uint_eq(fake_ring_used_flags(&t.v.ring[1]), VIRTQ_USED_F_NO_NOTIFY);
 	t.takes = 5;
 	netdev_tx_ready(&t.nd, 0);
@@ -482,18 +482,18 @@ START_TEST(a_loop_that_looks_does_not_spin)
 	eventloop_set_polling(t.v.loop, 1000000000);
 	start();
 	for (unsigned i = 0; i < 20; i++)
-		fake_net_send(&t, 0, frame, 60);
+		fake_nic_send(&t, 0, frame, 60);
 	ck_assert_uint_eq(t.n_sent, 20);
 	t.takes = 0;
-	fake_net_send(&t, 0, frame, 60);
-	fake_net_tx_add(&t, 0, frame, 60);
+	fake_nic_send(&t, 0, frame, 60);
+	fake_nic_tx_add(&t, 0, frame, 60);
 	ck_assert(!t.v.dev->queues[1].poll.active);
 	t.takes = 5;
 	netdev_tx_ready(&t.nd, 0);
 	ck_assert_uint_eq(t.n_sent, 22);
 	/* Receive queues always have something; nobody looks at them. */
-	fake_net_rx_add(&t, 0, 2000);
-	fake_net_kick(&t, 0);
+	fake_nic_rx_add(&t, 0, 2000);
+	fake_nic_kick(&t, 0);
 	ck_assert(!t.v.dev->queues[0].poll.active);
 	eventloop_set_polling(t.v.loop, 0);
 }
@@ -503,17 +503,17 @@ START_TEST(broken_rings)
 {
 	start();
 	fake_ring_put(&t.v.ring[1], 300);
-	fake_net_kick(&t, 1);
+	fake_nic_kick(&t, 1);
 	ck_assert_uint_ne(virtio_get_status(t.v.dev) & VIRTIO_STATUS_NEEDS_RESET, 0);
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 	/* The chains before the bad one are sent. */
-	fake_net_tx_add(&t, 0, frame, 60);
+	fake_nic_tx_add(&t, 0, frame, 60);
 	fake_ring_put(&t.v.ring[1], 300);
-	fake_net_kick(&t, 1);
+	fake_nic_kick(&t, 1);
 	ck_assert_uint_eq(t.n_sent, 1);
 	ck_assert_uint_ne(virtio_get_status(t.v.dev) & VIRTIO_STATUS_NEEDS_RESET, 0);
-	fake_net_start(&t, FAKE_NET_FEATURES);
-	fake_net_send(&t, 0, frame, 60);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
+	fake_nic_send(&t, 0, frame, 60);
 	ck_assert_uint_eq(t.n_sent, 2);
 }
 END_TEST
@@ -523,21 +523,21 @@ START_TEST(reset_with_frames_waiting)
 	start();
 	t.takes = 0;
 	for (unsigned i = 0; i < 100; i++)
-		fake_net_tx_add(&t, 0, frame, 60);
-	fake_net_kick(&t, 1);
+		fake_nic_tx_add(&t, 0, frame, 60);
+	fake_nic_kick(&t, 1);
 	fake_virtio_reset(&t.v);
 	ck_assert(!t.rx_on);
 	t.takes = UINT32_MAX;
 	netdev_tx_ready(&t.nd, 0);
 	ck_assert_uint_eq(t.n_sent, 0);
-	fake_net_start(&t, FAKE_NET_FEATURES);
-	fake_net_send(&t, 0, frame, 100);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
+	fake_nic_send(&t, 0, frame, 100);
 	ck_assert_uint_eq(t.n_sent, 1);
 	check_sent(0, frame, 100);
 	/* And with work posted. */
 	for (unsigned i = 0; i < 250; i++)
-		fake_net_tx_add(&t, 0, frame, 60000 / 8);
-	fake_net_kick(&t, 1);
+		fake_nic_tx_add(&t, 0, frame, 60000 / 8);
+	fake_nic_kick(&t, 1);
 	fake_virtio_reset(&t.v);
 	fake_virtio_turn(&t.v);
 }
@@ -552,31 +552,31 @@ START_TEST(cable)
 	start();
 	before = atomic_load(&t.v.config_interrupts);
 	virtio_net_set_link(t.v.dev, false);
-	ck_assert_uint_eq(fake_net_status(&t), 0);
+	ck_assert_uint_eq(fake_nic_status(&t), 0);
 	ck_assert_uint_eq(atomic_load(&t.v.config_interrupts), before + 1);
-	fake_net_send(&t, 0, frame, 60);
+	fake_nic_send(&t, 0, frame, 60);
 	ck_assert_uint_eq(t.n_sent, 0);
 	ck_assert_uint_eq(reap(0), 1);
 	ck_assert_uint_eq(t.nd.stats.tx_dropped, 1);
 	virtio_net_set_link(t.v.dev, false);
 	ck_assert_uint_eq(atomic_load(&t.v.config_interrupts), before + 1);
 	virtio_net_set_link(t.v.dev, true);
-	ck_assert_uint_eq(fake_net_status(&t), VNET_S_LINK_UP);
+	ck_assert_uint_eq(fake_nic_status(&t), VNET_S_LINK_UP);
 	ck_assert_uint_eq(atomic_load(&t.v.config_interrupts), before + 2);
-	fake_net_send(&t, 0, frame, 60);
+	fake_nic_send(&t, 0, frame, 60);
 	ck_assert_uint_eq(t.n_sent, 1);
 	/* The back end's link and the cable have both to be there. */
 	netdev_link(&t.nd, false);
-	ck_assert_uint_eq(fake_net_status(&t), 0);
+	ck_assert_uint_eq(fake_nic_status(&t), 0);
 	virtio_net_set_link(t.v.dev, false);
 	netdev_link(&t.nd, true);
-	ck_assert_uint_eq(fake_net_status(&t), 0);
+	ck_assert_uint_eq(fake_nic_status(&t), 0);
 	virtio_net_set_link(t.v.dev, true);
-	ck_assert_uint_eq(fake_net_status(&t), VNET_S_LINK_UP);
+	ck_assert_uint_eq(fake_nic_status(&t), VNET_S_LINK_UP);
 	/* A reset does not plug it in. */
 	virtio_net_set_link(t.v.dev, false);
-	fake_net_start(&t, FAKE_NET_FEATURES);
-	fake_net_send(&t, 0, frame, 60);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
+	fake_nic_send(&t, 0, frame, 60);
 	ck_assert_uint_eq(t.n_sent, 1);
 }
 END_TEST
@@ -585,13 +585,13 @@ START_TEST(what_waits_goes_with_the_link)
 {
 	start();
 	t.takes = 0;
-	fake_net_send(&t, 0, frame, 60);
+	fake_nic_send(&t, 0, frame, 60);
 	ck_assert_uint_eq(reap(0), 0);
 	netdev_link(&t.nd, false); /* there will be no tx_ready */
 	ck_assert_uint_eq(reap(0), 1);
 	t.takes = UINT32_MAX;
 	netdev_link(&t.nd, true);
-	fake_net_send(&t, 0, frame, 60);
+	fake_nic_send(&t, 0, frame, 60);
 	ck_assert_uint_eq(t.n_sent, 1);
 }
 END_TEST
@@ -600,14 +600,14 @@ START_TEST(announce)
 {
 	start();
 	ck_assert(virtio_net_announce(t.v.dev));
-	ck_assert_uint_eq(fake_net_status(&t), VNET_S_LINK_UP | VNET_S_ANNOUNCE);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_ANNOUNCE, VNET_CTRL_ANNOUNCE_ACK, NULL, 0), VNET_CTRL_OK);
-	ck_assert_uint_eq(fake_net_status(&t), VNET_S_LINK_UP);
+	ck_assert_uint_eq(fake_nic_status(&t), VNET_S_LINK_UP | VNET_S_ANNOUNCE);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_ANNOUNCE, VNET_CTRL_ANNOUNCE_ACK, NULL, 0), VNET_CTRL_OK);
+	ck_assert_uint_eq(fake_nic_status(&t), VNET_S_LINK_UP);
 	ck_assert(virtio_net_announce(t.v.dev));
 	fake_virtio_reset(&t.v);
-	ck_assert_uint_eq(fake_net_status(&t), VNET_S_LINK_UP);
+	ck_assert_uint_eq(fake_nic_status(&t), VNET_S_LINK_UP);
 	ck_assert(!virtio_net_announce(t.v.dev));
-	fake_net_start(&t, FAKE_NET_FEATURES & ~VNET_F_GUEST_ANNOUNCE);
+	fake_nic_start(&t, FAKE_NIC_FEATURES & ~VNET_F_GUEST_ANNOUNCE);
 	ck_assert(!virtio_net_announce(t.v.dev));
 }
 END_TEST
@@ -620,30 +620,30 @@ START_TEST(pairs_are_used_when_they_are_set)
 
 	t.nd.queues = t.cfg.queues = 4;
 	t.cfg.mq = true;
-	fake_net_create(&t);
-	fake_net_start(&t, FAKE_NET_FEATURES | VNET_F_MQ);
+	fake_nic_create(&t);
+	fake_nic_start(&t, FAKE_NIC_FEATURES | VNET_F_MQ);
 	ck_assert_uint_eq(t.net->ctrl, 8);
 	ck_assert_uint_eq(t.queues, 1);
-	fake_net_send(&t, 2, frame, 60);
+	fake_nic_send(&t, 2, frame, 60);
 	ck_assert_uint_eq(t.n_sent, 0);
 	ck_assert_uint_eq(reap(2), 1);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_PAIRS_SET, &n, 2), VNET_CTRL_OK);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_PAIRS_SET, &n, 2), VNET_CTRL_OK);
 	ck_assert_uint_eq(t.queues, 3);
 	for (unsigned i = 0; i < 4; i++) {
-		fake_net_send(&t, i, frame, 60 + i);
+		fake_nic_send(&t, i, frame, 60 + i);
 		ck_assert_uint_eq(reap(i), 1);
 	}
 	ck_assert_uint_eq(t.n_sent, 3);
 	for (unsigned i = 0; i < 3; i++)
 		ck_assert_uint_eq(t.sent[i].queue, i);
 	/* After a reset there is one again, and without MQ the control queue is where another pair was. */
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 	ck_assert_uint_eq(t.queues, 1);
 	ck_assert_uint_eq(t.net->ctrl, 2);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_PAIRS_SET, &n, 2), VNET_CTRL_ERR);
-	fake_net_kick(&t, 3);
-	fake_net_kick(&t, 8);
-	fake_net_send(&t, 0, frame, 60);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_PAIRS_SET, &n, 2), VNET_CTRL_ERR);
+	fake_nic_kick(&t, 3);
+	fake_nic_kick(&t, 8);
+	fake_nic_send(&t, 0, frame, 60);
 	ck_assert_uint_eq(t.n_sent, 4);
 }
 END_TEST
@@ -656,10 +656,10 @@ START_TEST(limits_hold_back_and_lose_nothing)
 	fake_now = INT64_C(1000000000000);
 	start();
 	for (unsigned i = 0; i < 60; i++)
-		fake_net_tx_add(&t, 0, frame, 60);
-	fake_net_kick(&t, 1);
+		fake_nic_tx_add(&t, 0, frame, 60);
+	fake_nic_kick(&t, 1);
 	ck_assert_uint_eq(t.n_sent, 11);
-	fake_net_kick(&t, 1);
+	fake_nic_kick(&t, 1);
 	ck_assert_uint_eq(t.n_sent, 11);
 	fake_now += NS_PER_SEC / 4; /* enough for another burst */
 	fake_virtio_turn(&t.v);
@@ -676,8 +676,8 @@ START_TEST(limits_hold_back_and_lose_nothing)
 	ck_assert_uint_eq(t.nd.stats.tx_dropped, 0);
 	/* A reset forgets the timer. */
 	for (unsigned i = 0; i < 60; i++)
-		fake_net_tx_add(&t, 0, frame, 60);
-	fake_net_kick(&t, 1);
+		fake_nic_tx_add(&t, 0, frame, 60);
+	fake_nic_kick(&t, 1);
 	ck_assert(t.net->tx_limit.timer.armed);
 	fake_virtio_reset(&t.v);
 	ck_assert(!t.net->tx_limit.timer.armed);
@@ -690,8 +690,8 @@ START_TEST(limits_of_bytes)
 	fake_now = INT64_C(1000000000000);
 	start();
 	for (unsigned i = 0; i < 100; i++)
-		fake_net_tx_add(&t, 0, frame, 988); /* 1000 with the header */
-	fake_net_kick(&t, 1);
+		fake_nic_tx_add(&t, 0, frame, 988); /* 1000 with the header */
+	fake_nic_kick(&t, 1);
 	ck_assert_uint_eq(t.n_sent, 3); /* a tenth of a second of the burst's rate, and the one that goes over */
 	for (unsigned i = 0; i < 100; i++) {
 		fake_now += NS_PER_SEC / 10;
@@ -710,9 +710,9 @@ START_TEST(limits_of_receiving)
 	fake_now = INT64_C(1000000000000);
 	start();
 	for (unsigned i = 0; i < 100; i++)
-		fake_net_rx_add(&t, 0, 2000);
-	fake_net_kick(&t, 0);
-	while (fake_net_deliver(&t, 0, frame, 100))
+		fake_nic_rx_add(&t, 0, 2000);
+	fake_nic_kick(&t, 0);
+	while (fake_nic_deliver(&t, 0, frame, 100))
 		n++;
 	ck_assert_uint_eq(n, 11);
 	t.more[0] = 0;
@@ -720,7 +720,7 @@ START_TEST(limits_of_receiving)
 	fake_virtio_turn(&t.v);
 	fake_virtio_turn(&t.v);
 	ck_assert_uint_ge(t.more[0], 1);
-	while (fake_net_deliver(&t, 0, frame, 100))
+	while (fake_nic_deliver(&t, 0, frame, 100))
 		n++;
 	ck_assert_uint_ge(n, 20);
 	ck_assert_uint_le(n, 22);
@@ -736,7 +736,7 @@ START_TEST(query)
 	ck_assert_mem_eq(s.mac, t.cfg.mac, 6);
 	ck_assert(s.link_up && s.promisc && !s.allmulti);
 	ck_assert_uint_eq(s.pairs, 1);
-	ck_assert_uint_eq(s.features, FAKE_NET_FEATURES);
+	ck_assert_uint_eq(s.features, FAKE_NIC_FEATURES);
 	fake_virtio_reset(&t.v);
 	virtio_net_query(t.v.dev, &s);
 	ck_assert_uint_eq(s.pairs, 0);

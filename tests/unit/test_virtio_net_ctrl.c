@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-net: the control queue and what is received because of it. */
-#include "tests/unit/fake_net.h"
+#include "tests/unit/fake_nic.h"
 
 #include <errno.h>
 #include <string.h>
@@ -8,34 +8,34 @@
 #include "tests/unit/suite.h"
 #include "vmm/err.h"
 
-static struct fake_net t;
+static struct fake_nic t;
 static uint8_t got[4096];
 
 static void setup(void)
 {
 	log_set_level(LOG_LEVEL_NONE);
-	fake_net_init(&t);
+	fake_nic_init(&t);
 	t.nd.queues = t.cfg.queues = 4;
 	t.cfg.mq = t.cfg.rss = t.cfg.hash = true;
-	fake_net_create(&t);
+	fake_nic_create(&t);
 }
 
 static void teardown(void)
 {
-	fake_net_fini(&t);
+	fake_nic_fini(&t);
 }
 
 static void start(void)
 {
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 	for (unsigned i = 0; i < 200; i++)
-		fake_net_rx_add(&t, 0, 1536);
-	fake_net_kick(&t, 0);
+		fake_nic_rx_add(&t, 0, 1536);
+	fake_nic_kick(&t, 0);
 }
 
 static void mode(uint8_t command, uint8_t on)
 {
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_RX, command, &on, 1), VNET_CTRL_OK);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_RX, command, &on, 1), VNET_CTRL_OK);
 }
 
 /* Whether a frame to this address is received. */
@@ -52,8 +52,8 @@ static bool receives(const uint8_t *to, int vlan)
 		frame[14] = (uint8_t)(0xe0 | vlan >> 8); /* with a priority */
 		frame[15] = (uint8_t)vlan;
 	}
-	ck_assert(fake_net_deliver(&t, 0, frame, sizeof(frame)));
-	n = fake_net_receive(&t, 0, got, sizeof(got));
+	ck_assert(fake_nic_deliver(&t, 0, frame, sizeof(frame)));
+	n = fake_nic_receive(&t, 0, got, sizeof(got));
 	if (n) {
 		ck_assert_uint_eq(n, 112);
 		ck_assert_mem_eq(got + 12, frame, sizeof(frame));
@@ -117,7 +117,7 @@ static uint8_t set_table(uint32_t n_uni, uint32_t n_multi)
 	static uint8_t buf[8192];
 	size_t len = table(buf, n_uni, n_multi);
 
-	return fake_net_ctrl(&t, VNET_CTRL_MAC, VNET_CTRL_MAC_TABLE_SET, buf, len);
+	return fake_nic_ctrl(&t, VNET_CTRL_MAC, VNET_CTRL_MAC_TABLE_SET, buf, len);
 }
 
 static bool receives_nth(uint8_t first, uint8_t n)
@@ -154,16 +154,16 @@ START_TEST(mac_tables_that_lie)
 	mode(VNET_CTRL_RX_PROMISC, 0);
 	ck_assert_uint_eq(set_table(1, 1), VNET_CTRL_OK);
 	for (size_t n = 0; n < len; n++)
-		ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_MAC, VNET_CTRL_MAC_TABLE_SET, buf, n), VNET_CTRL_ERR);
+		ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_MAC, VNET_CTRL_MAC_TABLE_SET, buf, n), VNET_CTRL_ERR);
 	store_le32(buf, UINT32_MAX);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_MAC, VNET_CTRL_MAC_TABLE_SET, buf, len), VNET_CTRL_ERR);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_MAC, VNET_CTRL_MAC_TABLE_SET, buf, len), VNET_CTRL_ERR);
 	store_le32(buf, 0x2aaaaaab); /* six times this is 2 modulo 2^32 */
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_MAC, VNET_CTRL_MAC_TABLE_SET, buf, len), VNET_CTRL_ERR);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_MAC, VNET_CTRL_MAC_TABLE_SET, buf, len), VNET_CTRL_ERR);
 	/* The table from before is still there. */
 	ck_assert(receives_nth(2, 0) && receives_nth(3, 0) && !receives_nth(2, 1));
 	/* More than the table is fine. */
 	len = table(buf, 2, 2);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_MAC, VNET_CTRL_MAC_TABLE_SET, buf, len + 50), VNET_CTRL_OK);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_MAC, VNET_CTRL_MAC_TABLE_SET, buf, len + 50), VNET_CTRL_OK);
 	ck_assert(receives_nth(2, 1));
 }
 END_TEST
@@ -175,8 +175,8 @@ START_TEST(own_address)
 
 	start();
 	mode(VNET_CTRL_RX_PROMISC, 0);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_MAC, VNET_CTRL_MAC_ADDR_SET, mac, 5), VNET_CTRL_ERR);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_MAC, VNET_CTRL_MAC_ADDR_SET, mac, 6), VNET_CTRL_OK);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_MAC, VNET_CTRL_MAC_ADDR_SET, mac, 5), VNET_CTRL_ERR);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_MAC, VNET_CTRL_MAC_ADDR_SET, mac, 6), VNET_CTRL_OK);
 	ck_assert(receives(mac, -1) && !receives(own, -1));
 	t.v.dev->ops->config_read(t.v.dev, 0, b, 6);
 	ck_assert_mem_eq(b, mac, 6);
@@ -195,27 +195,27 @@ START_TEST(vlans)
 	mode(VNET_CTRL_RX_PROMISC, 0);
 	ck_assert(!receives(own, 5) && receives(own, -1));
 	id = le16_of(5);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_VLAN, VNET_CTRL_VLAN_ADD, &id, 2), VNET_CTRL_OK);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_VLAN, VNET_CTRL_VLAN_ADD, &id, 2), VNET_CTRL_OK);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_VLAN, VNET_CTRL_VLAN_ADD, &id, 2), VNET_CTRL_OK);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_VLAN, VNET_CTRL_VLAN_ADD, &id, 2), VNET_CTRL_OK);
 	ck_assert(receives(own, 5) && !receives(own, 6) && !receives(other, 5) && receives(own, -1));
 	ck_assert_uint_eq(t.net->filter.n_vlans, 1);
 	id = le16_of(4095);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_VLAN, VNET_CTRL_VLAN_ADD, &id, 2), VNET_CTRL_OK);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_VLAN, VNET_CTRL_VLAN_ADD, &id, 2), VNET_CTRL_OK);
 	ck_assert(receives(own, 4095));
 	id = le16_of(5);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_VLAN, VNET_CTRL_VLAN_DEL, &id, 2), VNET_CTRL_OK);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_VLAN, VNET_CTRL_VLAN_DEL, &id, 2), VNET_CTRL_OK);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_VLAN, VNET_CTRL_VLAN_DEL, &id, 2), VNET_CTRL_OK);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_VLAN, VNET_CTRL_VLAN_DEL, &id, 2), VNET_CTRL_OK);
 	ck_assert(!receives(own, 5));
 	ck_assert_uint_eq(t.net->filter.n_vlans, 1);
 	for (unsigned bad = 4096; bad <= 65536; bad += 6144) {
 		id = le16_of((uint16_t)(bad - 1 + (bad == 4096)));
-		ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_VLAN, VNET_CTRL_VLAN_ADD, &id, 2), VNET_CTRL_ERR);
+		ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_VLAN, VNET_CTRL_VLAN_ADD, &id, 2), VNET_CTRL_ERR);
 	}
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_VLAN, VNET_CTRL_VLAN_ADD, &id, 1), VNET_CTRL_ERR);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_VLAN, VNET_CTRL_VLAN_ADD, &id, 1), VNET_CTRL_ERR);
 	/* Without the feature tags are no business of the card. */
-	fake_net_start(&t, FAKE_NET_FEATURES & ~VNET_F_CTRL_VLAN);
-	fake_net_rx_add(&t, 0, 1536);
-	fake_net_kick(&t, 0);
+	fake_nic_start(&t, FAKE_NIC_FEATURES & ~VNET_F_CTRL_VLAN);
+	fake_nic_rx_add(&t, 0, 1536);
+	fake_nic_kick(&t, 0);
 	mode(VNET_CTRL_RX_PROMISC, 0);
 	ck_assert(receives(own, 77));
 }
@@ -229,11 +229,11 @@ START_TEST(frames_that_are_only_a_header)
 	mode(VNET_CTRL_RX_PROMISC, 0);
 	memcpy(frame, own, 6);
 	frame[12] = 0x81; /* a tag that is not there: VLAN 0 */
-	ck_assert(fake_net_deliver(&t, 0, frame, 14));
-	ck_assert_uint_eq(fake_net_receive(&t, 0, got, sizeof(got)), 0);
+	ck_assert(fake_nic_deliver(&t, 0, frame, 14));
+	ck_assert_uint_eq(fake_nic_receive(&t, 0, got, sizeof(got)), 0);
 	frame[12] = 8;
-	ck_assert(fake_net_deliver(&t, 0, frame, 14));
-	ck_assert_uint_eq(fake_net_receive(&t, 0, got, sizeof(got)), 26);
+	ck_assert(fake_nic_deliver(&t, 0, frame, 14));
+	ck_assert_uint_eq(fake_nic_receive(&t, 0, got, sizeof(got)), 26);
 }
 END_TEST
 
@@ -242,19 +242,19 @@ START_TEST(filter_reads_across_buffers)
 	uint8_t frame[100];
 	struct fake_buf bufs[9];
 
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 	mode(VNET_CTRL_RX_PROMISC, 0);
 	for (unsigned i = 0; i < 8; i++)
 		bufs[i] = (struct fake_buf){ FAKE_HIGH + i * 3, 3, true };
 	bufs[8] = (struct fake_buf){ FAKE_HIGH + 24, 10, true };
 	for (unsigned i = 0; i < 8; i++)
 		fake_ring_add(&t.v.ring[0], bufs, 9);
-	fake_net_kick(&t, 0);
+	fake_nic_kick(&t, 0);
 	fake_frame_fill(frame, sizeof(frame), other, 3);
-	ck_assert(fake_net_deliver(&t, 0, frame, 100));
+	ck_assert(fake_nic_deliver(&t, 0, frame, 100));
 	ck_assert_uint_eq(fake_ring_used_count(&t.v.ring[0]), 0);
 	fake_frame_fill(frame, sizeof(frame), own, 3);
-	ck_assert(fake_net_deliver(&t, 0, frame, 100));
+	ck_assert(fake_nic_deliver(&t, 0, frame, 100));
 	ck_assert_uint_eq(fake_ring_used_count(&t.v.ring[0]), 4);
 }
 END_TEST
@@ -265,25 +265,25 @@ START_TEST(guest_offloads)
 
 	start();
 	ck_assert_uint_eq(t.nd.offloads.guest, NETDEV_CSUM | NETDEV_TSO4);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_GUEST_OFFLOADS, 0, &v, 8), VNET_CTRL_OK);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_GUEST_OFFLOADS, 0, &v, 8), VNET_CTRL_OK);
 	ck_assert_uint_eq(t.nd.offloads.guest, NETDEV_CSUM);
 	v = le64_of(0);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_GUEST_OFFLOADS, 0, &v, 8), VNET_CTRL_OK);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_GUEST_OFFLOADS, 0, &v, 8), VNET_CTRL_OK);
 	ck_assert_uint_eq(t.nd.offloads.guest, 0);
 	ck_assert(t.net->clear_flags);
 	v = le64_of(VNET_F_GUEST_CSUM | VNET_F_GUEST_TSO4);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_GUEST_OFFLOADS, 0, &v, 8), VNET_CTRL_OK);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_GUEST_OFFLOADS, 0, &v, 8), VNET_CTRL_OK);
 	ck_assert_uint_eq(t.nd.offloads.guest, NETDEV_CSUM | NETDEV_TSO4);
 	/* Not negotiated, no offload of the guest's, too short, a back end that refuses. */
 	v = le64_of(VNET_F_GUEST_CSUM | VNET_F_GUEST_TSO6);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_GUEST_OFFLOADS, 0, &v, 8), VNET_CTRL_ERR);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_GUEST_OFFLOADS, 0, &v, 8), VNET_CTRL_ERR);
 	v = le64_of(VNET_F_GUEST_CSUM | VNET_F_STATUS);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_GUEST_OFFLOADS, 0, &v, 8), VNET_CTRL_ERR);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_GUEST_OFFLOADS, 0, &v, 8), VNET_CTRL_ERR);
 	v = le64_of(0);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_GUEST_OFFLOADS, 0, &v, 7), VNET_CTRL_ERR);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_GUEST_OFFLOADS, 1, &v, 8), VNET_CTRL_ERR);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_GUEST_OFFLOADS, 0, &v, 7), VNET_CTRL_ERR);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_GUEST_OFFLOADS, 1, &v, 8), VNET_CTRL_ERR);
 	t.settings_rc = -EIO;
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_GUEST_OFFLOADS, 0, &v, 8), VNET_CTRL_ERR);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_GUEST_OFFLOADS, 0, &v, 8), VNET_CTRL_ERR);
 	ck_assert_uint_eq(t.nd.offloads.guest, NETDEV_CSUM | NETDEV_TSO4);
 }
 END_TEST
@@ -293,20 +293,20 @@ START_TEST(pairs)
 	static const uint16_t bad[] = { 0, 5, 0x8000, 0xffff };
 	le16 n;
 
-	fake_net_start(&t, FAKE_NET_FEATURES | VNET_F_MQ);
+	fake_nic_start(&t, FAKE_NIC_FEATURES | VNET_F_MQ);
 	for (unsigned i = 1; i <= 4; i++) {
 		n = le16_of((uint16_t)i);
-		ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_PAIRS_SET, &n, 2), VNET_CTRL_OK);
+		ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_PAIRS_SET, &n, 2), VNET_CTRL_OK);
 		ck_assert_uint_eq(t.queues, i);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		n = le16_of(bad[i]);
-		ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_PAIRS_SET, &n, 2), VNET_CTRL_ERR);
+		ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_PAIRS_SET, &n, 2), VNET_CTRL_ERR);
 	}
 	n = le16_of(2);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_PAIRS_SET, &n, 1), VNET_CTRL_ERR);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_PAIRS_SET, &n, 1), VNET_CTRL_ERR);
 	t.settings_rc = -EIO;
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_PAIRS_SET, &n, 2), VNET_CTRL_ERR);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_PAIRS_SET, &n, 2), VNET_CTRL_ERR);
 	ck_assert_uint_eq(t.net->pairs, 4);
 }
 END_TEST
@@ -330,10 +330,10 @@ START_TEST(commands_without_their_feature)
 	static const uint8_t zero[64];
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		fake_net_start(&t, FAKE_NET_FEATURES);
-		ck_assert_uint_eq(fake_net_ctrl(&t, commands[i].class, commands[i].command, zero, sizeof(zero)), VNET_CTRL_OK);
-		fake_net_start(&t, FAKE_NET_FEATURES & ~commands[i].feature);
-		ck_assert_uint_eq(fake_net_ctrl(&t, commands[i].class, commands[i].command, zero, sizeof(zero)), VNET_CTRL_ERR);
+		fake_nic_start(&t, FAKE_NIC_FEATURES);
+		ck_assert_uint_eq(fake_nic_ctrl(&t, commands[i].class, commands[i].command, zero, sizeof(zero)), VNET_CTRL_OK);
+		fake_nic_start(&t, FAKE_NIC_FEATURES & ~commands[i].feature);
+		ck_assert_uint_eq(fake_nic_ctrl(&t, commands[i].class, commands[i].command, zero, sizeof(zero)), VNET_CTRL_ERR);
 	}
 }
 END_TEST
@@ -343,12 +343,12 @@ START_TEST(every_class_and_command)
 	static const uint8_t zero[64];
 	unsigned ok = 0;
 
-	fake_net_start(&t, FAKE_NET_FEATURES | VNET_F_MQ | VNET_F_RSS | VNET_F_HASH_REPORT);
+	fake_nic_start(&t, FAKE_NIC_FEATURES | VNET_F_MQ | VNET_F_RSS | VNET_F_HASH_REPORT);
 	for (unsigned class = 0; class < 16; class++)
 		for (unsigned command = 0; command < 256; command += command < 16 ? 1 : 60)
-			ok += fake_net_ctrl(&t, (uint8_t)class, (uint8_t)command, zero, class == 4 && command == 0 ? 1 : 64) == VNET_CTRL_OK;
+			ok += fake_nic_ctrl(&t, (uint8_t)class, (uint8_t)command, zero, class == 4 && command == 0 ? 1 : 64) == VNET_CTRL_OK;
 	ck_assert_uint_eq(ok, 6 + 2 + 2 + 1 + 1 + 1); /* RSS for no queue is refused, so is a number of queues that is cut short */
-	ck_assert_uint_eq(fake_net_ctrl(&t, 255, 255, zero, 64), VNET_CTRL_ERR);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, 255, 255, zero, 64), VNET_CTRL_ERR);
 }
 END_TEST
 
@@ -361,7 +361,7 @@ static bool needs_reset(void)
 static bool raw(const struct fake_buf *bufs, unsigned n)
 {
 	fake_ring_add(&t.v.ring[2], bufs, n);
-	fake_net_kick(&t, 2);
+	fake_nic_kick(&t, 2);
 	return fake_ring_used_count(&t.v.ring[2]);
 }
 
@@ -394,7 +394,7 @@ START_TEST(chains_that_are_no_commands)
 	uint64_t m;
 	struct fake_buf bufs[70];
 
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 	m = fake_alloc(&t.v, 16, 16);
 	/* Nothing to read, one byte: an error for an answer. */
 	bufs[0] = (struct fake_buf){ m + 8, 1, true };
@@ -409,25 +409,25 @@ START_TEST(chains_that_are_no_commands)
 	ck_assert(!needs_reset());
 	/* No place for the answer. */
 	bufs[0] = (struct fake_buf){ m, 3, false };
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 	ck_assert(!raw(bufs, 1));
 	ck_assert(needs_reset());
 	/* Too many buffers. */
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 	for (unsigned i = 0; i < 69; i++)
 		bufs[i] = (struct fake_buf){ m, 1, false };
 	bufs[69] = (struct fake_buf){ m + 8, 1, true };
 	ck_assert(!raw(bufs, 70));
 	ck_assert(needs_reset());
 	/* A command of 16 MiB. */
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 	bufs[0] = (struct fake_buf){ FAKE_HIGH, FAKE_HIGH_SIZE, false };
 	bufs[1] = (struct fake_buf){ m + 8, 1, true };
 	memset(fake_mem(&t.v, FAKE_HIGH, 3), 1, 3);
 	ck_assert(raw(bufs, 2));
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 	fake_ring_put(&t.v.ring[2], 60000);
-	fake_net_kick(&t, 2);
+	fake_nic_kick(&t, 2);
 	ck_assert(needs_reset());
 }
 END_TEST
@@ -437,14 +437,14 @@ START_TEST(many_commands_leave_turns_to_others)
 	struct fake_buf bufs[2];
 	uint64_t m;
 
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 	m = fake_alloc(&t.v, 16, 16);
 	bufs[0] = (struct fake_buf){ m, 3, false };
 	bufs[1] = (struct fake_buf){ m + 8, 1, true };
 	for (unsigned i = 0; i < 120; i++)
 		fake_ring_add(&t.v.ring[2], bufs, 2);
 	atomic_store(&t.v.queue_interrupts[2], 0);
-	fake_net_kick(&t, 2);
+	fake_nic_kick(&t, 2);
 	ck_assert_uint_eq(fake_ring_used_count(&t.v.ring[2]), 64);
 	fake_virtio_turn(&t.v);
 	fake_virtio_turn(&t.v);

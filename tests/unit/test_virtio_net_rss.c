@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-net: hashes, against the vectors that Microsoft publishes for receive-side scaling, and where frames go because of them. */
-#include "tests/unit/fake_net.h"
+#include "tests/unit/fake_nic.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "tests/unit/suite.h"
 #include "vmm/err.h"
 
-static struct fake_net t;
+static struct fake_nic t;
 static uint8_t got[70000];
 
 static const uint8_t key[VNET_RSS_KEY] = {
@@ -19,15 +19,15 @@ static const uint8_t key[VNET_RSS_KEY] = {
 static void setup(void)
 {
 	log_set_level(LOG_LEVEL_NONE);
-	fake_net_init(&t);
+	fake_nic_init(&t);
 	t.nd.queues = t.cfg.queues = 4;
 	t.cfg.mq = t.cfg.rss = t.cfg.hash = true;
-	fake_net_create(&t);
+	fake_nic_create(&t);
 }
 
 static void teardown(void)
 {
-	fake_net_fini(&t);
+	fake_nic_fini(&t);
 }
 
 /* Frames */
@@ -245,11 +245,11 @@ static size_t rss_args(uint8_t *buf, uint32_t types, unsigned entries, unsigned 
 	return (size_t)(p + 3 + sizeof(key) - buf);
 }
 
-#define FEATURES (FAKE_NET_FEATURES | VNET_F_MQ | VNET_F_RSS | VNET_F_HASH_REPORT)
+#define FEATURES (FAKE_NIC_FEATURES | VNET_F_MQ | VNET_F_RSS | VNET_F_HASH_REPORT)
 
 static uint8_t rss_config(const uint8_t *buf, size_t len)
 {
-	return fake_net_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_RSS_CONFIG, buf, len);
+	return fake_nic_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_RSS_CONFIG, buf, len);
 }
 
 START_TEST(steers_by_hash)
@@ -257,15 +257,15 @@ START_TEST(steers_by_hash)
 	uint8_t buf[512];
 	struct maker m = ipv4(6, src4, dst4, 2794, 1766); /* ...8: entry 0 of 4, 8 of 128 */
 
-	fake_net_start(&t, FEATURES);
+	fake_nic_start(&t, FEATURES);
 	for (unsigned i = 0; i < 4; i++) {
 		for (unsigned n = 0; n < 20; n++)
-			fake_net_rx_add(&t, i, 1536);
-		fake_net_kick(&t, vnet_rx_index(i));
+			fake_nic_rx_add(&t, i, 1536);
+		fake_nic_kick(&t, vnet_rx_index(i));
 	}
 	/* Before it is set up frames stay where they come, unhashed. */
-	ck_assert(fake_net_deliver(&t, 0, m.data, m.len));
-	ck_assert_uint_eq(fake_net_receive(&t, 0, got, sizeof(got)), m.len + 20);
+	ck_assert(fake_nic_deliver(&t, 0, m.data, m.len));
+	ck_assert_uint_eq(fake_nic_receive(&t, 0, got, sizeof(got)), m.len + 20);
 	ck_assert_uint_eq(load_le16(got + 16), VNET_REPORT_NONE);
 	ck_assert_uint_eq(rss_config(buf, rss_args(buf, VNET_HASH_TCPV4, 128, 3, 4)), VNET_CTRL_OK);
 	for (unsigned port = 1; port < 40; port++) {
@@ -275,19 +275,19 @@ START_TEST(steers_by_hash)
 		m = ipv4(6, src4, dst4, 2794, port);
 		h = hash_of(&m, ALL);
 		to = h.value % 4;
-		ck_assert(fake_net_deliver(&t, port % 3, m.data, m.len));
-		ck_assert_uint_eq(fake_net_receive(&t, to, got, sizeof(got)), m.len + 20);
+		ck_assert(fake_nic_deliver(&t, port % 3, m.data, m.len));
+		ck_assert_uint_eq(fake_nic_receive(&t, to, got, sizeof(got)), m.len + 20);
 		ck_assert_mem_eq(got + 20, m.data, m.len);
 		ck_assert_uint_eq(load_le32(got + 12), h.value);
 		ck_assert_uint_eq(load_le16(got + 16), VNET_REPORT_TCPV4);
 		ck_assert_uint_ge(atomic_load(&t.v.queue_interrupts[vnet_rx_index(to)]), 1);
-		fake_net_rx_add(&t, to, 1536);
-		fake_net_kick(&t, vnet_rx_index(to));
+		fake_nic_rx_add(&t, to, 1536);
+		fake_nic_kick(&t, vnet_rx_index(to));
 	}
 	/* What has no hash goes to its own queue. */
 	m = ipv4(17, src4, dst4, 1, 2);
-	ck_assert(fake_net_deliver(&t, 0, m.data, m.len));
-	ck_assert_uint_eq(fake_net_receive(&t, 3, got, sizeof(got)), m.len + 20);
+	ck_assert(fake_nic_deliver(&t, 0, m.data, m.len));
+	ck_assert_uint_eq(fake_nic_receive(&t, 3, got, sizeof(got)), m.len + 20);
 	ck_assert_uint_eq(load_le16(got + 16), VNET_REPORT_NONE);
 }
 END_TEST
@@ -297,20 +297,20 @@ START_TEST(steered_frames_wait_for_their_queue)
 	uint8_t buf[512];
 	struct maker m = ipv4(17, src4, dst4, 1, 2);
 
-	fake_net_start(&t, FEATURES);
+	fake_nic_start(&t, FEATURES);
 	ck_assert_uint_eq(rss_config(buf, rss_args(buf, VNET_HASH_TCPV4, 128, 3, 4)), VNET_CTRL_OK);
-	ck_assert(fake_net_deliver(&t, 0, m.data, m.len));
-	ck_assert(!fake_net_deliver(&t, 0, m.data, m.len)); /* one waits */
-	ck_assert(fake_net_deliver(&t, 1, m.data, m.len));
+	ck_assert(fake_nic_deliver(&t, 0, m.data, m.len));
+	ck_assert(!fake_nic_deliver(&t, 0, m.data, m.len)); /* one waits */
+	ck_assert(fake_nic_deliver(&t, 1, m.data, m.len));
 	t.more[0] = t.more[1] = 0;
-	fake_net_rx_add(&t, 3, 1536);
-	fake_net_kick(&t, vnet_rx_index(3));
-	ck_assert_uint_eq(fake_net_receive(&t, 3, got, sizeof(got)), m.len + 20);
+	fake_nic_rx_add(&t, 3, 1536);
+	fake_nic_kick(&t, vnet_rx_index(3));
+	ck_assert_uint_eq(fake_nic_receive(&t, 3, got, sizeof(got)), m.len + 20);
 	ck_assert_mem_eq(got + 20, m.data, m.len);
 	ck_assert_uint_ge(t.more[0], 1);
-	fake_net_rx_add(&t, 3, 1536);
-	fake_net_kick(&t, vnet_rx_index(3));
-	ck_assert_uint_eq(fake_net_receive(&t, 3, got, sizeof(got)), m.len + 20);
+	fake_nic_rx_add(&t, 3, 1536);
+	fake_nic_kick(&t, vnet_rx_index(3));
+	ck_assert_uint_eq(fake_nic_receive(&t, 3, got, sizeof(got)), m.len + 20);
 	ck_assert_uint_ge(t.more[1], 1);
 	ck_assert_uint_eq(t.nd.stats.rx_dropped, 0);
 }
@@ -321,24 +321,24 @@ START_TEST(reports_without_steering)
 	uint8_t buf[64] = { 0 };
 	struct maker m = ipv4(6, src4, dst4, 2794, 1766);
 
-	fake_net_start(&t, FAKE_NET_FEATURES | VNET_F_HASH_REPORT);
+	fake_nic_start(&t, FAKE_NIC_FEATURES | VNET_F_HASH_REPORT);
 	store_le32(buf, VNET_HASH_TCPV4);
 	buf[12] = VNET_RSS_KEY;
 	memcpy(buf + 13, key, sizeof(key));
 	for (size_t len = 0; len < 13 + sizeof(key); len++)
-		ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_HASH_CONFIG, buf, len), VNET_CTRL_ERR);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_HASH_CONFIG, buf, 13 + sizeof(key)), VNET_CTRL_OK);
-	fake_net_rx_add(&t, 0, 1536);
-	fake_net_kick(&t, 0);
-	ck_assert(fake_net_deliver(&t, 0, m.data, m.len));
-	ck_assert_uint_eq(fake_net_receive(&t, 0, got, sizeof(got)), m.len + 20);
+		ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_HASH_CONFIG, buf, len), VNET_CTRL_ERR);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_HASH_CONFIG, buf, 13 + sizeof(key)), VNET_CTRL_OK);
+	fake_nic_rx_add(&t, 0, 1536);
+	fake_nic_kick(&t, 0);
+	ck_assert(fake_nic_deliver(&t, 0, m.data, m.len));
+	ck_assert_uint_eq(fake_nic_receive(&t, 0, got, sizeof(got)), m.len + 20);
 	ck_assert_uint_eq(load_le32(got + 12), 0x51ccc178);
 	ck_assert_uint_eq(load_le16(got + 16), VNET_REPORT_TCPV4);
 	store_le32(buf, 0x200);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_HASH_CONFIG, buf, 13 + sizeof(key)), VNET_CTRL_ERR);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_HASH_CONFIG, buf, 13 + sizeof(key)), VNET_CTRL_ERR);
 	buf[12] = VNET_RSS_KEY + 1;
 	store_le32(buf, VNET_HASH_TCPV4);
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_HASH_CONFIG, buf, sizeof(buf)), VNET_CTRL_ERR);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_HASH_CONFIG, buf, sizeof(buf)), VNET_CTRL_ERR);
 }
 END_TEST
 
@@ -347,7 +347,7 @@ START_TEST(configurations_that_are_refused)
 	uint8_t buf[1024] = { 0 };
 	size_t len;
 
-	fake_net_start(&t, FEATURES);
+	fake_nic_start(&t, FEATURES);
 	len = rss_args(buf, ALL, 128, 0, 4);
 	for (size_t n = 0; n < len; n++)
 		ck_assert_uint_eq(rss_config(buf, n), VNET_CTRL_ERR);
@@ -370,7 +370,7 @@ START_TEST(configurations_that_are_refused)
 	ck_assert_uint_eq(vnet_rss_pair(t.net, (struct vnet_hash){ .value = 3, .report = VNET_REPORT_IPV4 }), 0);
 	ck_assert_uint_eq(vnet_rss_pair(t.net, (struct vnet_hash){ .value = 129, .report = VNET_REPORT_IPV4 }), 1);
 	/* A number of queues switches it off again. */
-	ck_assert_uint_eq(fake_net_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_PAIRS_SET, (uint8_t[2]){ 2, 0 }, 2), VNET_CTRL_OK);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, VNET_CTRL_MQ, VNET_CTRL_MQ_PAIRS_SET, (uint8_t[2]){ 2, 0 }, 2), VNET_CTRL_OK);
 	ck_assert(!t.net->rss.steer);
 }
 END_TEST

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-net: receiving. */
-#include "tests/unit/fake_net.h"
+#include "tests/unit/fake_nic.h"
 
 #include <string.h>
 
@@ -8,7 +8,7 @@
 #include "vmm/err.h"
 #include "vmm/iov.h"
 
-static struct fake_net t;
+static struct fake_nic t;
 static const uint8_t peer[6] = { 0x52, 0x54, 0, 1, 2, 3 };
 static uint8_t frame[NETDEV_FRAME_MAX + 100], got[NETDEV_FRAME_MAX + 100];
 static const uint8_t zeroes[VNET_HDR_HASH];
@@ -16,43 +16,43 @@ static const uint8_t zeroes[VNET_HDR_HASH];
 static void setup(void)
 {
 	log_set_level(LOG_LEVEL_NONE);
-	fake_net_init(&t);
+	fake_nic_init(&t);
 	fake_frame_fill(frame, sizeof(frame), peer, 1);
 }
 
 static void teardown(void)
 {
-	fake_net_fini(&t);
+	fake_nic_fini(&t);
 }
 
 static void start(void)
 {
-	fake_net_create(&t);
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_create(&t);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 }
 
 static void start_unmerged(void)
 {
-	fake_net_create(&t);
-	fake_net_start(&t, FAKE_NET_FEATURES & ~VNET_F_MRG_RXBUF);
+	fake_nic_create(&t);
+	fake_nic_start(&t, FAKE_NIC_FEATURES & ~VNET_F_MRG_RXBUF);
 }
 
 static void add(unsigned n, uint32_t len)
 {
 	while (n--)
-		fake_net_rx_add(&t, 0, len);
-	fake_net_kick(&t, 0);
+		fake_nic_rx_add(&t, 0, len);
+	fake_nic_kick(&t, 0);
 }
 
 static bool read_frame(size_t len)
 {
-	return fake_net_read(&t, 0, zeroes, frame, len);
+	return fake_nic_read(&t, 0, zeroes, frame, len);
 }
 
 /* The driver has it, in `buffers` buffers. */
 static void check_got(size_t len, unsigned buffers)
 {
-	size_t n = fake_net_receive(&t, 0, got, sizeof(got));
+	size_t n = fake_nic_receive(&t, 0, got, sizeof(got));
 	size_t hdr = t.net->hdr_size;
 
 	ck_assert_uint_eq(n, hdr + len);
@@ -64,7 +64,7 @@ static void check_got(size_t len, unsigned buffers)
 
 static void check_none(void)
 {
-	ck_assert_uint_eq(fake_net_receive(&t, 0, got, sizeof(got)), 0);
+	ck_assert_uint_eq(fake_nic_receive(&t, 0, got, sizeof(got)), 0);
 }
 
 static bool needs_reset(void)
@@ -84,7 +84,7 @@ START_TEST(one_buffer)
 	check_got(1524, 1);
 	ck_assert_uint_eq(t.nd.stats.rx_frames, 2);
 	ck_assert_uint_eq(t.nd.stats.rx_bytes, 1584);
-	ck_assert(fake_net_deliver(&t, 0, frame, 700));
+	ck_assert(fake_nic_deliver(&t, 0, frame, 700));
 	check_got(700, 1);
 }
 END_TEST
@@ -145,7 +145,7 @@ START_TEST(long_chains)
 		bufs[i] = (struct fake_buf){ FAKE_HIGH + i * 700, 700, true };
 	t.v.ring[0].next_desc = 0;
 	t.rx_gpa[0][fake_ring_add(&t.v.ring[0], bufs, ARRAY_SIZE(bufs))] = FAKE_HIGH;
-	fake_net_kick(&t, 0);
+	fake_nic_kick(&t, 0);
 	ck_assert(read_frame(65550));
 	check_got(65550, 1);
 }
@@ -158,7 +158,7 @@ START_TEST(waits_for_buffers_and_loses_nothing)
 	ck_assert(read_frame(5000)); /* needs four */
 	check_none();
 	ck_assert(!read_frame(60)); /* no room for another meanwhile */
-	ck_assert(!fake_net_deliver(&t, 0, frame, 60));
+	ck_assert(!fake_nic_deliver(&t, 0, frame, 60));
 	t.more[0] = 0;
 	add(1, 1536);
 	check_none();
@@ -239,11 +239,11 @@ START_TEST(legacy_header)
 {
 	struct fake_buf bufs[2] = { { FAKE_HIGH, 10, true }, { FAKE_HIGH + 10, 1514, true } };
 
-	fake_net_create(&t);
-	fake_net_start_legacy(&t, VNET_F_MAC);
+	fake_nic_create(&t);
+	fake_nic_start_legacy(&t, VNET_F_MAC);
 	for (unsigned i = 0; i < 2; i++)
 		t.rx_gpa[0][fake_ring_add(&t.v.ring[0], bufs, 2)] = FAKE_HIGH;
-	fake_net_kick(&t, 0);
+	fake_nic_kick(&t, 0);
 	ck_assert(read_frame(1514));
 	check_got(1514, 0);
 	ck_assert(read_frame(60));
@@ -257,7 +257,7 @@ START_TEST(header_cut_up)
 
 	start();
 	t.rx_gpa[0][fake_ring_add(&t.v.ring[0], bufs, 4)] = FAKE_HIGH;
-	fake_net_kick(&t, 0);
+	fake_nic_kick(&t, 0);
 	ck_assert(read_frame(400));
 	check_got(400, 1);
 }
@@ -268,16 +268,16 @@ START_TEST(lengths_that_are_no_frames)
 	start();
 	add(100, 1536);
 	for (size_t len = 0; len < 14; len++) {
-		ck_assert(fake_net_deliver(&t, 0, frame, len));
+		ck_assert(fake_nic_deliver(&t, 0, frame, len));
 		ck_assert(read_frame(len));
 	}
 	check_none();
 	ck_assert_uint_eq(t.nd.stats.rx_dropped, 28);
-	ck_assert(fake_net_deliver(&t, 0, frame, 65551));
+	ck_assert(fake_nic_deliver(&t, 0, frame, 65551));
 	ck_assert_uint_eq(t.nd.stats.rx_dropped, 29);
 	ck_assert(read_frame(14));
 	check_got(14, 1);
-	ck_assert(fake_net_deliver(&t, 0, frame, 65550));
+	ck_assert(fake_nic_deliver(&t, 0, frame, 65550));
 	check_got(65550, 43);
 }
 END_TEST
@@ -289,32 +289,32 @@ START_TEST(chains_that_are_no_room)
 
 	start();
 	fake_ring_add(&t.v.ring[0], readable, 2);
-	fake_net_kick(&t, 0);
+	fake_nic_kick(&t, 0);
 	ck_assert(!read_frame(60));
 	ck_assert(needs_reset());
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 	fake_ring_add(&t.v.ring[0], &small, 1);
-	fake_net_kick(&t, 0);
+	fake_nic_kick(&t, 0);
 	ck_assert(!read_frame(60));
 	ck_assert(needs_reset());
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 	fake_ring_add(&t.v.ring[0], &none, 1);
-	fake_net_kick(&t, 0);
+	fake_nic_kick(&t, 0);
 	ck_assert(!read_frame(60));
 	ck_assert(needs_reset());
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 	fake_ring_put(&t.v.ring[0], 1000);
-	fake_net_kick(&t, 0);
+	fake_nic_kick(&t, 0);
 	ck_assert(!read_frame(60));
 	ck_assert(needs_reset());
 	/* It breaks while a frame waits: that one is gone, the next driver starts anew. */
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 	add(1, 1536);
 	ck_assert(read_frame(5000));
 	fake_ring_put(&t.v.ring[0], 1000);
-	fake_net_kick(&t, 0);
+	fake_nic_kick(&t, 0);
 	ck_assert(needs_reset());
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 	add(1, 1536);
 	ck_assert(read_frame(70));
 	check_got(70, 1);
@@ -327,17 +327,17 @@ START_TEST(flags_of_the_header)
 
 	start();
 	add(4, 1536);
-	ck_assert(fake_net_read(&t, 0, hdr, frame, 60));
-	ck_assert_uint_eq(fake_net_receive(&t, 0, got, sizeof(got)), 72);
+	ck_assert(fake_nic_read(&t, 0, hdr, frame, 60));
+	ck_assert_uint_eq(fake_nic_receive(&t, 0, got, sizeof(got)), 72);
 	ck_assert_uint_eq(got[0], VNET_HDR_F_DATA_VALID);
-	fake_net_start(&t, FAKE_NET_FEATURES & ~(VNET_F_GUEST_CSUM | VNET_F_GUEST_TSO4));
+	fake_nic_start(&t, FAKE_NIC_FEATURES & ~(VNET_F_GUEST_CSUM | VNET_F_GUEST_TSO4));
 	add(4, 1536);
-	ck_assert(fake_net_read(&t, 0, hdr, frame, 60));
-	ck_assert_uint_eq(fake_net_receive(&t, 0, got, sizeof(got)), 72);
+	ck_assert(fake_nic_read(&t, 0, hdr, frame, 60));
+	ck_assert_uint_eq(fake_nic_receive(&t, 0, got, sizeof(got)), 72);
 	ck_assert_uint_eq(got[0], 0);
 	/* Also on the long way. */
-	ck_assert(fake_net_read(&t, 0, hdr, frame, 2000));
-	ck_assert_uint_eq(fake_net_receive(&t, 0, got, sizeof(got)), 2012);
+	ck_assert(fake_nic_read(&t, 0, hdr, frame, 2000));
+	ck_assert_uint_eq(fake_nic_receive(&t, 0, got, sizeof(got)), 2012);
 	ck_assert_uint_eq(got[0], 0);
 }
 END_TEST
@@ -384,8 +384,8 @@ START_TEST(reset_with_a_frame_waiting)
 	fake_virtio_reset(&t.v);
 	ck_assert(!t.rx_on);
 	ck_assert(!read_frame(60));
-	ck_assert(!fake_net_deliver(&t, 0, frame, 60));
-	fake_net_start(&t, FAKE_NET_FEATURES);
+	ck_assert(!fake_nic_deliver(&t, 0, frame, 60));
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
 	ck_assert(!read_frame(60));
 	add(3, 1536);
 	ck_assert(read_frame(60));
@@ -395,7 +395,7 @@ START_TEST(reset_with_a_frame_waiting)
 	fake_virtio_reset(&t.v);
 	t.net->dev.ops->destroy(&t.net->dev);
 	t.net = NULL;
-	ck_assert(!fake_net_deliver(&t, 0, frame, 60));
+	ck_assert(!fake_nic_deliver(&t, 0, frame, 60));
 	netdev_rx_flush(&t.nd, 0);
 	netdev_tx_ready(&t.nd, 0);
 	netdev_link(&t.nd, false);

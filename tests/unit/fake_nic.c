@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "tests/unit/fake_net.h"
+#include "tests/unit/fake_nic.h"
 
 #include <check.h>
 #include <errno.h>
@@ -10,14 +10,14 @@
 #include "vmm/iov.h"
 #include "vmm/util.h"
 
-static struct fake_net *net_of(struct netdev *nd)
+static struct fake_nic *net_of(struct netdev *nd)
 {
-	return CONTAINER_OF(nd, struct fake_net, nd);
+	return CONTAINER_OF(nd, struct fake_nic, nd);
 }
 
 /* The back end */
 
-static int take(struct fake_net *t, unsigned queue, const struct iovec *iov, size_t n, size_t len)
+static int take(struct fake_nic *t, unsigned queue, const struct iovec *iov, size_t n, size_t len)
 {
 	struct fake_frame *f = &t->sent[t->n_sent];
 	struct iov_cursor c;
@@ -25,7 +25,7 @@ static int take(struct fake_net *t, unsigned queue, const struct iovec *iov, siz
 	if (t->takes == 0)
 		return -EAGAIN;
 	t->takes--;
-	ck_assert_uint_lt(t->n_sent, FAKE_NET_SENT);
+	ck_assert_uint_lt(t->n_sent, FAKE_NIC_SENT);
 	*f = (struct fake_frame){ .queue = queue, .len = len, .data = malloc(len) };
 	iov_cursor_init(&c, iov, n);
 	if (iov_cursor_read(&c, f->data, len) != len)
@@ -88,7 +88,7 @@ static void fake_close(struct netdev *nd)
 
 /* Life */
 
-void fake_net_init(struct fake_net *t)
+void fake_nic_init(struct fake_nic *t)
 {
 	static const uint8_t mac[6] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
 	struct err err = ERR_INIT;
@@ -106,7 +106,7 @@ void fake_net_init(struct fake_net *t)
 		.close = fake_close,
 	};
 	ck_assert_int_eq(netdev_init(&t->nd, &t->ops, "n0", t->v.loop, &err), 0);
-	t->nd.caps = FAKE_NET_CAPS;
+	t->nd.caps = FAKE_NIC_CAPS;
 	t->takes = UINT32_MAX;
 	virtio_net_config_init(&t->cfg);
 	t->cfg.id = "net0";
@@ -114,12 +114,12 @@ void fake_net_init(struct fake_net *t)
 	memcpy(t->cfg.mac, mac, sizeof(mac));
 }
 
-void fake_net_use_many(struct fake_net *t)
+void fake_nic_use_many(struct fake_nic *t)
 {
 	t->ops.tx_many = fake_tx_many;
 }
 
-void fake_net_create(struct fake_net *t)
+void fake_nic_create(struct fake_nic *t)
 {
 	const struct device_env env = { .mem = t->v.mem, .loop = t->v.loop };
 	struct err err = ERR_INIT;
@@ -130,15 +130,15 @@ void fake_net_create(struct fake_net *t)
 	fake_virtio_attach(&t->v, dev);
 }
 
-void fake_net_forget_sent(struct fake_net *t)
+void fake_nic_forget_sent(struct fake_nic *t)
 {
 	while (t->n_sent)
 		free(t->sent[--t->n_sent].data);
 }
 
-void fake_net_fini(struct fake_net *t)
+void fake_nic_fini(struct fake_nic *t)
 {
-	fake_net_forget_sent(t);
+	fake_nic_forget_sent(t);
 	if (t->net) {
 		fake_virtio_reset(&t->v);
 		t->net->dev.ops->destroy(&t->net->dev);
@@ -147,7 +147,7 @@ void fake_net_fini(struct fake_net *t)
 	fake_virtio_fini(&t->v);
 }
 
-void fake_net_start(struct fake_net *t, uint64_t features)
+void fake_nic_start(struct fake_nic *t, uint64_t features)
 {
 	uint8_t status = fake_virtio_start(&t->v, features);
 
@@ -155,7 +155,7 @@ void fake_net_start(struct fake_net *t, uint64_t features)
 	fake_virtio_turn(&t->v);
 }
 
-void fake_net_start_legacy(struct fake_net *t, uint64_t features)
+void fake_nic_start_legacy(struct fake_nic *t, uint64_t features)
 {
 	struct virtio_dev *dev = t->v.dev;
 
@@ -173,12 +173,12 @@ void fake_net_start_legacy(struct fake_net *t, uint64_t features)
 
 /* The driver */
 
-void fake_net_kick(struct fake_net *t, unsigned q)
+void fake_nic_kick(struct fake_nic *t, unsigned q)
 {
 	fake_virtio_kick(&t->v, q);
 }
 
-uint16_t fake_net_tx_add(struct fake_net *t, unsigned pair, const void *frame, size_t len)
+uint16_t fake_nic_tx_add(struct fake_nic *t, unsigned pair, const void *frame, size_t len)
 {
 	uint64_t gpa = fake_alloc(&t->v, t->net->hdr_size + len, 16);
 	struct fake_buf buf = { gpa, (uint32_t)(t->net->hdr_size + len), false };
@@ -187,13 +187,13 @@ uint16_t fake_net_tx_add(struct fake_net *t, unsigned pair, const void *frame, s
 	return fake_ring_add(&t->v.ring[vnet_tx_index(pair)], &buf, 1);
 }
 
-void fake_net_send(struct fake_net *t, unsigned pair, const void *frame, size_t len)
+void fake_nic_send(struct fake_nic *t, unsigned pair, const void *frame, size_t len)
 {
-	fake_net_tx_add(t, pair, frame, len);
-	fake_net_kick(t, vnet_tx_index(pair));
+	fake_nic_tx_add(t, pair, frame, len);
+	fake_nic_kick(t, vnet_tx_index(pair));
 }
 
-uint16_t fake_net_rx_add(struct fake_net *t, unsigned pair, uint32_t len)
+uint16_t fake_nic_rx_add(struct fake_nic *t, unsigned pair, uint32_t len)
 {
 	uint64_t gpa = fake_alloc(&t->v, len, 16);
 	struct fake_buf buf = { gpa, len, true };
@@ -205,7 +205,7 @@ uint16_t fake_net_rx_add(struct fake_net *t, unsigned pair, uint32_t len)
 	return head;
 }
 
-bool fake_net_deliver(struct fake_net *t, unsigned pair, const void *frame, size_t len)
+bool fake_nic_deliver(struct fake_nic *t, unsigned pair, const void *frame, size_t len)
 {
 	bool ok = netdev_deliver(&t->nd, pair, NULL, frame, len);
 
@@ -213,7 +213,7 @@ bool fake_net_deliver(struct fake_net *t, unsigned pair, const void *frame, size
 	return ok;
 }
 
-bool fake_net_read(struct fake_net *t, unsigned pair, const void *hdr, const void *frame, size_t len)
+bool fake_nic_read(struct fake_nic *t, unsigned pair, const void *hdr, const void *frame, size_t len)
 {
 	size_t hdr_size = t->nd.offloads.vnet_hdr_size, want = hdr_size + NETDEV_FRAME_MAX;
 	struct iovec iov[NETDEV_RX_IOV];
@@ -234,7 +234,7 @@ bool fake_net_read(struct fake_net *t, unsigned pair, const void *hdr, const voi
 	return true;
 }
 
-size_t fake_net_receive(struct fake_net *t, unsigned pair, uint8_t *buf, size_t max)
+size_t fake_nic_receive(struct fake_nic *t, unsigned pair, uint8_t *buf, size_t max)
 {
 	struct fake_ring *ring = &t->v.ring[vnet_rx_index(pair)];
 	unsigned buffers = 1;
@@ -257,7 +257,7 @@ size_t fake_net_receive(struct fake_net *t, unsigned pair, uint8_t *buf, size_t 
 	return got;
 }
 
-uint8_t fake_net_ctrl(struct fake_net *t, uint8_t class, uint8_t command, const void *data, size_t len)
+uint8_t fake_nic_ctrl(struct fake_nic *t, uint8_t class, uint8_t command, const void *data, size_t len)
 {
 	unsigned q = t->net->ctrl;
 	uint8_t head_bytes[2] = { class, command };
@@ -271,13 +271,13 @@ uint8_t fake_net_ctrl(struct fake_net *t, uint8_t class, uint8_t command, const 
 	bufs[n++] = (struct fake_buf){ answer, 1, true };
 	*(uint8_t *)fake_mem(&t->v, answer, 1) = 0xaa;
 	fake_ring_add(&t->v.ring[q], bufs, n);
-	fake_net_kick(t, q);
+	fake_nic_kick(t, q);
 	ck_assert(fake_ring_used(&t->v.ring[q], &head, &used));
 	ck_assert_uint_eq(used, 1);
 	return *(uint8_t *)fake_mem(&t->v, answer, 1);
 }
 
-uint16_t fake_net_status(struct fake_net *t)
+uint16_t fake_nic_status(struct fake_nic *t)
 {
 	uint8_t b[2];
 
