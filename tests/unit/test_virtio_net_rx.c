@@ -3,6 +3,7 @@
 #include "tests/unit/fake_nic.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/unit/suite.h"
 #include "vmm/err.h"
@@ -170,6 +171,34 @@ START_TEST(waits_for_buffers_and_loses_nothing)
 	ck_assert(read_frame(60));
 	check_got(60, 1);
 	ck_assert_uint_eq(t.nd.stats.rx_dropped, 0);
+}
+END_TEST
+
+/* A driver that gives few buffers, and a frame that is longer than all of them: it does not cut the driver off for good. */
+START_TEST(waits_for_buffers_in_vain)
+{
+	start();
+	add(4, 1536);
+	ck_assert(read_frame(20000));
+	ck_assert(!read_frame(60));
+	t.more[0] = 0;
+	for (unsigned i = 0; i < 2000 && !t.more[0]; i++) {
+		usleep(1000);
+		fake_virtio_turn(&t.v);
+	}
+	ck_assert_uint_eq(t.more[0], 1);
+	ck_assert_uint_eq(t.nd.stats.rx_dropped, 1);
+	ck_assert(read_frame(60));
+	check_got(60, 1);
+	/* The buffers that were kept for it are there for others. */
+	ck_assert(read_frame(4000));
+	check_got(4000, 3);
+	/* One that gets its buffers is not dropped later. */
+	add(1, 1536);
+	ck_assert(read_frame(4000));
+	add(2, 1536);
+	check_got(4000, 3);
+	ck_assert(!t.net->rx[0].held_timer.armed);
 }
 END_TEST
 
@@ -445,6 +474,7 @@ int main(void)
 {
 	const TTest *const tests[] = {
 		one_buffer, merged_buffers, short_frames_again, more_buffers_than_entries, long_chains, waits_for_buffers_and_loses_nothing,
+		waits_for_buffers_in_vain,
 		what_can_never_fit_is_dropped, full_then_recovery, doorbell_is_off_while_there_are_buffers, unmerged_buffers, legacy_header,
 		header_cut_up, lengths_that_are_no_frames, chains_that_are_no_room, flags_of_the_header, link_down, one_interrupt_for_a_batch,
 		reset_with_a_frame_waiting, room_that_was_not_used, indices_wrap,
