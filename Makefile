@@ -93,6 +93,8 @@ wrap = $(1:%=-Wl,--wrap=%)
 $(B)/tests/unit/test_uring: LDFLAGS += $(call wrap,io_uring_peek_batch_cqe io_uring_queue_init_params preadv2 pwritev2)
 $(B)/tests/unit/test_raw: LDFLAGS += $(call wrap,uring_submit statx)
 $(B)/tests/unit/test_throttle: LDFLAGS += $(call wrap,now_ns eventloop_arm eventloop_cancel)
+$(B)/tests/unit/test_tap: LDFLAGS += $(call wrap,ioctl open readv writev)
+$(B)/tests/unit/test_virtio_net: LDFLAGS += $(call wrap,now_ns)
 
 check: $(UNIT_BIN)
 	@tests/unit/run $(UNIT_BIN)
