@@ -47,7 +47,7 @@ USERNET_LIBS := -lslirp -l:libglib-2.0.so.0 -lseccomp
 LIBEXECDIR ?= $(PREFIX)/libexec/kite
 
 .PHONY: all check payloads lint bench clean install
-all: $(B)/kite $(B)/kite-img $(B)/kite-user-net
+all: $(B)/kite $(B)/kite-img $(B)/kite-user-net $(B)/kite-bridge-helper
 
 $(B)/kite-user-net: $(USERNET_OBJ) $(B)/libkite.a
 	$(call say,LINK,$@)
@@ -65,6 +65,12 @@ $(B)/kite: $(MAIN_OBJ) $(B)/libkite.a
 $(B)/kite-img: $(IMG_OBJ) $(B)/libkite.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(IMG_OBJ) $(B)/libkite.a $(LIBS)
+
+# May be setuid: nothing in it but what it needs.
+BRIDGE_OBJ := $(B)/tools/bridge-helper/main.o $(B)/net/bridge_acl.o
+$(B)/kite-bridge-helper: $(BRIDGE_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(BRIDGE_OBJ)
 
 $(B)/libkite.a: $(LIB_OBJ)
 	$(call say,AR,  $@)
@@ -93,6 +99,8 @@ $(B)/tests/unit/test_uring: LDFLAGS += $(call wrap,io_uring_peek_batch_cqe io_ur
 $(B)/tests/unit/test_eventloop_offload: LDFLAGS += $(call wrap,pthread_create)
 $(B)/tests/unit/test_raw: LDFLAGS += $(call wrap,uring_submit statx)
 $(B)/tests/unit/test_throttle: LDFLAGS += $(call wrap,now_ns eventloop_arm eventloop_cancel)
+$(B)/tests/unit/test_tap: LDFLAGS += $(call wrap,ioctl open readv writev)
+$(B)/tests/unit/test_virtio_net: LDFLAGS += $(call wrap,now_ns)
 
 # The thread sanitizer has nothing to find in a test of one thread, and this one takes many minutes under it.
 CHECK_BIN := $(if $(filter thread,$(SAN)),$(filter-out %/test_qcow2_model,$(UNIT_BIN)),$(UNIT_BIN))
@@ -104,13 +112,15 @@ lint:
 
 include $(wildcard tests/net/net.mk tests/guest/guest.mk tests/bench/bench.mk tests/fuzz/fuzz.mk)
 
-install: $(B)/kite $(B)/kite-img $(B)/kite-user-net
+install: all
 	install -D -m 755 $(B)/kite $(DESTDIR)$(PREFIX)/bin/kite
 	install -D -m 755 $(B)/kite-img $(DESTDIR)$(PREFIX)/bin/kite-img
+	install -D -m 755 tools/kite-net $(DESTDIR)$(PREFIX)/bin/kite-net
 	install -D -m 755 $(B)/kite-user-net $(DESTDIR)$(LIBEXECDIR)/kite-user-net
+	install -D -m 755 $(B)/kite-bridge-helper $(DESTDIR)$(LIBEXECDIR)/kite-bridge-helper
 
 clean:
 	rm -rf $(B)
 
--include $(LIB_OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(IMG_OBJ:.o=.d) $(USERNET_OBJ:.o=.d) $(UNIT_BIN:=.d) $(UNIT_HELP:.o=.d)
+-include $(LIB_OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(IMG_OBJ:.o=.d) $(USERNET_OBJ:.o=.d) $(BRIDGE_OBJ:.o=.d) $(UNIT_BIN:=.d) $(UNIT_HELP:.o=.d)
 .SECONDARY:

@@ -165,6 +165,8 @@ static void close_on_loop(void *arg)
 	struct netdev *nd = arg;
 
 	netdev_rx_enable(nd, false);
+	if (nd->rings)
+		nd->rings->ops->close(nd->rings);
 	nd->ops->close(nd);
 }
 

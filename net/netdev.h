@@ -104,6 +104,37 @@ struct netdev_stats {
 	uint64_t tx_frames, tx_bytes, rx_frames, rx_bytes, tx_dropped, rx_dropped; /* bytes without vnet headers; tx is from the guest */
 };
 
+/*
+ * Rings that somebody else serves in the back end's place: the kernel's vhost-net. Frames then pass neither the front end nor the back end;
+ * what is left to them is the control queue and the link.
+ */
+struct netdev_ring {
+	void *desc, *avail, *used; /* host views of the rings, checked for their whole length */
+	uint16_t size;
+	uint16_t next;             /* the entry of the available ring that comes next */
+	int kick_fd, call_fd;      /* eventfds: rung by the driver; raises the interrupt */
+};
+
+struct netdev_rings;
+
+/* On the loop, but set_call. */
+struct netdev_rings_ops {
+	/* ring[0] receives, ring[1] sends. `features` are those that the driver chose. 0 or -errno, and then nothing of the pair runs. */
+	int (*start)(struct netdev_rings *rings, unsigned pair, const struct netdev_ring ring[2], uint64_t features);
+	/* Nothing touches the rings any more; `next` is where each has come to. */
+	void (*stop)(struct netdev_rings *rings, unsigned pair, uint16_t next[2]);
+	/* Another eventfd for interrupts from now on; when it returns, the old one is not written to any more. Any thread, while the pair runs. */
+	int (*set_call)(struct netdev_rings *rings, unsigned pair, unsigned ring, int call_fd);
+	void (*close)(struct netdev_rings *rings);
+};
+
+struct netdev_rings {
+	const struct netdev_rings_ops *ops;
+	uint64_t features; /* of virtio: what the driver may be offered of what is the rings' business */
+	unsigned pairs;
+	bool forced;       /* without it nothing is to work, rather than slowly */
+};
+
 /* Embedded in the back ends, and zeroed before netdev_init. */
 struct netdev {
 	const struct netdev_ops *ops;
@@ -118,6 +149,7 @@ struct netdev {
 	/* Set by the front end at netdev_attach. */
 	const struct netdev_frontend_ops *frontend;
 	void *opaque;
+	struct netdev_rings *rings; /* NULL: none; owned */
 	/* netdev.c's: */
 	bool rx_on;
 };

@@ -28,11 +28,13 @@ struct tap_config {
 /* Not blocking, close-on-exec, and down if it is new: to bring it up is the caller's. NULL with `err`. */
 struct netdev *tap_open(const struct tap_config *cfg, struct err *err);
 
-/* The interface's name as it is now; "" for a macvtap, or when it is gone. Borrowed until close. */
+/* The interface's name, as it was at the start. Borrowed until close. */
 const char *tap_ifname(const struct netdev *nd);
 /* The descriptor of a pair, for vhost; borrowed. */
 int tap_fd(const struct netdev *nd, unsigned queue);
 /* Leaves the descriptors to somebody else, as to vhost-net: nothing is read or written here from now on until it is called with false. */
 void tap_hand_over(struct netdev *nd, bool on);
+/* Notices that the interface is gone, which nothing tells while it is handed over. On the loop. */
+void tap_check(struct netdev *nd);
 
 #endif

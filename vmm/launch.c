@@ -13,6 +13,7 @@
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/launch_disks.h"
+#include "vmm/launch_net.h"
 #include "vmm/launch_priv.h"
 #include "vmm/log.h"
 #include "vmm/monitor.h"
@@ -85,10 +86,13 @@ static int launch_add_devices(struct launch *l, struct err *err)
 	if (machine_add_devices(l->machine, serials, err) < 0)
 		return err->code;
 	/* Automatic places on the PCI bus are given out last. */
-	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, true, err) < 0 ||
+	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, true, err) < 0 || launch_net_add(l->net, l->machine, true, err) < 0 ||
 	    launch_disks_add(l->disks, l->machine, err) < 0)
 		return err->code;
-	return launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, false, err);
+	/* Networks last of all: a default one moves nothing else. */
+	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, false, err) < 0)
+		return err->code;
+	return launch_net_add(l->net, l->machine, false, err);
 }
 
 static int launch_open_kernel(struct launch *l, struct err *err)
@@ -129,6 +133,9 @@ static int launch_init(struct launch *l, struct err *err)
 	if (!l->disks)
 		return err->code;
 	machine_vm(l->machine)->shutdown_pauses = l->cfg->no_shutdown;
+	l->net = launch_net_open(l->cfg, l->disks, err);
+	if (!l->net)
+		return err->code;
 	r = launch_open_chardevs(l, err);
 	if (r == 0)
 		r = launch_add_devices(l, err);
@@ -136,6 +143,8 @@ static int launch_init(struct launch *l, struct err *err)
 		r = launch_add_monitors(l, err);
 	if (r == 0)
 		r = machine_ready(l->machine, err);
+	if (r == 0)
+		r = launch_net_ready(l->net, err);
 	if (r == 0)
 		r = vm_start(machine_vm(l->machine), err);
 	return r;
@@ -216,6 +225,7 @@ void launch_destroy(struct launch *l)
 		return;
 	monitor_destroy(l->monitor);
 	machine_destroy(l->machine);
+	launch_net_close(l->net);
 	launch_disks_close(l->disks);
 	for (size_t i = l->cfg->n_chardevs; i-- > 0;)
 		chardev_destroy(l->chardevs[i]);

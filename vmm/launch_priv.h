@@ -11,6 +11,7 @@ struct boot;
 struct chardev;
 struct eventloop;
 struct launch_disks;
+struct launch_net;
 struct machine;
 struct monitor;
 
@@ -20,6 +21,7 @@ struct launch {
 	struct boot *boot;
 	struct machine *machine;
 	struct launch_disks *disks;
+	struct launch_net *net;
 	struct launch_virtio virtio;
 	struct chardev *chardevs[CONFIG_MAX_CHARDEVS]; /* as cfg->chardevs */
 	struct monitor *monitor; /* NULL: none was asked for */

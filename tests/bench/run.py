@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Kite's figures, side by side with QEMU and with a floor, as ratios within one run.
 
-usage: tests/bench/run.py [--only start,memory,idle,disk,disk-qcow2,boot,idle-linux,disk-linux,img] [--runs N] [--here] [--json FILE]
+usage: tests/bench/run.py [--only start,memory,idle,disk,disk-qcow2,boot,idle-linux,disk-linux,img,net] [--runs N] [--here] [--json FILE]
 
   start        exec to the guest's first instruction, as the CPU time and the wall time of the whole process
   memory       resident memory of the process beside guest memory, with a guest that sleeps
@@ -13,6 +13,7 @@ usage: tests/bench/run.py [--only start,memory,idle,disk,disk-qcow2,boot,idle-li
   disk-qcow2   the same on a qcow2 image that has all its clusters, beside raw and QEMU
   disk-linux   fio in a Linux guest, its disk in the host's memory
   img          kite-img beside qemu-img, command by command; IMG_DIR says where its images go, /var/tmp unless told
+  net          iperf3 and ping with a Linux guest over tap, vhost-net and user mode
 
 Programs take turns, so that whatever else the machine does falls on all of them; a value is the median of N runs (10 unless
 told), with the quartiles in brackets. Linux guests run here when this machine's KVM runs guest kernels at full speed, else in the
@@ -37,9 +38,10 @@ from common import (DEBUG_EXIT, GUEST, KITE, OUT, QEMU, BUILD, CannotMeasure, Fi
                     wakeups)
 from disk import measure_disk, measure_disk_linux, measure_disk_qcow2  # noqa: E402
 from img import measure_img  # noqa: E402
+from net import measure_net_linux  # noqa: E402
 from vmmproc import resident_beside_ram  # noqa: E402
 
-MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2", "boot", "idle-linux", "disk-linux", "img")
+MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2", "boot", "idle-linux", "disk-linux", "img", "net")
 HOST_MEASURES = ("img",)  # without a guest
 PAYLOAD_MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2")
 INTERPRETED = 200  # cycles for one round of the `speed` payload's loop: 1 on a processor, 2000 where it is interpreted
@@ -134,7 +136,8 @@ def measure_idle_linux(_runs, where, seconds=10):
 
 
 MEASURE = dict(zip(MEASURES, (measure_start, measure_memory, measure_idle, measure_disk, measure_disk_qcow2, measure_boot,
-                              measure_idle_linux, measure_disk_linux, measure_img)))
+                              measure_idle_linux, measure_disk_linux, measure_img,
+                              measure_net_linux)))
 
 
 # Where it is measured ----------------------------------------
