@@ -74,7 +74,7 @@ $(B)/tests/unit/test_raw: LDFLAGS += $(call wrap,uring_submit statx)
 $(B)/tests/unit/test_throttle: LDFLAGS += $(call wrap,now_ns eventloop_arm eventloop_cancel)
 
 # The thread sanitizer has nothing to find in a test of one thread, and this one takes many minutes under it.
-CHECK_BIN := $(if $(filter thread,$(SAN)),$(filter-out %/test_qcow2_model,$(UNIT_BIN)),$(UNIT_BIN))
+CHECK_BIN := $(if $(filter thread,$(SAN)),$(filter-out %/test_qcow2_model %/test_qcow2_crash,$(UNIT_BIN)),$(UNIT_BIN))
 check: $(CHECK_BIN)
 	@tests/unit/run $(CHECK_BIN)
 
