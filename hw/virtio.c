@@ -62,7 +62,7 @@ static void bell_ready(void *opaque, uint32_t revents)
 	/* How often it rang does not matter. */
 	if (read(queue->bell.fd, &count, sizeof(count)) != sizeof(count))
 		return;
-	if (dev->poll_queues)
+	if (dev->poll_queues && !queue->no_poll)
 		virtq_polled(&queue->vq, eventloop_poll_start(dev->loop, &queue->poll, true));
 	queue_kick(queue);
 }
