@@ -85,7 +85,6 @@ struct virtio_queue {
 	bool enabled;
 	struct event_fd bell;  /* the doorbell's eventfd, on the device's loop while active */
 	struct event_poll poll; /* looks at the ring in its stead, with poll_queues */
-	bool no_poll;          /* not this one: buffers stay in the ring */
 	struct virtio_dev *dev;
 };
 
@@ -98,6 +97,8 @@ struct virtio_dev {
 	const struct guest_mem *mem;
 	unsigned config_size;      /* bytes */
 	bool poll_queues;          /* a kick takes all there is, so the loop may look at the rings instead of being woken */
+	uint64_t unpolled;         /* with poll_queues: a bit for each queue of which that is not true, as one that is kept filled */
+	uint64_t legacy_only;      /* features that modern drivers are not offered */
 	unsigned n_queues;
 	struct virtio_queue *queues; /* n_queues, owned by the core */
 	struct log_limit log;
@@ -131,6 +132,8 @@ void virtio_choose(struct virtio_dev *dev, uint64_t features); /* before FEATURE
 void virtio_notify(struct virtio_dev *dev, unsigned q);
 /* With poll_queues: before pushes that the driver is likely to answer with more requests. */
 void virtio_expect_more(struct virtio_dev *dev, unsigned q);
+/* With poll_queues: nothing can be taken from the queue for a while, so it is no use to look at it. Doorbells stay as they are. */
+void virtio_look_away(struct virtio_dev *dev, unsigned q);
 /* The configuration changed: a new generation, and an interrupt. Any thread. */
 void virtio_config_changed(struct virtio_dev *dev);
 /* The queue is broken: logs vq.why, sets NEEDS_RESET, tells the driver. The device goes on with its other queues. */

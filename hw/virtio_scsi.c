@@ -382,10 +382,8 @@ static int init(struct vscsi *v, const struct device_env *env, const struct virt
 	v->dev.mem = env->mem;
 	v->dev.config_size = sizeof(v->config);
 	v->dev.poll_queues = true;
-	if (virtio_dev_init(&v->dev, sizes, n, err) < 0)
-		return err->code;
-	v->dev.queues[VSCSI_QUEUE_EVENT].no_poll = true;
-	return 0;
+	v->dev.unpolled = BIT64(VSCSI_QUEUE_EVENT);
+	return virtio_dev_init(&v->dev, sizes, n, err);
 }
 
 struct virtio_dev *virtio_scsi_create(const struct device_env *env, const struct virtio_scsi_config *cfg, struct err *err)
