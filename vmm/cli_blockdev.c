@@ -20,7 +20,7 @@ enum node_aio { AIO_THREADS, AIO_IO_URING, AIO_NATIVE };
 enum node_detect { DETECT_OFF, DETECT_ON, DETECT_UNMAP };
 
 struct node_opts {
-	char *name, *path, *child, *group;
+	char *name, *path, *child, *group, *format;
 	bool read_only, auto_read_only, direct, no_flush;
 	unsigned discard; /* the odd ones mean unmap */
 	unsigned detect_zeroes, aio, lock;
@@ -66,6 +66,7 @@ void cli_blockdev_fini(struct cli *cli)
 {
 	for (size_t i = 0; i < cli->n_nodes; i++) {
 		free(cli->nodes[i].name);
+		free(cli->nodes[i].format);
 		free(cli->nodes[i].child);
 		free(cli->nodes[i].path);
 		free(cli->nodes[i].group);
@@ -85,15 +86,15 @@ static int find_driver(const char *driver, const struct prop_ctx *ctx, const str
 {
 	*table = &file_props;
 	if (!driver)
-		return err_set(ctx->err, -EINVAL, "%s: property 'driver' is missing: give driver=file, host_device, raw or throttle", ctx->what);
+		return err_set(ctx->err, -EINVAL, "%s: property 'driver' is missing: give driver=file, host_device, raw, qcow2 or throttle", ctx->what);
 	if (!strcmp(driver, "file") || !strcmp(driver, "host_device"))
 		return 0;
 	*table = !strcmp(driver, "throttle") ? &throttle_props : &raw_props;
 	if (*table == &throttle_props || cli_drive_check_format(driver, "driver", ctx) == 0)
 		return 0;
-	if (strstr(ctx->err->msg, "not supported yet"))
-		return ctx->err->code;
-	return err_set(ctx->err, -EINVAL, "%s: driver '%s' is not available; use file, host_device, raw or throttle", ctx->what,
+	if (ctx->err->code == -ENOTSUP)
+		return -ENOTSUP;
+	return err_set(ctx->err, -EINVAL, "%s: driver '%s' is not available; use file, host_device, raw, qcow2 or throttle", ctx->what,
 		       cli_show(driver).s);
 }
 
@@ -110,6 +111,7 @@ static int store_node(struct cli *cli, struct node_opts *o, bool nested, const s
 		return ctx->err->code;
 	*node = (struct cli_node){
 		.name = o->name,
+		.format = o->format,
 		.child = o->child,
 		.group = o->group,
 		.nested = nested,
@@ -124,7 +126,7 @@ static int store_node(struct cli *cli, struct node_opts *o, bool nested, const s
 		.lock = strcmp(names_lock[o->lock], "off") != 0,
 	};
 	cli->n_nodes++;
-	o->name = o->child = o->path = o->group = NULL;
+	o->name = o->child = o->path = o->group = o->format = NULL;
 	return 0;
 }
 
@@ -182,6 +184,8 @@ static int add_node(struct cli *cli, struct prop_list *l, bool inner, char **nam
 
 	if (ret == 0)
 		ret = find_driver(driver, ctx, &table);
+	if (ret == 0 && table == &raw_props)
+		ret = cli_set_string(&o.format, driver, ctx->err);
 	free(driver);
 	if (ret < 0)
 		return ret;
@@ -200,6 +204,7 @@ static int add_node(struct cli *cli, struct prop_list *l, bool inner, char **nam
 		ret = cli_set_string(name, o.name, ctx->err);
 	if (ret == 0)
 		ret = store_node(cli, &o, nested, ctx);
+	free(o.format);
 	props_fini(&file_props, &o);
 	props_fini(&throttle_props, &o); /* and with it all that raw_props has */
 	return ret;
@@ -281,6 +286,7 @@ static struct cli_node merge_chain(struct cli *cli, const struct cli_node *top)
 		all.direct = below->direct || (node->nested && all.direct);
 		all.discard = all.discard && (below->discard || node->nested);
 		all.group = all.group ? all.group : below->group;
+		all.format = all.format ? all.format : below->format;
 		all.aio_threads = below->aio_threads;
 		all.lock = below->lock;
 		all.path = below->path;
@@ -298,19 +304,23 @@ static int add_drive(struct cli *cli, const struct cli_node *top, struct err *er
 	if (cfg->n_drives == CONFIG_MAX_DRIVES)
 		return err_set(err, -E2BIG, "-blockdev: more than %d drives", CONFIG_MAX_DRIVES);
 	*d = (struct config_drive){
-		.read_only = all.read_only,
-		.auto_read_only = all.auto_read_only,
-		.cache = cache_mode(all.direct, all.no_flush),
-		.discard = all.discard,
-		.detect_zeroes = all.detect_zeroes,
-		.aio_threads = all.aio_threads,
-		.lock = all.lock,
+		.image = {
+			.read_only = all.read_only,
+			.auto_read_only = all.auto_read_only,
+			.cache = cache_mode(all.direct, all.no_flush),
+			.discard = all.discard,
+			.detect_zeroes = all.detect_zeroes,
+			.aio_threads = all.aio_threads,
+			.lock = all.lock,
+		},
 	};
 	/* Counted before its strings, so that config_fini frees them whatever happens. */
 	cfg->n_drives++;
 	if (cli_set_string(&d->id, top->name, err) < 0 || (all.group && cli_set_string(&d->throttle.group, all.group, err) < 0))
 		return err->code;
-	return cli_set_string(&d->path, all.path, err);
+	if (cli_set_string(&d->image.path, all.path, err) < 0)
+		return err->code;
+	return cli_set_string(&d->image.format, all.format ? all.format : "raw", err);
 }
 
 int cli_blockdev_finish(struct cli *cli, struct err *err)

@@ -108,15 +108,18 @@ int cli_drive_check_id(const struct cli *cli, const char *id, const char *key, c
 
 int cli_drive_check_format(const char *format, const char *key, const struct prop_ctx *ctx)
 {
-	static const char *const later[] = { "qcow2", "qcow", "vmdk", "vdi", "vpc", "vhdx", "qed", "luks", "parallels", "dmg" };
+	static const char *const known[] = { "raw", "qcow2", "vmdk", "vdi", "vpc", "vhdx" };
+	static const char *const foreign[] = { "qcow", "qed", "luks", "parallels", "dmg", "cloop", "bochs" };
 
-	if (!strcmp(format, "raw"))
-		return 0;
-	for (size_t i = 0; i < ARRAY_SIZE(later); i++)
-		if (!strcmp(format, later[i]))
-			return err_set(ctx->err, -EINVAL, "%s: %s images are not supported yet; convert it: qemu-img convert -O raw", ctx->what,
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (!strcmp(format, known[i]))
+			return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(foreign); i++)
+		if (!strcmp(format, foreign[i]))
+			return err_set(ctx->err, -ENOTSUP, "%s: %s images are not supported; convert it: qemu-img convert -O qcow2", ctx->what,
 				       format);
-	return err_set(ctx->err, -EINVAL, "%s: property '%s': '%s' is not available; give raw", ctx->what, key, cli_show(format).s);
+	return err_set(ctx->err, -EINVAL, "%s: property '%s': '%s' is not available; give qcow2, raw, vmdk, vdi, vpc or vhdx", ctx->what, key,
+		       cli_show(format).s);
 }
 
 static bool is_given(const struct prop_list *l, const char *key)
@@ -195,7 +198,7 @@ static int check_index(const struct cli *cli, unsigned index, const struct prop_
 
 		if (other->interface == CLI_IF_VIRTIO && other->index == index)
 			return err_set(ctx->err, -EEXIST, "%s: index %u is already taken by '%s'; give index=%u or leave it out", ctx->what, index,
-				       cli_show(cli->cfg->drives[other->drive].path).s, free_index(cli));
+				       cli_show(cli->cfg->drives[other->drive].image.path).s, free_index(cli));
 	}
 	return 0;
 }
@@ -229,18 +232,20 @@ static void store_drive(struct cli *cli, struct drive_opts *o, enum config_cache
 	};
 	cfg->drives[cfg->n_drives++] = (struct config_drive){
 		.id = o->id,
-		.path = o->file,
-		.probe = !o->format,
-		.read_only = o->read_only,
-		.auto_read_only = o->auto_read_only,
-		.cache = cache,
-		.discard = o->discard % 2 == 1,
-		.detect_zeroes = o->detect_zeroes != DETECT_OFF,
-		.aio_threads = o->aio == AIO_THREADS,
-		.lock = strcmp(names_lock[o->lock], "off") != 0,
+		.image = {
+			.path = o->file,
+			.format = o->format,
+			.read_only = o->read_only,
+			.auto_read_only = o->auto_read_only,
+			.cache = cache,
+			.discard = o->discard % 2 == 1,
+			.detect_zeroes = o->detect_zeroes != DETECT_OFF,
+			.aio_threads = o->aio == AIO_THREADS,
+			.lock = strcmp(names_lock[o->lock], "off") != 0,
+		},
 		.throttle = o->throttle,
 	};
-	o->id = o->file = o->serial = o->throttle.group = NULL;
+	o->id = o->file = o->format = o->serial = o->throttle.group = NULL;
 }
 
 static int add_drive(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)

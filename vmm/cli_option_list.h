@@ -32,7 +32,7 @@ OPTION("initrd", "FILE", "its initial RAM disk", .kind = CLI_OPTION_STRING, .off
 OPTION("append", "TEXT", "its command line", .kind = CLI_OPTION_STRING, .offset = offsetof(struct vm_config, append))
 
 GROUP("Disks")
-OPTION("drive", "file=FILE[,format=raw][,if=virtio|none][,PROPERTY=VALUE...]",
+OPTION("drive", "file=FILE[,format=raw|qcow2][,if=virtio|none][,PROPERTY=VALUE...]",
 	"a disk image or host disk as a virtio disk, or with if=none for -device drive=ID; others:\n"
 	"          id=, index=, readonly=, serial=, cache=none|writeback|writethrough|directsync|unsafe, aio=io_uring|threads,\n"
 	"          discard=unmap|ignore, detect-zeroes=, throttling.iops-total= and the like, throttling.group=,\n"

@@ -44,6 +44,7 @@ struct cli_drive {
 /* A -blockdev: a file, or a format or a throttle over another one. cfg->drives gets those at the top when all are known. */
 struct cli_node {
 	char *name;
+	char *format; /* NULL: a file or a throttle */
 	char *child;  /* the name of the node below; NULL: a file */
 	char *group;  /* a throttle's throttle-group; NULL: it is none */
 	bool nested;  /* the node below was written inside this one, and takes over what it does not say itself */
@@ -213,7 +214,7 @@ int cli_hdd(struct cli *cli, const char *arg, struct err *err);
 int cli_image(struct cli *cli, const char *arg, struct err *err);
 /* Whether drives can have that id: -EINVAL, -EEXIST with `err`. */
 int cli_drive_check_id(const struct cli *cli, const char *id, const char *key, const struct prop_ctx *ctx);
-/* Whether there is such an image format: raw. -EINVAL with `err`. */
+/* Whether there is such an image format. -EINVAL, or -ENOTSUP for one that others have, with `err`. */
 int cli_drive_check_format(const char *format, const char *key, const struct prop_ctx *ctx);
 
 /* cli_blockdev.c */

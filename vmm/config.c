@@ -26,7 +26,8 @@ void config_cpu_fini(struct config_cpu *cpu)
 void config_drive_fini(struct config_drive *drive)
 {
 	free(drive->id);
-	free(drive->path);
+	free(drive->image.path);
+	free(drive->image.format);
 	free(drive->throttle.group);
 	memset(drive, 0, sizeof(*drive));
 }

@@ -108,16 +108,21 @@ enum config_cache {
 	CONFIG_CACHE_UNSAFE,
 };
 
-/* A file that a disk can be made of: -drive, or -blockdev with its layers put together. It is opened whether a disk uses it or not. */
-struct config_drive {
-	char *id;   /* unique among drives */
+/* A disk image: a file, and what is in it. */
+struct config_image {
 	char *path;
-	bool probe; /* the format was not given: look, and guard */
+	char *format; /* "raw", "qcow2"...; NULL: found by its first bytes, and guarded */
 	bool read_only, auto_read_only;
 	enum config_cache cache;
 	bool discard, detect_zeroes;
 	bool aio_threads; /* aio=threads */
 	bool lock;
+};
+
+/* What a disk can be made of: -drive, or -blockdev with its layers put together. It is opened whether a disk uses it or not. */
+struct config_drive {
+	char *id; /* unique among drives */
+	struct config_image image;
 	struct config_throttle throttle;
 };
 

@@ -17,18 +17,17 @@
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/iothread.h"
-#include "vmm/log.h"
+#include "vmm/launch_image.h"
 #include "vmm/uring.h"
 #include "vmm/util.h"
 
 #define COMMON_NAME "disks"
 #define CLASS_STORAGE UINT32_C(0x010000)
-#define BUFFER_ALIGN 4096
 
 /* A thread, and what its files share. */
 struct disk_thread {
 	struct iothread *thread; /* NULL: not started */
-	struct uring *urings[2]; /* [1]: aio=threads; NULL until needed */
+	struct image_host host;
 };
 
 struct launch_disks {
@@ -39,10 +38,6 @@ struct launch_disks {
 	struct throttle_group *groups[CONFIG_MAX_DRIVES]; /* the same; NULL: no limits */
 };
 
-static_assert((int)CONFIG_CACHE_WRITEBACK == (int)BLK_CACHE_WRITEBACK && (int)CONFIG_CACHE_NONE == (int)BLK_CACHE_NONE &&
-		      (int)CONFIG_CACHE_WRITETHROUGH == (int)BLK_CACHE_WRITETHROUGH &&
-		      (int)CONFIG_CACHE_DIRECTSYNC == (int)BLK_CACHE_DIRECTSYNC && (int)CONFIG_CACHE_UNSAFE == (int)BLK_CACHE_UNSAFE,
-	      "the same order");
 static_assert((int)CONFIG_BPS_TOTAL == (int)THROTTLE_BPS_TOTAL && (int)CONFIG_BPS_READ == (int)THROTTLE_BPS_READ &&
 		      (int)CONFIG_BPS_WRITE == (int)THROTTLE_BPS_WRITE && (int)CONFIG_IOPS_TOTAL == (int)THROTTLE_IOPS_TOTAL &&
 		      (int)CONFIG_IOPS_READ == (int)THROTTLE_IOPS_READ && (int)CONFIG_IOPS_WRITE == (int)THROTTLE_IOPS_WRITE &&
@@ -63,107 +58,23 @@ struct open_job {
 	struct blockdev *bd; /* the result */
 };
 
-static void probe_done(struct blk_req *req, int result)
-{
-	req->result = result;
-}
-
-/* Reads the file's start into `buf`, which has room for `size` bytes. Bytes read, or -errno. */
-static int probe_read(struct blockdev *bd, uint8_t *buf, size_t size)
-{
-	uint64_t len = align_down(min_u64(size, bd->size), bd->request_align);
-	struct iovec iov = { .iov_base = buf, .iov_len = len };
-	struct blk_req req = { .op = BLK_READ, .len = len, .iov = &iov, .n = 1, .done = probe_done };
-
-	if (len == 0)
-		return 0;
-	blockdev_submit(bd, &req);
-	blockdev_drain(bd);
-	return req.result < 0 ? req.result : (int)len;
-}
-
-/*
- * Looks at what the file is, through the descriptor that will be used, so that nobody can swap it in between. What looks like
- * another format is not opened as that: its header may be the work of the last guest.
- */
-static int probe(const struct config_drive *drive, struct blockdev *bd, struct err *err)
-{
-	size_t size = align_up(BLK_PROBE_BYTES, max_u64(bd->request_align, BUFFER_ALIGN));
-	uint8_t *head = aligned_alloc(BUFFER_ALIGN, size);
-	enum blk_format format = BLK_FORMAT_RAW;
-	int n;
-
-	if (!head)
-		return err_set(err, -ENOMEM, "drive '%s': no memory to look at '%s'", drive->id, cli_show(drive->path).s);
-	n = probe_read(bd, head, size);
-	if (n > 0)
-		format = blk_probe(head, (size_t)min_u64((uint64_t)n, BLK_PROBE_BYTES));
-	free(head);
-	if (n < 0)
-		return err_set_errno(err, n, "drive '%s': cannot read the start of '%s'", drive->id, cli_show(drive->path).s);
-	if (format != BLK_FORMAT_RAW)
-		return err_set(err, -ENOTSUP,
-			       "drive '%s': '%s' looks like a %s image; %s images are not supported yet; convert it: qemu-img convert -O raw, or "
-			       "give format=raw if the guest is to see it as it is",
-			       drive->id, cli_show(drive->path).s, blk_format_name(format), blk_format_name(format));
-	return 0;
-}
-
-/* Takes `*bd` over into the filters that the drive needs; `*bd` is what is to be closed, also after a failure. */
-static int add_filters(const struct config_drive *drive, struct throttle_group *group, struct blockdev **bd, struct err *err)
-{
-	struct blockdev *filter;
-
-	if (drive->probe) {
-		if (probe(drive, *bd, err) < 0)
-			return err->code;
-		if (!(*bd)->read_only)
-			log_warn("drive '%s': no format was given for '%s', and it looks like raw: the guest may not write to its first "
-				 "sectors what looks like another format; give format=raw to allow it",
-				 drive->id, cli_show(drive->path).s);
-		filter = (*bd)->read_only ? *bd : probe_guard_create(*bd, err);
-		if (!filter)
-			return err->code;
-		*bd = filter;
-	}
-	if (group) {
-		filter = throttle_create(*bd, group, err);
-		if (!filter)
-			return err->code;
-		*bd = filter;
-	}
-	return 0;
-}
-
 static void open_on_loop(void *arg)
 {
 	struct open_job *job = arg;
-	const struct config_drive *drive = job->drive;
-	struct uring **uring = &job->thread->urings[drive->aio_threads];
-	struct blk_file_config cfg = {
-		.path = drive->path,
-		.read_only = drive->read_only,
-		.auto_read_only = drive->auto_read_only,
-		.cache = (enum blk_cache)drive->cache,
-		.discard = drive->discard ? BLK_DISCARD_UNMAP : BLK_DISCARD_IGNORE,
-		.detect_zeroes = drive->detect_zeroes,
-		.lock = drive->lock,
-		.loop = iothread_loop(job->thread->thread),
-	};
 
-	if (!*uring)
-		*uring = uring_create(cfg.loop, drive->aio_threads, job->err);
-	if (!*uring)
-		return;
-	cfg.uring = *uring;
-	job->bd = raw_open(&cfg, job->err);
-	if (job->bd && add_filters(drive, job->group, &job->bd, job->err) < 0) {
-		blockdev_close(job->bd);
-		job->bd = NULL;
-	}
+	job->bd = launch_image_open(&job->thread->host, job->drive, job->group, job->err);
 }
 
 /* ---- threads ---- */
+
+static int thread_start(struct disk_thread *t, const char *name, uint64_t poll_max_ns, struct err *err)
+{
+	t->thread = iothread_create(name, poll_max_ns, err);
+	if (!t->thread)
+		return err->code;
+	t->host.loop = iothread_loop(t->thread);
+	return 0;
+}
 
 static const struct config_disk *disk_of(const struct vm_config *cfg, const struct config_drive *drive)
 {
@@ -182,18 +93,18 @@ static struct disk_thread *thread_of(struct launch_disks *d, const struct config
 		if (!strcmp(d->cfg->iothreads[i].id, disk->iothread))
 			return &d->threads[i];
 	assert(!disk || !disk->iothread);
-	if (!d->common.thread)
-		d->common.thread = iothread_create(COMMON_NAME, IOTHREAD_POLL_NS, err);
-	return d->common.thread ? &d->common : NULL;
+	if (!d->common.thread && thread_start(&d->common, COMMON_NAME, IOTHREAD_POLL_NS, err) < 0)
+		return NULL;
+	return &d->common;
 }
 
 static void close_urings(void *arg)
 {
 	struct disk_thread *t = arg;
 
-	for (size_t i = 0; i < ARRAY_SIZE(t->urings); i++)
-		if (t->urings[i])
-			uring_destroy(t->urings[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(t->host.urings); i++)
+		if (t->host.urings[i])
+			uring_destroy(t->host.urings[i]);
 }
 
 static void thread_end(struct disk_thread *t)
@@ -223,9 +134,10 @@ static int check_twice(const struct vm_config *cfg, size_t i, struct err *err)
 	const struct config_drive *drive = &cfg->drives[i];
 
 	for (const struct config_drive *other = cfg->drives; other < drive; other++)
-		if (!(drive->read_only && other->read_only) && drive->lock && other->lock && same_file(drive->path, other->path))
+		if (!(drive->image.read_only && other->image.read_only) && drive->image.lock && other->image.lock &&
+		    same_file(drive->image.path, other->image.path))
 			return err_set(err, -EBUSY, "drives '%s' and '%s' are the same file, '%s', and not both read-only; give each its own",
-				       other->id, drive->id, cli_show(drive->path).s);
+				       other->id, drive->id, cli_show(drive->image.path).s);
 	return 0;
 }
 
@@ -314,10 +226,8 @@ struct launch_disks *launch_disks_open(const struct vm_config *cfg, struct err *
 		return NULL;
 	}
 	d->cfg = cfg;
-	for (size_t i = 0; r == 0 && i < cfg->n_iothreads; i++) {
-		d->threads[i].thread = iothread_create(cfg->iothreads[i].id, cfg->iothreads[i].poll_max_ns, err);
-		r = d->threads[i].thread ? 0 : err->code;
-	}
+	for (size_t i = 0; r == 0 && i < cfg->n_iothreads; i++)
+		r = thread_start(&d->threads[i], cfg->iothreads[i].id, cfg->iothreads[i].poll_max_ns, err);
 	for (size_t i = 0; r == 0 && i < cfg->n_drives; i++)
 		r = open_drive(d, i, err);
 	if (r < 0) {

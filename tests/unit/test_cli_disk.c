@@ -33,10 +33,13 @@ static void show_drive(struct text *t, const struct config_drive *d)
 {
 	static const char *const caches[] = { "", "+none", "+writethrough", "+directsync", "+unsafe" };
 	static const char *const limits[] = { "bps", "bpsr", "bpsw", "iops", "iopsr", "iopsw" };
+	const struct config_image *m = &d->image;
 
-	put(t, " %s=%s%s%s%s%s%s%s%s%s", d->id, d->path, d->probe ? "?" : "", d->read_only ? "+ro" : "", d->auto_read_only ? "+auto" : "",
-	    caches[d->cache], d->discard ? "+discard" : "", d->detect_zeroes ? "+detect" : "", d->aio_threads ? "+threads" : "",
-	    d->lock ? "" : "+nolock");
+	put(t, " %s=%s%s%s%s%s%s%s%s%s", d->id, m->path, !m->format ? "?" : "", m->read_only ? "+ro" : "", m->auto_read_only ? "+auto" : "",
+	    caches[m->cache], m->discard ? "+discard" : "", m->detect_zeroes ? "+detect" : "", m->aio_threads ? "+threads" : "",
+	    m->lock ? "" : "+nolock");
+	if (m->format && strcmp(m->format, "raw") != 0)
+		put(t, "+%s", m->format);
 	for (unsigned i = 0; i < CONFIG_LIMITS; i++)
 		if (d->throttle.avg[i])
 			put(t, "+%s:%" PRIu64 "/%" PRIu64 "/%" PRIu64, limits[i], d->throttle.avg[i], d->throttle.max[i], d->throttle.length[i]);
@@ -111,6 +114,8 @@ static const struct {
 } good[] = {
 	{ "-drive file=F", " virtio0=F? [virtio-disk0:virtio0]" },
 	{ "-drive file=F,format=raw", " virtio0=F [virtio-disk0:virtio0]" },
+	{ "-drive file=F,format=qcow2", " virtio0=F+qcow2 [virtio-disk0:virtio0]" },
+	{ "-drive file=F,format=vmdk,readonly=on", " virtio0=F+ro+vmdk [virtio-disk0:virtio0]" },
 	{ "-drive file=F,if=virtio,format=raw,media=disk,snapshot=off", " virtio0=F [virtio-disk0:virtio0]" },
 	{ "-drive file=a,,b", " virtio0=a,b? [virtio-disk0:virtio0]" },
 	{ "-hda F", " virtio0=F? [virtio-disk0:virtio0]" },
@@ -214,9 +219,9 @@ static const struct {
 	{ "-drive format=raw", "-drive: property 'file' is missing" },
 	{ "-drive file=", "-drive: property 'file': may not be empty" },
 	{ "-drive ''", "-drive: property 'file' is missing" },
-	{ "-drive file=F,format=qcow2", "-drive: qcow2 images are not supported yet; convert it: qemu-img convert -O raw" },
-	{ "-drive file=F,format=vmdk", "-drive: vmdk images are not supported yet" },
-	{ "-drive file=F,format=rwa", "-drive: property 'format': 'rwa' is not available; give raw" },
+	{ "-drive file=F,format=qcow", "-drive: qcow images are not supported; convert it: qemu-img convert -O qcow2" },
+	{ "-drive file=F,format=luks", "-drive: luks images are not supported" },
+	{ "-drive file=F,format=rwa", "-drive: property 'format': 'rwa' is not available; give qcow2, raw, vmdk, vdi, vpc or vhdx" },
 	{ "-drive file=F,if=ide", "-drive: property 'if': 'ide' is not one of virtio, none" },
 	{ "-drive file=F,media=cdrom", "-drive: property 'media': 'cdrom' is not available: there are only disks" },
 	{ "-drive file=F,snapshot=on", "-drive: property 'snapshot': 'on' is not available: changes always go to the file" },
@@ -269,8 +274,8 @@ static const struct {
 	{ "-blockdev file,filename=F", "-blockdev: property 'node-name' is missing" },
 	{ "-blockdev file,node-name=f", "-blockdev: property 'filename' is missing" },
 	{ "-blockdev file,node-name=#x,filename=F", "-blockdev: property 'node-name': '#x' is not an identifier" },
-	{ "-blockdev qcow2,node-name=f,file=g", "-blockdev: qcow2 images are not supported yet; convert it" },
-	{ "-blockdev nbd,node-name=f", "-blockdev: driver 'nbd' is not available; use file, host_device, raw or throttle" },
+	{ "-blockdev qcow,node-name=f,file=g", "-blockdev: qcow images are not supported; convert it" },
+	{ "-blockdev nbd,node-name=f", "-blockdev: driver 'nbd' is not available; use file, host_device, raw, qcow2 or throttle" },
 	{ "-blockdev throttle,node-name=f,file=g", "-blockdev: property 'throttle-group' is missing" },
 	{ "-blockdev throttle,node-name=t,throttle-group=g", "-blockdev: property 'file' is missing" },
 	{ NODE_F "-blockdev throttle,node-name=t,throttle-group=g,file=f",

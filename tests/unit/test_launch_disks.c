@@ -89,8 +89,19 @@ static struct config_drive *drive(const char *id, const char *file)
 {
 	struct config_drive *d = &cfg.drives[cfg.n_drives++];
 
-	*d = (struct config_drive){ .id = strdup(id), .path = strdup(file), .lock = true };
+	*d = (struct config_drive){ .id = strdup(id), .image = { .path = strdup(file), .format = strdup("raw"), .lock = true } };
 	return d;
+}
+
+static void set_format(struct config_drive *d, const char *format)
+{
+	free(d->image.format);
+	d->image.format = format ? strdup(format) : NULL;
+}
+
+static void probed(const char *id, const char *file)
+{
+	set_format(drive(id, file), NULL);
 }
 
 static struct config_disk *disk(const char *id, const char *of)
@@ -133,8 +144,8 @@ START_TEST(test_disks)
 	struct config_disk *k;
 
 	drive("a", path[0])->throttle.avg[CONFIG_IOPS_TOTAL] = 100;
-	drive("b", path[1])->probe = true;
-	drive("unused", path[2])->aio_threads = true;
+	probed("b", path[1]);
+	drive("unused", path[2])->image.aio_threads = true;
 	cfg.iothreads[cfg.n_iothreads++].id = strdup("io0");
 	k = disk("da", "a");
 	k->iothread = strdup("io0");
@@ -176,17 +187,17 @@ END_TEST
 
 START_TEST(test_probed)
 {
-	write_head(path[0], "QFI\xfb\0\0\0\3", 8);
-	drive("a", path[0])->probe = true;
-	assert_refused("drive 'a': '");
-	assert_refused("looks like a qcow2 image; qcow2 images are not supported yet; convert it: qemu-img convert -O raw");
+	write_head(path[0], "LUKS\xba\xbe\0\1", 8);
+	probed("a", path[0]);
+	assert_refused("drive 'a': ");
+	assert_refused("looks like the format 'luks', which is not supported; convert it: qemu-img convert -O qcow2");
 	/* As it is, when the user says so. */
-	cfg.drives[0].probe = false;
+	set_format(&cfg.drives[0], "raw");
 	launch_disks_close(launch_disks_open(&cfg, &err));
 	/* Shorter than what is looked at, and empty. */
-	cfg.drives[0].probe = true;
+	set_format(&cfg.drives[0], NULL);
 	ck_assert_int_eq(truncate(path[0], 512), 0);
-	assert_refused("qcow2");
+	assert_refused("luks");
 	ck_assert_int_eq(truncate(path[0], 0), 0);
 	launch_disks_close(launch_disks_open(&cfg, &err));
 }
@@ -251,9 +262,9 @@ START_TEST(test_twice)
 	drive("a", path[0]);
 	drive("b", link_name);
 	assert_refused("drives 'a' and 'b' are the same file, '");
-	cfg.drives[1].read_only = true;
+	cfg.drives[1].image.read_only = true;
 	assert_refused("the same file");
-	cfg.drives[0].read_only = true;
+	cfg.drives[0].image.read_only = true;
 	launch_disks_close(launch_disks_open(&cfg, &err));
 	unlink(link_name);
 }

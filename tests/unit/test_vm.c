@@ -572,18 +572,19 @@ struct stress {
 
 static atomic_uint n_called;
 
+/* Each call has its own number, and all numbers come. */
 static void called(void *arg)
 {
-	(void)arg;
-	n_called++;
+	unsigned *turn = arg;
+
+	*turn = ++n_called;
 }
 
 static enum exit_action exit_waits_for_the_loop(struct vcpu *vcpu)
 {
 	unsigned turn;
 
-	eventloop_call_sync(loop, called, NULL);
-	turn = n_called;
+	eventloop_call_sync(loop, called, &turn);
 	if (turn % 8 == 0)
 		vm_request(vcpu->vm, turn < 400 ? VM_REQUEST_RESET : VM_REQUEST_EXIT, 7);
 	return EXIT_CONTINUE;
