@@ -117,6 +117,8 @@ static void cli_fini(struct cli *cli)
 		cli_uart_fini(&cli->uarts[i]);
 	for (size_t i = 0; i < cli->n_drives; i++)
 		free(cli->drives[i].serial);
+	for (size_t i = 0; i < cli->cfg->n_scsi_units; i++)
+		free(cli->scsi_units[i].bus);
 	cli_blockdev_fini(cli);
 	for (size_t i = 0; i < cli->n_vports; i++)
 		cli_vport_fini(&cli->vports[i]);

@@ -13,6 +13,7 @@
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/launch_disks.h"
+#include "vmm/launch_scsi.h"
 #include "vmm/launch_virtio.h"
 #include "vmm/log.h"
 #include "vmm/vm.h"
@@ -23,6 +24,7 @@ struct launch {
 	struct boot *boot;
 	struct machine *machine;
 	struct launch_disks *disks;
+	struct launch_scsi scsi;
 	struct launch_virtio virtio;
 	struct chardev *chardevs[CONFIG_MAX_CHARDEVS]; /* as cfg->chardevs */
 };
@@ -90,7 +92,8 @@ static int launch_add_devices(struct launch *l, struct err *err)
 		return err->code;
 	/* Automatic places on the PCI bus are given out last. */
 	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, true, err) < 0 ||
-	    launch_disks_add(l->disks, l->machine, err) < 0)
+	    launch_scsi_add(&l->scsi, l->machine, l->cfg, l->disks, true, err) < 0 || launch_disks_add(l->disks, l->machine, err) < 0 ||
+	    launch_scsi_add(&l->scsi, l->machine, l->cfg, l->disks, false, err) < 0)
 		return err->code;
 	return launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, false, err);
 }
@@ -187,6 +190,11 @@ void launch_resume(struct launch *l)
 void launch_terminal_resized(struct launch *l)
 {
 	launch_virtio_resize(&l->virtio);
+}
+
+struct launch_scsi *launch_scsi(struct launch *l)
+{
+	return &l->scsi;
 }
 
 struct blockdev *launch_drive(const struct launch *l, const char *id)
