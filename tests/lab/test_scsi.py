@@ -5,6 +5,7 @@ import os
 from disks import MIB, answer, blocks, end, fio, md5, new_file, shell
 from harness import STEP, case
 
+FLAT_300 = 0x4000 | 300  # Linux shows a LUN with its addressing method
 DISKS = 5  # scsi-hd, beside two CD-ROM drives and one that a -drive makes
 
 # Names of block devices are given in the order of finding them, so tests ask for them by target and LUN.
@@ -44,15 +45,15 @@ def scsi_units(t):
     guest = shell(t, *options, tools=True, drivers="scsi")
     guest.send(NODE)
     t.equal("units", answer(guest, "ls /sys/bus/scsi/devices | grep -c '^0:0'"), "8")
-    listed = answer(guest, "lsscsi -s")
-    for words in ("[0:0:0:0]", "disk KITE KITE HARDDISK 1.0", "disk TEST NAMED 7", "[0:0:2:300]", "cd/dvd KITE KITE CD-ROM"):
+    listed = answer(guest, "/tools/lsscsi -s")
+    for words in ("[0:0:0:0]", "disk KITE KITE HARDDISK 1.0", "disk TEST NAMED 7", f"[0:0:2:{FLAT_300}]", "cd/dvd KITE KITE CD-ROM"):
         t.check(words in " ".join(listed.split()), f"lsscsi says {listed!r}, without {words!r}")
     t.equal("queues", answer(guest, "ls /sys/block/$(n 0 0)/mq | wc -l"), "2")
     t.equal("serial", answer(guest, "sg_inq -p sn /dev/$(n 0 0) | grep -o KITE-1"), "KITE-1")
     t.equal("pages", answer(guest, "for p in sv di ei bl bdc lbpv; do sg_vpd -q -p $p /dev/$(n 0 3) >/tmp/p 2>&1; echo $?; done"), "0 0 0 0 0 0")
     t.equal("wwn", answer(guest, "sg_vpd -p di /dev/$(n 0 0) | grep -o -i 5000c500a0000001 | head -n 1"), "5000c500a0000001")
-    t.equal("capacity", answer(guest, "sg_readcap -l /dev/$(n 2 300) | grep -o 'Logical block length=[0-9]*\\|last LBA=[0-9]*'"),
-            f"last LBA={32 * MIB // 4096 - 1} Logical block length=4096")
+    t.equal("capacity", answer(guest, "sg_readcap -l /dev/$(n 2 16684) | grep -o 'Logical block length=[0-9]*\\|Last LBA=[0-9]*'"),
+            f"Last LBA={32 * MIB // 4096 - 1} Logical block length=4096")
     t.equal("rotational", answer(guest, "cat /sys/block/$(n 0 0)/queue/rotational /sys/block/$(n 0 3)/queue/rotational"), "0 1")
     t.equal("read-only", answer(guest, "cat /sys/block/$(n 5 0)/ro /sys/block/$(n 9 0)/ro"), "1 0")
     t.check("nvalid" in answer(guest, "sg_persist -k /dev/$(n 0 0) 2>&1"), "persistent reservations are not refused")
@@ -79,7 +80,7 @@ def data(t, guest, files):
     """What is written comes back, here and on the host; a file system works, and gives back what it no longer needs."""
     t.equal("the file on the host", md5(files[0], 4 * MIB), answer(guest, "md5sum </tmp/f")[:32])
     verify = "--verify=crc32c --verify_fatal=1 --direct=1 --size=8m --iodepth=8"
-    nodes = answer(guest, "n 0 0; n 2 300").split()
+    nodes = answer(guest, "n 0 0; n 2 16684").split()
     fio(t, guest, verify, {"one": f"--filename=/dev/{nodes[0]} --rw=randwrite --ioengine=libaio --bs=4k-64k --bsrange=4k-64k",
                            "two": f"--filename=/dev/{nodes[1]} --rw=randrw --ioengine=libaio --bs=4k"}, 4 * STEP)
     t.equal("ext4", answer(guest, "mkfs.ext4 -q /dev/$(n 0 3) && mkdir -p /mnt && mount -t ext4 /dev/$(n 0 3) /mnt && cp /tmp/f /mnt/f && sync && "
