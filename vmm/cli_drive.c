@@ -43,6 +43,7 @@ static const char *const names_discard[] = { "ignore", "unmap", "off", "on", NUL
 
 static_assert(CONFIG_CACHE_NONE == 1 && CONFIG_CACHE_WRITETHROUGH == 2 && CONFIG_CACHE_DIRECTSYNC == 3 && CONFIG_CACHE_UNSAFE == 4,
 	      "as names_cache");
+static_assert(INDEX_MAX <= CLI_SCSI_TARGET_MAX, "with if=scsi it is a target");
 static_assert(CLI_IF_NONE == 1 && CLI_IF_SCSI == 2 && CLI_IF_IDE == 3 && CLI_ERROR_STOP == 4, "as names_if, cli_names_error");
 
 #define ROW(k, t, f, ...) { .key = k, .type = t, .offset = offsetof(struct drive_opts, f), ##__VA_ARGS__ }
@@ -170,8 +171,6 @@ static int check_drive(const struct drive_opts *o, const struct prop_ctx *ctx)
 		return err_set(ctx->err, -EINVAL, "%s: detect-zeroes=unmap needs discard=unmap", ctx->what);
 	if (o->interface == CLI_IF_NONE && o->index != NO_INDEX)
 		return err_set(ctx->err, -EINVAL, "%s: property 'index' is for if=virtio; a -device has its addr=", ctx->what);
-	if (o->interface == CLI_IF_SCSI && o->index != NO_INDEX && o->index > CLI_SCSI_TARGET_MAX)
-		return err_set(ctx->err, -EINVAL, "%s: property 'index': with if=scsi it goes to %d", ctx->what, CLI_SCSI_TARGET_MAX);
 	return cli_throttle_check(&o->throttle, "throttling.", ctx);
 }
 

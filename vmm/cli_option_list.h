@@ -34,8 +34,8 @@ OPTION("append", "TEXT", "its command line", .kind = CLI_OPTION_STRING, .offset 
 GROUP("Disks")
 OPTION("drive", "file=FILE[,format=raw|qcow2][,if=virtio|scsi|none][,PROPERTY=VALUE...]",
 	"a disk image or host disk as a virtio disk, or with if=none for -device drive=ID; others:\n"
-	"          id=, index=, media=disk|cdrom, readonly=, serial=, cache=none|writeback|writethrough|directsync|unsafe, aio=io_uring|threads,\n"
-	"          discard=unmap|ignore, detect-zeroes=, throttling.iops-total= and the like, throttling.group=,\n"
+	"          id=, index=, media=disk|cdrom, readonly=, serial=, cache=none|writeback|writethrough|directsync|unsafe,\n"
+	"          aio=io_uring|threads, discard=unmap|ignore, detect-zeroes=, throttling.iops-total= and the like, throttling.group=,\n"
 	"          werror=report|enospc|stop|ignore, rerror=: report tells the guest, stop pauses it until Ctrl-a r or SIGCONT", .kind = CLI_OPTION_CALL, .handle = cli_drive)
 OPTION("hda", "FILE", "the first disk, and -hdb, -hdc, -hdd the next, as does FILE alone; a virtio disk (vda), not IDE",
 	.kind = CLI_OPTION_CALL, .handle = cli_hda)
