@@ -94,16 +94,16 @@ def data(t, guest, files):
 
 def resets(t, guest):
     """Resets of a unit under load (Linux's driver knows no others): every one is answered, and the data are right."""
-    guest.send("(for i in 1 2 3 4 5 6; do dd if=/tmp/f of=/dev/$(n 9 0) bs=64k oflag=direct 2>/dev/null; done; echo loa''ded) &\n")
-    t.equal("resets", answer(guest, "for k in 1 2 3 4; do sg_reset -d /dev/$(n 9 0) >/dev/null 2>&1; echo $?; done", 3 * STEP), "0 0 0 0")
-    guest.expect(rb"loaded", 3 * STEP)
+    load = "(for i in 1 2 3 4 5 6; do dd if=/tmp/f of=/dev/$(n 9 0) bs=64k oflag=direct 2>/dev/null; echo $?; done >/tmp/loaded) &"
+    t.equal("resets", answer(guest, f"{load} for k in 1 2 3 4; do sg_reset -d /dev/$(n 9 0) >/dev/null 2>&1; echo $?; done; wait; cat /tmp/loaded", 5 * STEP),
+            "0 0 0 0 0 0 0 0 0 0")
     t.equal("after resets", answer(guest, "dd if=/dev/$(n 9 0) bs=1M count=4 iflag=direct 2>/dev/null | cmp - /tmp/f; echo $?"), "0")
 
 
 def discs(t, guest, cd):
     """A CD is mounted and read, ejected and loaded; an empty drive says so."""
     mount = "mount -t iso9660 -o ro /dev/$(n 6 0) /mnt"
-    t.equal("a CD", answer(guest, f"{mount} && cat /mnt/hello && cksum </mnt/big | cut -d' ' -f2; umount /mnt"), f"from the CD {MIB}")
+    t.equal("a CD", answer(guest, f"{mount} && cat /mnt/hello && wc -c </mnt/big; umount /mnt"), f"from the CD {MIB}")
     t.equal("the whole CD", answer(guest, "md5sum </dev/$(n 6 0)", 2 * STEP)[:32], md5(cd, os.path.getsize(cd)))
     t.equal("ejected", answer(guest, f"eject /dev/$(n 6 0); {mount} 2>/dev/null; echo $?; eject -t /dev/$(n 6 0); sleep 1; {mount}; echo $?; umount /mnt"),
             "255 0")
