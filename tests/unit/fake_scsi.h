@@ -129,7 +129,7 @@ static inline void submit(struct fake_task *t, const void *cdb, size_t n, uint32
 	t->req.n_in = in_len ? 3 : 0;
 	t->req.out_len = out_len;
 	t->req.in_len = in_len;
-	memset(data_in, UNTOUCHED, sizeof(data_in));
+	memset(data_in, UNTOUCHED, in_len + GUARD);
 	scsi_submit(&t->req);
 }
 
