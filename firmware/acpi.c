@@ -131,8 +131,7 @@ static uint64_t build_fadt(struct builder *b, uint64_t facs, uint64_t dsdt)
 	struct acpi_fadt fadt = {
 		.h = header("FACP", 6),
 		.minor_revision = 4,
-		.facs = le32_of((uint32_t)facs),
-		.x_facs = le64_of(facs),
+		.facs = le32_of((uint32_t)facs), /* the tables are below 4 GiB; with x_facs as well Linux lists it twice */
 		.dsdt = le32_of((uint32_t)dsdt),
 		.x_dsdt = le64_of(dsdt),
 		.c2_latency = le16_of(0xfff), /* above 100 and 1000: neither C2 nor C3 */

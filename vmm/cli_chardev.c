@@ -198,9 +198,15 @@ static int make_short(struct cli *cli, const char *arg, const char *id, const st
 	return ret;
 }
 
+int cli_chardev_add_short(struct cli *cli, const char *arg, const char *id, const char *what, struct err *err)
+{
+	const struct prop_ctx ctx = { .what = what, .notes = &cli->notes, .err = err };
+
+	return make_short(cli, arg, id, &ctx);
+}
+
 int cli_serial_add(struct cli *cli, const char *arg, const char *what, struct err *err)
 {
-	struct prop_ctx ctx = { .what = what, .notes = &cli->notes, .err = err };
 	struct cli_port *port = &cli->ports[cli->n_ports];
 	const char *chardev = NULL;
 	char id[16];
@@ -211,7 +217,7 @@ int cli_serial_add(struct cli *cli, const char *arg, const char *what, struct er
 	if (!strncmp(arg, "chardev:", 8)) {
 		chardev = arg + 8;
 	} else if (strcmp(arg, "none")) {
-		if (make_short(cli, arg, id, &ctx) < 0)
+		if (cli_chardev_add_short(cli, arg, id, what, err) < 0)
 			return err->code;
 		chardev = id;
 	}

@@ -94,6 +94,8 @@ void config_fini(struct vm_config *cfg)
 		free(cfg->serials[i].id);
 		free(cfg->serials[i].chardev);
 	}
+	for (size_t i = 0; i < cfg->n_monitors; i++)
+		free(cfg->monitors[i].chardev);
 	for (size_t i = 0; i < cfg->n_drives; i++)
 		config_drive_fini(&cfg->drives[i]);
 	for (size_t i = 0; i < cfg->n_disks; i++)

@@ -29,6 +29,7 @@
 #define CONFIG_MAX_RNGS 8
 #define CONFIG_MAX_SCSIS 8
 #define CONFIG_MAX_SCSI_UNITS 64
+#define CONFIG_MAX_MONITORS 8
 
 #define CONFIG_MAX_VIRTIO_MMIO 32 /* virtio devices of a microvm */
 
@@ -220,6 +221,12 @@ struct config_scsi_unit {
 	int bootindex; /* -1: none */
 };
 
+/* -qmp, or -mon with mode=control. */
+struct config_monitor {
+	char *chardev; /* the id of a config_chardev, which nothing else uses */
+	bool pretty;
+};
+
 enum rtc_base { RTC_BASE_UTC, RTC_BASE_LOCALTIME, RTC_BASE_DATE };
 
 struct vm_config {
@@ -234,7 +241,8 @@ struct vm_config {
 	struct config_smp smp;
 	struct config_cpu cpu;
 	char *kernel, *initrd, *append; /* NULL: not given */
-	bool nodefaults, nographic, no_reboot;
+	bool nodefaults, nographic, no_reboot, no_shutdown;
+	bool paused;            /* -S: somebody starts it later */
 	enum rtc_base rtc_base;
 	int64_t rtc_date;       /* RTC_BASE_DATE: seconds since the epoch at start */
 
@@ -242,6 +250,8 @@ struct vm_config {
 	size_t n_chardevs;
 	struct config_serial serials[CONFIG_MAX_SERIALS];
 	size_t n_serials;
+	struct config_monitor monitors[CONFIG_MAX_MONITORS];
+	size_t n_monitors;
 	struct config_debug_exit debug_exits[CONFIG_MAX_DEBUG_EXITS];
 	size_t n_debug_exits;
 	struct config_drive drives[CONFIG_MAX_DRIVES];

@@ -11,7 +11,6 @@ struct blockdev;
 struct err;
 struct eventloop;
 struct launch;
-struct launch_scsi;
 struct vm_config;
 
 /* `cfg` and `loop` are borrowed. NULL with `err`, and nothing is left behind; -EINTR when the user ended it meanwhile. */
@@ -20,17 +19,15 @@ struct launch *launch_create(const struct vm_config *cfg, struct eventloop *loop
 /* Runs the machine until it ends. Returns the process's exit status; `err` is filled when it is 1 for a reason not yet logged. */
 int launch_run(struct launch *launch, struct err *err);
 
-/* Ends the machine from outside, as `-serial mon:` Ctrl-a x and signals do: launch_run returns `status`. Loop thread. */
-void launch_quit(struct launch *launch, int status);
+/* Ends the machine from outside: launch_run returns 0. Loop thread. */
+enum launch_quit { LAUNCH_QUIT_UI /* Ctrl-a x */, LAUNCH_QUIT_SIGNAL };
+void launch_quit(struct launch *launch, enum launch_quit why);
 
 /* Lets a machine go on that an I/O error stopped (werror=stop), and else does nothing. Loop thread. */
 void launch_resume(struct launch *launch);
 
 /* The terminal may have another size: tells the console that has it. Loop thread. */
 void launch_terminal_resized(struct launch *launch);
-
-/* For vmm/launch_scsi.h: trays and media. */
-struct launch_scsi *launch_scsi(struct launch *launch);
 
 /* As launch_disks_drive. */
 struct blockdev *launch_drive(const struct launch *launch, const char *id);
