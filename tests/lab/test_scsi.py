@@ -107,7 +107,7 @@ def discs(t, guest, cd):
     t.equal("the whole CD", answer(guest, "md5sum </dev/$(n 6 0)", 2 * STEP)[:32], md5(cd, os.path.getsize(cd)))
     t.equal("ejected", answer(guest, f"sg_start --eject /dev/$(n 6 0); {mount} 2>/dev/null; echo $?; sg_start --load /dev/$(n 6 0); sleep 1; {mount}; echo $?; umount /mnt"),
             "255 0")
-    t.check("edium not present" in answer(guest, "sg_readcap /dev/$(n 7 0) 2>&1 || sg_inq /dev/$(n 7 0) >/dev/null && "
+    t.check("o medium found" in answer(guest, "sg_inq /dev/$(n 7 0) >/dev/null && "
                                                  "dd if=/dev/$(n 7 0) of=/dev/null count=1 2>&1"), "an empty drive does not say so")
 
 
