@@ -168,8 +168,19 @@ START_TEST(test_bad_unit)
 }
 END_TEST
 
+/* What looks like an image of another format is a CD all the same. */
+static void look_like_qcow2(const char *file)
+{
+	int fd = open(file, O_WRONLY);
+
+	ck_assert_int_eq(pwrite(fd, "QFI\xfb\0\0\0\3", 8, 0), 8);
+	close(fd);
+}
+
 START_TEST(test_media)
 {
+	look_like_qcow2(path[0]);
+	look_like_qcow2(path[1]);
 	ck_assert_int_eq(start("-device virtio-scsi-pci,id=a -device scsi-cd,id=cd,drive=c -drive if=none,id=c,file=@"), 0);
 	look("cd", false, true);
 	ck_assert(launch_disks_drive(disks, "c")->read_only);
