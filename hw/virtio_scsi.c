@@ -52,13 +52,19 @@ bool vscsi_parse_lun(const uint8_t lun[8], unsigned *target, unsigned *n)
 	return true;
 }
 
+/* Flat only from 256 on, as REPORT LUNS tells them: Linux looks for a unit by what it has learnt there. */
+static void put_lun(uint8_t *lun, unsigned n)
+{
+	lun[0] = (uint8_t)(n > 255 ? LUN_FLAT | n >> 8 : 0);
+	lun[1] = (uint8_t)n;
+}
+
 void vscsi_put_lun(uint8_t lun[8], unsigned target, unsigned n)
 {
 	memset(lun, 0, 8);
 	lun[0] = 1;
 	lun[1] = (uint8_t)target;
-	lun[2] = (uint8_t)(LUN_FLAT | n >> 8);
-	lun[3] = (uint8_t)n;
+	put_lun(lun + 2, n);
 }
 
 /* A target's LUNs, 0 always among them; or of the device, with their targets. */
@@ -75,8 +81,7 @@ static size_t luns(void *adapter, const struct scsi_req *req, uint8_t (*out)[8],
 			vscsi_put_lun(out[n++], unit->target, unit->lun);
 		} else if (unit->target == req->target) {
 			memset(out[n], 0, 8);
-			out[n][0] = (uint8_t)(unit->lun > 255 ? LUN_FLAT | unit->lun >> 8 : 0);
-			out[n++][1] = (uint8_t)unit->lun;
+			put_lun(out[n++], unit->lun);
 		}
 	}
 	return n;

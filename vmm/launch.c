@@ -201,6 +201,11 @@ void launch_terminal_resized(struct launch *l)
 	launch_virtio_resize(&l->virtio);
 }
 
+struct launch_scsi *launch_scsi(struct launch *l)
+{
+	return &l->scsi;
+}
+
 struct blockdev *launch_drive(const struct launch *l, const char *id)
 {
 	return launch_disks_drive(l->disks, id);

@@ -3,6 +3,7 @@
 import os
 
 from disks import MIB, answer, blocks, end, fio, md5, new_file, shell
+from test_resize import controlled, order, wait_size
 from harness import STEP, case
 
 FLAT_300 = 0x4000 | 300  # Linux shows a LUN with its addressing method
@@ -134,4 +135,31 @@ def scsi_microvm(t):
     guest.send("dd if=/dev/urandom of=/tmp/f bs=1M count=4 2>/dev/null; dd if=/tmp/f of=/dev/sda bs=256k conv=fsync 2>/dev/null\n")
     t.equal("the file on the host", answer(guest, "md5sum </tmp/f")[:32], md5(disk, 4 * MIB))
     t.equal("a CD", answer(guest, "mkdir -p /mnt; mount -t iso9660 -o ro /dev/sr0 /mnt && cat /mnt/hello; umount /mnt"), "hello")
+    end(guest)
+
+
+@case
+def scsi_changes(t):
+    """The user ejects and changes a CD, by force where the guest holds it; a disk grows: Linux hears of all of it."""
+    fifo = controlled(t)
+    cds = [iso(t, name, name.upper(), {"name": name.encode() + b"\n"}) for name in ("one", "two")]
+    disk = new_file(t.path("d.raw"), 16 * MIB)
+    guest = shell(t, "-device", "virtio-scsi-pci,id=a", "-drive", f"if=none,id=d,file={disk},format=raw", "-device", "scsi-hd,drive=d,scsi-id=3,lun=1",
+                  "-drive", f"if=none,id=c,media=cdrom,file={cds[0]}", "-device", "scsi-cd,drive=c,id=cd", drivers="scsi")
+    read = "mkdir -p /mnt; mount -t iso9660 -o ro /dev/sr0 /mnt && cat /mnt/name"
+    t.equal("the first", answer(guest, f"{read}; umount /mnt"), "one")
+    order(t, guest, fifo, f"change c {cds[1]}", "ok")
+    t.equal("the second", answer(guest, read), "two")
+    # Mounted: the guest holds it.
+    order(t, guest, fifo, "eject cd", "the guest holds the medium of 'cd'; it has been asked to let it go: try again, or use force")
+    t.equal("still there", answer(guest, "cat /mnt/name; umount /mnt"), "two")
+    order(t, guest, fifo, "eject cd", "ok")
+    t.check("o medium" in answer(guest, "dd if=/dev/sr0 of=/dev/null bs=2048 count=1 2>&1"), "a medium in an empty drive")
+    order(t, guest, fifo, f"change cd {cds[0]}", "ok")
+    t.equal("the first again", answer(guest, read), "one")
+    order(t, guest, fifo, "eject! cd", "ok")
+    t.check("rror" in answer(guest, "echo 3 >/proc/sys/vm/drop_caches; cat /mnt/name 2>&1 || echo error; umount /mnt"), "a medium that is gone is read")
+    order(t, guest, fifo, "eject d", "the medium of 'd' cannot be changed: the device is not removable")
+    order(t, guest, fifo, f"resize d {24 * MIB}", "ok")
+    wait_size(t, guest, "sda", 24 * MIB)
     end(guest)

@@ -302,7 +302,7 @@ START_TEST(test_addresses)
 	s = send_cut(&cmd, luns, sizeof(luns), NULL, 0, 96, 4096, 4096);
 	finish(&s, NULL);
 	p = fake_mem(&f, s.data, 32);
-	ck_assert(load_be32(p) == 24 && p[8] == 1 && p[9] == 0 && p[24] == 1 && p[25] == 7 && p[26] == 0x40);
+	ck_assert(load_be32(p) == 24 && p[8] == 1 && p[9] == 0 && p[24] == 1 && p[25] == 7 && p[26] == 0 && p[18] == 0x41);
 }
 END_TEST
 
@@ -544,6 +544,7 @@ static void expect_event(uint64_t gpa, uint32_t what, int target, uint32_t reaso
 	ck_assert_uint_eq(load_le32(p), what);
 	ck_assert_uint_eq(p[4], target >= 0);
 	ck_assert(target < 0 || p[5] == target);
+	ck_assert(p[6] == 0 || (what == VSCSI_T_TRANSPORT_RESET && p[6] == 0x41 && p[7] == 300 - 256));
 	ck_assert_uint_eq(load_le32(p + 12), reason);
 }
 
