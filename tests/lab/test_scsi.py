@@ -151,7 +151,7 @@ def scsi_changes(t):
     order(t, guest, fifo, f"change c {cds[1]}", "ok")
     t.equal("the second", answer(guest, read), "two")
     # Mounted: the guest holds it.
-    order(t, guest, fifo, "eject cd", "the guest holds the medium of 'cd'; it has been asked to let it go: try again, or use force")
+    order(t, guest, fifo, "eject c", "the guest holds the medium of 'c'; it has been asked to let it go: try again, or use force")
     t.equal("still there", answer(guest, "cat /mnt/name; umount /mnt"), "two")
     order(t, guest, fifo, "eject cd", "ok")
     t.check("o medium" in answer(guest, "dd if=/dev/sr0 of=/dev/null bs=2048 count=1 2>&1"), "a medium in an empty drive")
