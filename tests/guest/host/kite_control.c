@@ -57,10 +57,10 @@ static bool obey_media(struct control *c, const char *line)
 	struct err err = ERR_INIT;
 	char id[64], path[160];
 
-	if (sscanf(line, "eject %63s", id) == 1)
-		launch_scsi_eject(launch_scsi(c->launch), id, false, &err);
-	else if (sscanf(line, "eject! %63s", id) == 1)
+	if (sscanf(line, "eject! %63s", id) == 1)
 		launch_scsi_eject(launch_scsi(c->launch), id, true, &err);
+	else if (sscanf(line, "eject %63s", id) == 1)
+		launch_scsi_eject(launch_scsi(c->launch), id, false, &err);
 	else if (sscanf(line, "change %63s %159s", id, path) == 2)
 		launch_scsi_change(launch_scsi(c->launch), id, path, NULL, false, &err);
 	else
