@@ -79,12 +79,21 @@ int co_pread(struct co_pool *pool, struct blockdev *bd, uint64_t off, void *buf,
 	return rc;
 }
 
+int co_room(struct blockdev *bd, uint64_t end)
+{
+	if (bd->grows || end <= bd->size || bd->read_only)
+		return 0;
+	return blockdev_truncate(bd, align_up(end, BUF_ALIGN), BLK_PREALLOC_OFF) < 0 ? -ENOSPC : 0;
+}
+
 int co_pwrite(struct co_pool *pool, struct blockdev *bd, uint64_t off, const void *buf, size_t len)
 {
 	uint64_t align = bd->request_align, first = align_down(off, align), end = align_up(off + len, align);
 	uint8_t *bounce;
-	int rc = 0;
+	int rc = co_room(bd, end);
 
+	if (rc < 0)
+		return rc;
 	if (first == off && end == off + len)
 		return rw(pool, bd, BLK_WRITE, off, (void *)buf, len);
 	bounce = co_buf(end - first);

@@ -17,6 +17,8 @@ int co_pread(struct co_pool *pool, struct blockdev *bd, uint64_t off, void *buf,
 /* A part of a sector is read, changed and written: the caller keeps others away from it meanwhile. */
 int co_pwrite(struct co_pool *pool, struct blockdev *bd, uint64_t off, const void *buf, size_t len);
 int co_pflush(struct co_pool *pool, struct blockdev *bd);
+/* Whether a format may write up to `end` in its file. A block device that its owner has made larger is seen to be. 0 or -ENOSPC. */
+int co_room(struct blockdev *bd, uint64_t end);
 
 /* Buffers that direct I/O takes. NULL: no memory. free() ends them. */
 void *co_buf(size_t len);

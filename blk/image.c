@@ -18,8 +18,9 @@
 /* One image on the way down; those above it, to find loops. */
 struct layer {
 	const struct layer *above;
-	const struct image_config *cfg; /* of the top */
+	const struct image_config *cfg;
 	const char *path;
+	bool named;   /* it is what `cfg` is of; else a header above named it, and `cfg` is of that image */
 	bool trusted; /* its format was given */
 	unsigned depth;
 	dev_t dev;
@@ -111,7 +112,7 @@ static struct blockdev *file_open(const struct layer *l, bool read_only, bool gr
 	struct blk_file_config cfg = {
 		.path = l->path,
 		.read_only = read_only,
-		.auto_read_only = top->auto_read_only && l->depth == 0,
+		.auto_read_only = top->auto_read_only && l->named,
 		.cache = top->cache,
 		.discard = top->discard,
 		.detect_zeroes = top->detect_zeroes && !grows,
@@ -129,6 +130,17 @@ struct child_opener {
 	bool read_only;
 };
 
+static int named_data_file(const struct layer *parent, bool read_only, struct blockdev **child, struct err *err)
+{
+	const struct image_config *cfg = parent->cfg->data_file;
+	struct layer l = { .above = parent, .cfg = cfg, .path = cfg->path, .named = true, .depth = parent->depth + 1 };
+
+	if (check_loop(&l, err) < 0)
+		return err->code;
+	*child = file_open(&l, read_only, true, err);
+	return *child ? 0 : err->code;
+}
+
 static int child_open(void *opaque, enum qcow2_child which, const char *name, const char *format, struct blockdev **child, struct err *err)
 {
 	struct child_opener *o = opaque;
@@ -136,8 +148,11 @@ static int child_open(void *opaque, enum qcow2_child which, const char *name, co
 	char path[IMAGE_NAME_MAX * 2];
 	struct layer l = { .above = parent, .cfg = parent->cfg, .path = path, .depth = parent->depth + 1, .trusted = true };
 	const char *what = which == QCOW2_BACKING ? "backing" : "external data";
-	int rc = image_path_join(path, parent->path, name, err);
+	int rc;
 
+	if (which == QCOW2_DATA_FILE && parent->named && parent->cfg->data_file)
+		return named_data_file(parent, o->read_only, child, err);
+	rc = image_path_join(path, parent->path, name, err);
 	if (rc < 0)
 		return rc;
 	if (!parent->trusted)
@@ -150,21 +165,42 @@ static int child_open(void *opaque, enum qcow2_child which, const char *name, co
 		*child = file_open(&l, o->read_only, true, err);
 		return *child ? 0 : err->code;
 	}
-	if (parent->depth == 0 && parent->cfg->backing_format)
+	if (parent->named && parent->cfg->backing_format)
 		format = parent->cfg->backing_format;
 	*child = layer_open(&l, *format ? format : NULL, true, err);
 	return *child ? 0 : err->code;
+}
+
+/* Whether the user says what is below `l`. */
+static bool overrides_backing(const struct layer *l)
+{
+	return l->named && (l->cfg->backing || (l->cfg->backing_path && *l->cfg->backing_path));
+}
+
+static int override_backing(const struct layer *top, struct blockdev *bd, struct err *err)
+{
+	const struct image_config *named = top->cfg->backing;
+	struct layer l = { .above = top, .cfg = named ? named : top->cfg, .named = named, .depth = top->depth + 1,
+			   .path = named ? named->path : top->cfg->backing_path };
+	struct blockdev *below, *old;
+
+	if (check_loop(&l, err) < 0)
+		return err->code;
+	below = layer_open(&l, named ? named->format : top->cfg->backing_format, true, err);
+	return below ? qcow2_set_backing(bd, below, &old) : err->code;
 }
 
 static struct blockdev *qcow2_layer(struct layer *l, struct blockdev *file, struct err *err)
 {
 	const struct image_config *top = l->cfg;
 	struct child_opener opener = { .parent = l, .read_only = file->read_only };
-	bool first = l->depth == 0;
+	bool first = l->named;
 	struct qcow2_open_config cfg = {
 		.read_only = file->read_only,
-		.no_backing = first && (top->no_backing || top->backing_path),
+		.no_backing = first && (top->no_backing || top->backing_path || top->backing),
 		.repair = first && top->repair,
+		.lazy_refcounts = first ? top->lazy_refcounts : 0,
+		.data_file = first && top->data_file,
 		.detect_zeroes = top->detect_zeroes,
 		.writethrough = top->cache == BLK_CACHE_WRITETHROUGH || top->cache == BLK_CACHE_DIRECTSYNC,
 		.discard = top->discard,
@@ -178,16 +214,23 @@ static struct blockdev *qcow2_layer(struct layer *l, struct blockdev *file, stru
 	};
 	struct blockdev *bd = qcow2_open(file, &cfg, err);
 
-	if (!bd)
+	if (!bd) {
 		blockdev_close(file);
-	return bd;
+		return NULL;
+	}
+	if (first && top->data_file && !qcow2_has_data_file(bd))
+		err_set(err, -EINVAL, "%s: has no external data file; leave data-file= out", l->path);
+	else if (!overrides_backing(l) || override_backing(l, bd, err) == 0)
+		return bd;
+	blockdev_close(bd);
+	return NULL;
 }
 
 static struct blockdev *raw_layer(const struct layer *l, struct blockdev *file, struct err *err)
 {
 	struct blockdev *guard;
 
-	if (l->cfg->snapshot && l->depth == 0) {
+	if (l->cfg->snapshot && l->named) {
 		err_set(err, -ENOTSUP, "%s: is raw, and has no snapshots", l->path);
 		blockdev_close(file);
 		return NULL;
@@ -232,7 +275,7 @@ static struct blockdev *import_layer(struct layer *l, const char *format, struct
 	struct import_config cfg = { .trusted = l->trusted, .open_child = extent_open, .opaque = l };
 	struct blockdev *bd = NULL;
 
-	if (l->cfg->snapshot && l->depth == 0)
+	if (l->cfg->snapshot && l->named)
 		err_set(err, -ENOTSUP, "%s: is of format %s, and has no snapshots", l->path, format);
 	else
 		for (size_t i = 0; i < ARRAY_SIZE(imports) && !bd && err->code == 0; i++)
@@ -264,7 +307,12 @@ static struct blockdev *layer_open(struct layer *l, const char *format, bool rea
 	if (strcmp(format, "raw") && strcmp(format, "qcow2") && !is_import(format))
 		return unknown_format(l, format, err);
 	if (is_import(format) && !read_only && !l->cfg->auto_read_only) {
-		err_set(err, -EROFS, "%s: images of format %s can only be read; convert it: kite-img convert -O qcow2", l->path, format);
+		err_set(err, -EROFS, "%s: images of format %s can only be read; give readonly=on or snapshot=on, or convert it: kite-img convert "
+				     "-O qcow2", l->path, format);
+		return NULL;
+	}
+	if (strcmp(format, "qcow2") != 0 && (overrides_backing(l) || (l->named && l->cfg->data_file))) {
+		err_set(err, -EINVAL, "%s: is of format %s, which has no backing or data file", l->path, format);
 		return NULL;
 	}
 	file = file_open(l, read_only || is_import(format), !strcmp(format, "qcow2"), err);
@@ -282,22 +330,6 @@ static struct blockdev *layer_open(struct layer *l, const char *format, bool rea
 	return !strcmp(format, "raw") ? raw_layer(l, file, err) : qcow2_layer(l, file, err);
 }
 
-/* The user's own choice of what is below. */
-static int override_backing(struct layer *top, struct blockdev *bd, struct err *err)
-{
-	struct layer l = { .above = top, .cfg = top->cfg, .path = top->cfg->backing_path, .depth = 1 };
-	struct blockdev *below, *old;
-
-	if (!qcow2_is(bd))
-		return err_set(err, -EINVAL, "%s: raw images have no backing file", top->path);
-	if (check_loop(&l, err) < 0)
-		return err->code;
-	below = layer_open(&l, top->cfg->backing_format, true, err);
-	if (!below)
-		return err->code;
-	return qcow2_set_backing(bd, below, &old);
-}
-
 struct open_call {
 	const struct image_config *cfg;
 	struct err *err;
@@ -308,16 +340,11 @@ static void open_on_loop(void *arg)
 {
 	struct open_call *call = arg;
 	const struct image_config *cfg = call->cfg;
-	struct layer top = { .cfg = cfg, .path = cfg->path };
+	struct layer top = { .cfg = cfg, .path = cfg->path, .named = true };
 	bool read_only = cfg->read_only || cfg->snapshot;
 
-	if (check_loop(&top, call->err) < 0)
-		return;
-	call->bd = layer_open(&top, cfg->format, read_only, call->err);
-	if (call->bd && cfg->backing_path && *cfg->backing_path && override_backing(&top, call->bd, call->err) < 0) {
-		blockdev_close(call->bd);
-		call->bd = NULL;
-	}
+	if (check_loop(&top, call->err) == 0)
+		call->bd = layer_open(&top, cfg->format, read_only, call->err);
 }
 
 struct blockdev *image_open(const struct image_config *cfg, struct err *err)

@@ -7,6 +7,8 @@
  * format is trusted, and so is the backing format that such an image's header gives for its backing file. Where the header gives none,
  * the backing file is looked at in turn, under the same rule. This is stricter than QEMU 7.2, which follows what it probed.
  *
+ * What the user names instead of what the header says is opened as the user says, in its own struct image_config.
+ *
  * Names of backing and data files are relative to the directory of the image that names them. "file:" in front is
  * dropped; other protocols and "json:" are refused by name.
  *
@@ -39,6 +41,9 @@ struct image_config {
 	enum blk_discard discard;
 	const char *backing_path;   /* instead of what the header says; "" means none */
 	const char *backing_format; /* of backing_path, or instead of the header's */
+	const struct image_config *backing;   /* the same as a whole; always read-only. On one loop with this */
+	const struct image_config *data_file; /* instead of the header's external data file; only its path and how to open it count */
+	int lazy_refcounts;      /* qcow2: 1 on, -1 off, 0 as the image says */
 	const char *snapshot;    /* qcow2: shows an internal snapshot, by id or name; read-only */
 	bool repair;             /* qcow2: may open what is marked corrupt for writing, for check -r */
 	uint64_t cache_size, l2_cache_size, refcount_cache_size; /* qcow2; bytes; 0: default */

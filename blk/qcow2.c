@@ -40,6 +40,11 @@ bool qcow2_is(const struct blockdev *bd)
 	return bd->ops == &qcow2_ops;
 }
 
+bool qcow2_has_data_file(const struct blockdev *bd)
+{
+	return qcow2_is(bd) && CONTAINER_OF(bd, struct qcow2, bd)->has_data_file;
+}
+
 struct qcow2 *qcow2_of(struct blockdev *bd)
 {
 	return qcow2_is(bd) ? CONTAINER_OF(bd, struct qcow2, bd) : NULL;

@@ -39,6 +39,8 @@ struct qcow2_open_config {
 	bool read_only;
 	bool no_backing, repair, detect_zeroes; /* as struct image_config */
 	bool writethrough;         /* every write is on disk when it is done */
+	int lazy_refcounts;        /* as struct image_config */
+	bool data_file;            /* open_child knows the data file without the header's name for it */
 	enum blk_discard discard;
 	const char *snapshot;
 	uint64_t cache_size, l2_cache_size, refcount_cache_size, l2_cache_entry_size; /* bytes; 0: default */
@@ -53,8 +55,9 @@ struct qcow2_open_config {
 /* Takes `file` over. NULL with `err`, and then `file` is the caller's. */
 struct blockdev *qcow2_open(struct blockdev *file, const struct qcow2_open_config *cfg, struct err *err);
 
-/* Whether `bd` is one. */
+/* Whether `bd` is one, and whether its data are in another file. */
 bool qcow2_is(const struct blockdev *bd);
+bool qcow2_has_data_file(const struct blockdev *bd);
 
 /* Making */
 

@@ -225,7 +225,7 @@ static int children_open(struct qcow2 *q, const struct qcow2_open_config *cfg, s
 
 	q->data = q->bd.file;
 	if (q->has_data_file) {
-		if (!q->h.data_file[0])
+		if (!q->h.data_file[0] && !cfg->data_file)
 			return err_set(err, -EINVAL, "%s: does not name its external data file", q->bd.name);
 		rc = cfg->open_child(cfg->opaque, QCOW2_DATA_FILE, q->h.data_file, "raw", &child, err);
 		if (rc < 0)
@@ -254,6 +254,9 @@ int q_open(struct qcow2 *q, const struct qcow2_open_config *cfg, struct err *err
 	geometry(q);
 	if (!read_only && (q->h.incompat & INCOMPAT_CORRUPT) && !cfg->repair)
 		return err_set(err, -EROFS, "%s: is marked corrupt and can only be opened read-only; repair it: kite-img check -r all", q->bd.name);
+	if (cfg->lazy_refcounts > 0 && q->h.version < 3)
+		return err_set(err, -EINVAL, "%s: lazy-refcounts=on needs version 3 (compat=1.1) of qcow2; kite-img convert makes it", q->bd.name);
+	q->lazy = cfg->lazy_refcounts ? cfg->lazy_refcounts > 0 : q->lazy;
 	rc = children_open(q, cfg, err);
 	if (rc == 0)
 		rc = qcow2_run(q, tables_job, &job);

@@ -343,6 +343,8 @@ int q_alloc_locked(struct qcow2 *q, uint64_t n, uint64_t *off)
 
 	do {
 		rc = q->corrupt ? -EIO : search(q, n, &first);
+		if (rc == 0)
+			rc = co_room(q->bd.file, (first + n) << q->cluster_bits);
 		if (rc < 0)
 			return rc;
 		made = false;

@@ -222,17 +222,20 @@ static void rw_done(struct raw_io *io, int64_t result)
 	raw_io_next(io);
 }
 
+/* Kernels of some years (6.0 and on) want whole blocks in each buffer, too, as those before did of its address. */
 static bool direct_takes(const struct raw_file *f, uint64_t off, uint64_t len, const struct iovec *iov, size_t n)
 {
-	uintptr_t bits = 0;
+	uintptr_t addresses = 0, lengths = 0;
 
 	if (!f->direct)
 		return true;
 	if (off % f->align != 0 || len % f->align != 0)
 		return false;
-	for (size_t i = 0; i < n; i++)
-		bits |= (uintptr_t)iov[i].iov_base | iov[i].iov_len;
-	return (bits & (f->mem_align - 1)) == 0;
+	for (size_t i = 0; i < n; i++) {
+		addresses |= (uintptr_t)iov[i].iov_base;
+		lengths |= iov[i].iov_len;
+	}
+	return ((addresses | lengths) & (f->mem_align - 1)) == 0 && (lengths & (f->align - 1)) == 0;
 }
 
 static bool vec_get(struct raw_io *io)

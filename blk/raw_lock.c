@@ -120,7 +120,7 @@ static int say_busy(int fd, const char *path, const struct flock *held, struct e
 		return err_set(err, -EBUSY, "%s: in use by a process that this user may not see (root's lslocks shows it); end that first, "
 					    "or use a copy of the image", path);
 	if (pid == getpid())
-		return err_set(err, -EBUSY, "%s: this machine uses it already; a disk that is given twice must be readonly=on both times",
+		return err_set(err, -EBUSY, "%s: this machine uses it already; what is used twice must be readonly=on both times",
 			       path);
 	process_name(pid, name, sizeof(name));
 	return err_set(err, -EBUSY, "%s: in use by process %d (%s); end that first, use a copy of the image, or open it readonly=on in both",

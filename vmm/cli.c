@@ -115,8 +115,10 @@ static void cli_fini(struct cli *cli)
 		free(cli->ports[i].chardev);
 	for (size_t i = 0; i < cli->n_uarts; i++)
 		cli_uart_fini(&cli->uarts[i]);
-	for (size_t i = 0; i < cli->n_drives; i++)
+	for (size_t i = 0; i < cli->n_drives; i++) {
 		free(cli->drives[i].serial);
+		cli_below_fini(&cli->drives[i].below);
+	}
 	for (size_t i = 0; i < cli->cfg->n_scsi_units; i++)
 		free(cli->scsi_units[i].bus);
 	cli_blockdev_fini(cli);

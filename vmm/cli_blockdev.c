@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * -blockdev: a graph of nodes, put together into drives.
- *
- * QEMU builds a disk of a protocol node (file, host_device) and a format node over it; without a format node the file is raw, and a
- * raw node changes nothing. A throttle may be over either. So each chain becomes one struct config_drive, with the name of its top node:
- * read-only, unsafe caching and zero detection when any layer asks for them, discard when all do. A node that was written inside another
- * one takes its settings over. There is at most one format and one throttle in a chain.
+ * -blockdev: the nodes of a graph, as they are given. A node may be written inside another one, in place of its name; it then gets a name of
+ * its own. vmm/cli_graph.c puts them together.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,16 +16,19 @@ enum node_aio { AIO_THREADS, AIO_IO_URING, AIO_NATIVE };
 enum node_detect { DETECT_OFF, DETECT_ON, DETECT_UNMAP };
 
 struct node_opts {
-	char *name, *path, *child, *group, *format;
+	char *name, *path, *child, *group;
 	bool read_only, auto_read_only, direct, no_flush;
 	unsigned discard; /* the odd ones mean unmap */
 	unsigned detect_zeroes, aio, lock;
+	struct config_qcow2 qcow2;
+	struct cli_below below;
 };
 
 static const char *const names_discard[] = { "ignore", "unmap", "off", "on", NULL };
 static const char *const names_detect[] = { "off", "on", "unmap", NULL };
 static const char *const names_aio[] = { "threads", "io_uring", "native", NULL };
 static const char *const names_lock[] = { "auto", "on", "off", NULL };
+const char *const cli_names_overlap[] = { "none", "constant", "cached", "all", NULL };
 
 #define ROW(k, t, f, ...) { .key = k, .type = t, .offset = offsetof(struct node_opts, f), ##__VA_ARGS__ }
 #define ROWS_OF_ALL                                                                                                       \
@@ -47,9 +46,17 @@ static const struct prop_row file_rows[] = {
 	{ .key = NULL },
 };
 
-static const struct prop_row raw_rows[] = {
+/* raw, and what is only read */
+static const struct prop_row format_rows[] = {
 	ROWS_OF_ALL,
 	ROW("file", PROP_STRING, child, .min = 1, .required = true),
+	{ .key = NULL },
+};
+
+static const struct prop_row qcow2_rows[] = {
+	ROWS_OF_ALL,
+	ROW("file", PROP_STRING, child, .min = 1, .required = true),
+	CLI_QCOW2_ROWS(struct node_opts, qcow2, below),
 	{ .key = NULL },
 };
 
@@ -60,7 +67,20 @@ static const struct prop_row throttle_rows[] = {
 	{ .key = NULL },
 };
 
-static const struct prop_table file_props = { .rows = file_rows }, raw_props = { .rows = raw_rows }, throttle_props = { .rows = throttle_rows };
+static const struct prop_table file_props = { .rows = file_rows }, format_props = { .rows = format_rows }, qcow2_props = { .rows = qcow2_rows },
+			       throttle_props = { .rows = throttle_rows };
+
+/* What a driver is. */
+struct driver {
+	enum cli_node_kind kind;
+	const struct prop_table *table;
+};
+
+void cli_below_fini(struct cli_below *below)
+{
+	free(below->backing);
+	free(below->data_file);
+}
 
 void cli_blockdev_fini(struct cli *cli)
 {
@@ -70,36 +90,56 @@ void cli_blockdev_fini(struct cli *cli)
 		free(cli->nodes[i].child);
 		free(cli->nodes[i].path);
 		free(cli->nodes[i].group);
+		cli_below_fini(&cli->nodes[i].below);
 	}
 }
 
-static struct cli_node *find_node(struct cli *cli, const char *name)
+static bool has_key(const struct prop_list *l, const char *key)
 {
-	for (size_t i = 0; i < cli->n_nodes; i++)
-		if (!strcmp(cli->nodes[i].name, name))
-			return &cli->nodes[i];
-	return NULL;
+	for (size_t i = 0; i < l->n; i++)
+		if (!strcmp(l->items[i].key, key))
+			return true;
+	return false;
 }
 
-/* Which table a driver has. -EINVAL with `err` for those that have none. */
-static int find_driver(const char *driver, const struct prop_ctx *ctx, const struct prop_table **table)
+/* -EINVAL or -ENOTSUP with `err` for those that there are not. With `probe`, a node need not say what it is. */
+static int find_driver(const struct prop_list *l, const char *name, bool probe, const struct prop_ctx *ctx, struct driver *driver)
 {
-	*table = &file_props;
-	if (!driver)
-		return err_set(ctx->err, -EINVAL, "%s: property 'driver' is missing: give driver=file, host_device, raw, qcow2 or throttle", ctx->what);
-	if (!strcmp(driver, "file") || !strcmp(driver, "host_device"))
+	*driver = (struct driver){ CLI_NODE_FILE, &file_props };
+	if (!name && probe && !has_key(l, "filename")) {
+		*driver = (struct driver){ CLI_NODE_FORMAT, &qcow2_props };
 		return 0;
-	*table = !strcmp(driver, "throttle") ? &throttle_props : &raw_props;
-	if (*table == &throttle_props || cli_drive_check_format(driver, "driver", ctx) == 0)
+	}
+	if (!name && !probe)
+		return err_set(ctx->err, -EINVAL, "%s: property 'driver' is missing: give driver=file, host_device, raw, qcow2 or throttle",
+			       ctx->what);
+	if (!name || !strcmp(name, "file") || !strcmp(name, "host_device"))
+		return 0;
+	if (!strcmp(name, "throttle")) {
+		*driver = (struct driver){ CLI_NODE_THROTTLE, &throttle_props };
+		return 0;
+	}
+	*driver = (struct driver){ CLI_NODE_FORMAT, !strcmp(name, "qcow2") ? &qcow2_props : &format_props };
+	if (cli_drive_check_format(name, "driver", ctx) == 0)
 		return 0;
 	if (ctx->err->code == -ENOTSUP)
 		return -ENOTSUP;
 	return err_set(ctx->err, -EINVAL, "%s: driver '%s' is not available; use file, host_device, raw, qcow2 or throttle", ctx->what,
-		       cli_show(driver).s);
+		       cli_show(name).s);
 }
 
-/* Adds a node; `o`'s strings become its own. */
-static int store_node(struct cli *cli, struct node_opts *o, bool nested, const struct prop_ctx *ctx)
+int cli_qcow2_check(const struct config_qcow2 *q, const struct prop_ctx *ctx)
+{
+	if (q->l2_cache_entry_size & (q->l2_cache_entry_size - 1))
+		return err_set(ctx->err, -EINVAL, "%s: property 'l2-cache-entry-size': not a power of two", ctx->what);
+	if (q->cache_size && (q->l2_cache_size > q->cache_size || q->refcount_cache_size > q->cache_size))
+		return err_set(ctx->err, -EINVAL, "%s: %s is more than cache-size, which is for both caches", ctx->what,
+			       q->l2_cache_size > q->cache_size ? "l2-cache-size" : "refcount-cache-size");
+	return 0;
+}
+
+/* Adds a node, whose name `o` has; `o`'s strings and `*format` become its own. */
+static int store_node(struct cli *cli, struct node_opts *o, enum cli_node_kind kind, char **format, bool nested, const struct prop_ctx *ctx)
 {
 	struct cli_node *node = &cli->nodes[cli->n_nodes];
 
@@ -107,11 +147,14 @@ static int store_node(struct cli *cli, struct node_opts *o, bool nested, const s
 		return err_set(ctx->err, -E2BIG, "%s: more than %zu nodes", ctx->what, ARRAY_SIZE(cli->nodes));
 	if (o->detect_zeroes == DETECT_UNMAP && o->discard % 2 == 0)
 		return err_set(ctx->err, -EINVAL, "%s: detect-zeroes=unmap needs discard=unmap", ctx->what);
+	if (cli_qcow2_check(&o->qcow2, ctx) < 0)
+		return ctx->err->code;
 	if (o->aio == AIO_NATIVE && strv_addf(&cli->notes, ctx->err, "%s: aio=native is taken as io_uring", ctx->what) < 0)
 		return ctx->err->code;
 	*node = (struct cli_node){
+		.kind = kind,
 		.name = o->name,
-		.format = o->format,
+		.format = *format,
 		.child = o->child,
 		.group = o->group,
 		.nested = nested,
@@ -124,27 +167,29 @@ static int store_node(struct cli *cli, struct node_opts *o, bool nested, const s
 		.detect_zeroes = o->detect_zeroes != DETECT_OFF,
 		.aio_threads = o->aio == AIO_THREADS,
 		.lock = strcmp(names_lock[o->lock], "off") != 0,
+		.qcow2 = o->qcow2,
+		.below = o->below,
 	};
 	cli->n_nodes++;
-	o->name = o->child = o->path = o->group = o->format = NULL;
+	*format = o->name = o->child = o->path = o->group = o->below.backing = o->below.data_file = NULL;
 	return 0;
 }
 
-/* Moves what is in `l` under "file." to `inner`, without that. */
-static int split_nested(struct prop_list *l, struct prop_list *inner, const struct prop_ctx *ctx)
+/* Moves what is in `l` under "KEY." to `inner`, without that. */
+static int split_inner(struct prop_list *l, const char *key, struct prop_list *inner, const struct prop_ctx *ctx)
 {
-	size_t kept = 0;
+	size_t kept = 0, len = strlen(key);
 	int ret = 0;
 
 	for (size_t i = 0; i < l->n; i++) {
 		struct prop_item *item = &l->items[i];
 
-		if (strncmp(item->key, "file.", 5)) {
+		if (strncmp(item->key, key, len) || item->key[len] != '.') {
 			l->items[kept++] = *item;
 			continue;
 		}
 		if (ret == 0)
-			ret = prop_list_add(inner, item->key + 5, item->text, item->form, item->in_array, ctx);
+			ret = prop_list_add(inner, item->key + len + 1, item->text, item->form, item->in_array, ctx);
 		free(item->key);
 		free(item->text);
 	}
@@ -152,61 +197,105 @@ static int split_nested(struct prop_list *l, struct prop_list *inner, const stru
 	return ret;
 }
 
-static int add_node(struct cli *cli, struct prop_list *l, bool inner, char **name, const struct prop_ctx *ctx);
+static int add_node(struct cli *cli, struct prop_list *l, bool inner, bool probe, char **name, const struct prop_ctx *ctx);
 
-/* The node written inside `o`, if there is one: it gets a name of its own. */
-static int add_inner(struct cli *cli, struct prop_list *l, struct node_opts *o, bool *nested, const struct prop_ctx *ctx)
+/* The node written inside `l` as its `key`, if there is one; `l` then has its name there. */
+static int take_inner(struct cli *cli, struct prop_list *l, const char *key, bool probe, bool *taken, const struct prop_ctx *ctx)
 {
 	struct prop_list below = { .items = NULL };
-	int ret = split_nested(l, &below, ctx);
+	char *name = NULL;
+	int ret = split_inner(l, key, &below, ctx);
 
-	*nested = below.n > 0;
-	for (size_t i = 0; ret == 0 && *nested && i < l->n; i++)
-		if (!strcmp(l->items[i].key, "file"))
-			ret = err_set(ctx->err, -EINVAL, "%s: property 'file' is both a node's name and a node", ctx->what);
-	if (ret == 0 && *nested)
-		ret = add_node(cli, &below, true, &o->child, ctx);
-	/* The table wants it given. */
-	if (ret == 0 && *nested)
-		ret = prop_list_add(l, "file", o->child, PROP_FORM_TEXT, false, ctx);
+	*taken = below.n > 0;
+	if (ret == 0 && *taken && has_key(l, key))
+		ret = err_set(ctx->err, -EINVAL, "%s: property '%s' is both a node's name and a node", ctx->what, key);
+	if (ret == 0 && *taken)
+		ret = add_node(cli, &below, true, probe, &name, ctx);
+	if (ret == 0 && *taken)
+		ret = prop_list_add(l, key, name, PROP_FORM_TEXT, false, ctx);
+	free(name);
 	prop_list_fini(&below);
 	return ret;
 }
 
-/* Adds the node in `l`, `inner` when it is inside another one, and then `*name` gets a copy of its name. */
-static int add_node(struct cli *cli, struct prop_list *l, bool inner, char **name, const struct prop_ctx *ctx)
+/* Takes out `backing` that is null, or empty, which is how that is written where there is no null. The last one counts. */
+static bool take_no_backing(struct prop_list *l)
+{
+	bool none = false;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		struct prop_item *item = &l->items[i];
+
+		if (strcmp(item->key, "backing") != 0) {
+			l->items[kept++] = *item;
+			continue;
+		}
+		none = !*item->text && (item->form == PROP_FORM_NULL || item->form == PROP_FORM_TEXT || item->form == PROP_FORM_STRING);
+		if (!none) {
+			l->items[kept++] = *item;
+			continue;
+		}
+		free(item->key);
+		free(item->text);
+	}
+	l->n = kept;
+	return none;
+}
+
+int cli_blockdev_inner(struct cli *cli, struct prop_list *l, bool probe, struct cli_below *below, const struct prop_ctx *ctx)
+{
+	below->no_backing = take_no_backing(l);
+	if (take_inner(cli, l, "backing", probe, &below->nested_backing, ctx) < 0)
+		return ctx->err->code;
+	return take_inner(cli, l, "data-file", probe, &below->nested_data_file, ctx);
+}
+
+/* Its own name, or one that nobody can give. */
+static int name_node(struct cli *cli, struct node_opts *o, bool inner, const struct prop_ctx *ctx)
+{
+	char made_up[16];
+
+	if (o->name)
+		return cli_drive_check_id(cli, o->name, "node-name", ctx);
+	if (!inner)
+		return err_set(ctx->err, -EINVAL, "%s: property 'node-name' is missing: give node-name=...", ctx->what);
+	snprintf(made_up, sizeof(made_up), "#block%zu", cli->n_nodes);
+	return cli_set_string(&o->name, made_up, ctx->err);
+}
+
+/*
+ * Adds the node in `l`. `inner`: it is inside another one, and may have no name; `probe`: it may have no driver; `*name` gets a copy of the
+ * name it has then.
+ */
+static int add_node(struct cli *cli, struct prop_list *l, bool inner, bool probe, char **name, const struct prop_ctx *ctx)
 {
 	struct node_opts o = { .aio = AIO_IO_URING };
-	const struct prop_table *table = &file_props;
+	struct driver driver = { CLI_NODE_FILE, &file_props };
 	bool nested = false;
-	char *driver, made_up[16];
-	int ret = prop_list_take(l, "driver", &driver, ctx);
+	char *format;
+	int ret = prop_list_take(l, "driver", &format, ctx);
 
 	if (ret == 0)
-		ret = find_driver(driver, ctx, &table);
-	if (ret == 0 && table == &raw_props)
-		ret = cli_set_string(&o.format, driver, ctx->err);
-	free(driver);
-	if (ret < 0)
-		return ret;
-	if (table != &file_props)
-		ret = add_inner(cli, l, &o, &nested, ctx);
+		ret = find_driver(l, format, probe, ctx, &driver);
+	if (ret < 0 || driver.kind != CLI_NODE_FORMAT) {
+		free(format);
+		format = NULL;
+	}
+	if (ret == 0 && driver.kind != CLI_NODE_FILE)
+		ret = take_inner(cli, l, "file", probe, &nested, ctx);
+	if (ret == 0 && driver.table == &qcow2_props)
+		ret = cli_blockdev_inner(cli, l, probe, &o.below, ctx);
 	if (ret == 0)
-		ret = props_apply(l, table, &o, ctx);
-	if (ret == 0 && o.name)
-		ret = cli_drive_check_id(cli, o.name, "node-name", ctx);
-	else if (ret == 0 && !inner)
-		ret = err_set(ctx->err, -EINVAL, "%s: property 'node-name' is missing: give node-name=...", ctx->what);
-	snprintf(made_up, sizeof(made_up), "#block%zu", cli->n_nodes);
-	if (ret == 0 && !o.name)
-		ret = cli_set_string(&o.name, made_up, ctx->err);
+		ret = props_apply(l, driver.table, &o, ctx);
+	if (ret == 0)
+		ret = name_node(cli, &o, inner, ctx);
 	if (ret == 0 && name)
 		ret = cli_set_string(name, o.name, ctx->err);
 	if (ret == 0)
-		ret = store_node(cli, &o, nested, ctx);
-	free(o.format);
-	props_fini(&file_props, &o);
-	props_fini(&throttle_props, &o); /* and with it all that raw_props has */
+		ret = store_node(cli, &o, driver.kind, &format, nested, ctx);
+	free(format);
+	props_fini(driver.table, &o);
 	return ret;
 }
 
@@ -217,121 +306,7 @@ int cli_blockdev(struct cli *cli, const char *arg, struct err *err)
 	int ret = *arg == '{' ? prop_list_parse_json(&l, arg, &ctx) : prop_list_parse(&l, arg, "driver", &ctx);
 
 	if (ret == 0)
-		ret = add_node(cli, &l, false, NULL, &ctx);
+		ret = add_node(cli, &l, false, false, NULL, &ctx);
 	prop_list_fini(&l);
-	return ret;
-}
-
-/* Finds the node below each, which is then no drive by itself. */
-static int link_nodes(struct cli *cli, struct err *err)
-{
-	for (size_t i = 0; i < cli->n_nodes; i++) {
-		const struct cli_node *node = &cli->nodes[i];
-		struct cli_node *below;
-
-		if (!node->child)
-			continue;
-		below = find_node(cli, node->child);
-		if (!below)
-			return err_set(err, -ENOENT, "-blockdev: node '%s' has file=%s, but there is no node of that name; add -blockdev "
-						     "driver=file,node-name=%s,filename=...",
-				       cli_show(node->name).s, cli_show(node->child).s, cli_show(node->child).s);
-		if (below->used)
-			return err_set(err, -EBUSY, "-blockdev: node '%s' has file=%s, which is in use by another node", cli_show(node->name).s,
-				       cli_show(node->child).s);
-		below->used = true;
-	}
-	return 0;
-}
-
-/* Whether the chain from `top` down ends in a file, with no layer twice. */
-static int check_chain(struct cli *cli, const struct cli_node *top, struct err *err)
-{
-	const struct cli_node *format = NULL, *throttle = NULL;
-
-	for (const struct cli_node *node = top; node->child; node = find_node(cli, node->child)) {
-		const struct cli_node **seen = node->group ? &throttle : &format;
-
-		if (*seen)
-			return err_set(err, -EINVAL, "-blockdev: node '%s' is over '%s', which is a %s too; leave one of them out",
-				       cli_show((*seen)->name).s, cli_show(node->name).s, node->group ? "throttle" : "format");
-		*seen = node;
-		if (node->group && !cli_throttle_group_exists(cli, node->group))
-			return err_set(err, -ENOENT, "-blockdev: node '%s' has throttle-group=%s, which is not defined; add "
-						     "-object throttle-group,id=%s,x-iops-total=...",
-				       cli_show(node->name).s, cli_show(node->group).s, cli_show(node->group).s);
-	}
-	return 0;
-}
-
-static enum config_cache cache_mode(bool direct, bool no_flush)
-{
-	if (direct)
-		return CONFIG_CACHE_NONE; /* flushes are made: safer than asked for */
-	return no_flush ? CONFIG_CACHE_UNSAFE : CONFIG_CACHE_WRITEBACK;
-}
-
-/* What the nodes from `top` down make together; its strings are borrowed. */
-static struct cli_node merge_chain(struct cli *cli, const struct cli_node *top)
-{
-	struct cli_node all = *top;
-
-	for (const struct cli_node *node = top; node->child;) {
-		const struct cli_node *below = find_node(cli, node->child);
-
-		all.read_only |= below->read_only;
-		all.no_flush |= below->no_flush;
-		all.detect_zeroes |= below->detect_zeroes;
-		all.auto_read_only = below->auto_read_only || (node->nested && all.auto_read_only);
-		all.direct = below->direct || (node->nested && all.direct);
-		all.discard = all.discard && (below->discard || node->nested);
-		all.group = all.group ? all.group : below->group;
-		all.format = all.format ? all.format : below->format;
-		all.aio_threads = below->aio_threads;
-		all.lock = below->lock;
-		all.path = below->path;
-		node = below;
-	}
-	return all;
-}
-
-static int add_drive(struct cli *cli, const struct cli_node *top, struct err *err)
-{
-	const struct cli_node all = merge_chain(cli, top);
-	struct vm_config *cfg = cli->cfg;
-	struct config_drive *d = &cfg->drives[cfg->n_drives];
-
-	if (cfg->n_drives == CONFIG_MAX_DRIVES)
-		return err_set(err, -E2BIG, "-blockdev: more than %d drives", CONFIG_MAX_DRIVES);
-	*d = (struct config_drive){
-		.image = {
-			.read_only = all.read_only,
-			.auto_read_only = all.auto_read_only,
-			.cache = cache_mode(all.direct, all.no_flush),
-			.discard = all.discard,
-			.detect_zeroes = all.detect_zeroes,
-			.aio_threads = all.aio_threads,
-			.lock = all.lock,
-		},
-	};
-	/* Counted before its strings, so that config_fini frees them whatever happens. */
-	cfg->n_drives++;
-	if (cli_set_string(&d->id, top->name, err) < 0 || (all.group && cli_set_string(&d->throttle.group, all.group, err) < 0))
-		return err->code;
-	if (cli_set_string(&d->image.path, all.path, err) < 0)
-		return err->code;
-	return cli_set_string(&d->image.format, all.format ? all.format : "raw", err);
-}
-
-int cli_blockdev_finish(struct cli *cli, struct err *err)
-{
-	int ret = link_nodes(cli, err);
-
-	/* All of them, so that nodes in a ring, of which none is at the top, are seen too. */
-	for (size_t i = 0; ret == 0 && i < cli->n_nodes; i++)
-		ret = check_chain(cli, &cli->nodes[i], err);
-	for (size_t i = 0; ret == 0 && i < cli->n_nodes; i++)
-		if (!cli->nodes[i].used)
-			ret = add_drive(cli, &cli->nodes[i], err);
 	return ret;
 }

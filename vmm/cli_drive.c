@@ -28,6 +28,9 @@ struct drive_opts {
 	unsigned index;
 	unsigned cdrom;   /* index in names_media */
 	unsigned interface, rerror, werror; /* enum cli_interface, enum cli_error_action */
+	bool snapshot;
+	struct config_qcow2 qcow2;
+	struct cli_below below;
 	struct config_throttle throttle;
 };
 
@@ -38,6 +41,7 @@ static const char *const names_detect[] = { "off", "on", "unmap", NULL };
 static const char *const names_lock[] = { "auto", "on", "off", NULL };
 const char *const cli_names_error[] = { "auto", "report", "ignore", "enospc", "stop", NULL };
 static const char *const names_media[] = { "disk", "cdrom", NULL };
+static const char *const names_file_driver[] = { "file", "host_device", NULL };
 /* The odd ones mean unmap. */
 static const char *const names_discard[] = { "ignore", "unmap", "off", "on", NULL };
 
@@ -55,12 +59,13 @@ static_assert(CLI_IF_NONE == 1 && CLI_IF_SCSI == 2 && CLI_IF_IDE == 3 && CLI_ERR
 static const struct prop_row drive_rows[] = {
 	ROW("file", PROP_STRING, file, .min = 1),
 	ROW("format", PROP_STRING, format),
+	{ .key = "file.driver", .type = PROP_FIXED, .names = names_file_driver, .why = "only files and host devices are" },
 	ROW("id", PROP_STRING, id),
 	ROW("if", PROP_ENUM, interface, .names = names_if),
 	ROW("index", PROP_UNSIGNED, index, .max = INDEX_MAX),
 	ROW("media", PROP_ENUM, cdrom, .names = names_media),
-	{ .key = "snapshot", .type = PROP_FIXED, .names = prop_names_off, .why = "changes always go to the file; work on a copy" },
-	{ .key = "copy-on-read", .type = PROP_FIXED, .names = prop_names_off, .why = "images have no backing file yet" },
+	ROW("snapshot", PROP_BOOL, snapshot),
+	{ .key = "copy-on-read", .type = PROP_FIXED, .names = prop_names_off, .why = "what is read from a backing file stays there" },
 	ROW("cache", PROP_ENUM, cache, .names = names_cache),
 	ROW("cache.direct", PROP_BOOL, direct),
 	ROW("cache.writeback", PROP_BOOL, writeback),
@@ -75,6 +80,7 @@ static const struct prop_row drive_rows[] = {
 	ROW("werror", PROP_ENUM, werror, .names = cli_names_error),
 	ROW("rerror", PROP_ENUM, rerror, .names = cli_names_error),
 	ROW("file.locking", PROP_ENUM, lock, .names = names_lock),
+	CLI_QCOW2_ROWS(struct drive_opts, qcow2, below),
 	LIMIT("bps-total", "bps", CONFIG_BPS_TOTAL),
 	LIMIT("bps-read", "bps_rd", CONFIG_BPS_READ),
 	LIMIT("bps-write", "bps_wr", CONFIG_BPS_WRITE),
@@ -158,7 +164,19 @@ static enum config_cache cache_mode(const struct drive_opts *o, const struct pro
 	return no_flush ? CONFIG_CACHE_UNSAFE : CONFIG_CACHE_WRITEBACK;
 }
 
-static int check_drive(const struct drive_opts *o, const struct prop_ctx *ctx)
+/* Options of qcow2 in a drive that is said to be something else. */
+static int check_qcow2(const struct drive_opts *o, const struct prop_list *l, const struct prop_ctx *ctx)
+{
+	static const char *const keys[] = { "cache-size", "l2-cache-size", "l2-cache-entry-size", "refcount-cache-size", "lazy-refcounts",
+					    "backing", "data-file" };
+
+	for (size_t i = 0; o->format && strcmp(o->format, "qcow2") != 0 && i < ARRAY_SIZE(keys); i++)
+		if (is_given(l, keys[i]))
+			return err_set(ctx->err, -EINVAL, "%s: property '%s' is for format=qcow2, not %s", ctx->what, keys[i], o->format);
+	return cli_qcow2_check(&o->qcow2, ctx);
+}
+
+static int check_drive(const struct drive_opts *o, const struct prop_list *l, const struct prop_ctx *ctx)
 {
 	if (!o->file && !o->cdrom)
 		return err_set(ctx->err, -EINVAL, "%s: property 'file' is missing: give file=...", ctx->what);
@@ -166,6 +184,8 @@ static int check_drive(const struct drive_opts *o, const struct prop_ctx *ctx)
 		return err_set(ctx->err, -EINVAL, "%s: property 'if': there is no IDE but for media=cdrom; give virtio or scsi, or leave it out",
 			       ctx->what);
 	if (o->format && cli_drive_check_format(o->format, "format", ctx) < 0)
+		return ctx->err->code;
+	if (check_qcow2(o, l, ctx) < 0)
 		return ctx->err->code;
 	if (o->detect_zeroes == DETECT_UNMAP && o->discard % 2 == 0)
 		return err_set(ctx->err, -EINVAL, "%s: detect-zeroes=unmap needs discard=unmap", ctx->what);
@@ -262,6 +282,7 @@ static void store_drive(struct cli *cli, struct drive_opts *o, enum config_cache
 		.serial = o->serial,
 		.rerror = o->rerror,
 		.werror = o->werror,
+		.below = o->below,
 	};
 	cfg->drives[cfg->n_drives++] = (struct config_drive){
 		.id = o->id,
@@ -275,23 +296,52 @@ static void store_drive(struct cli *cli, struct drive_opts *o, enum config_cache
 			.detect_zeroes = o->detect_zeroes != DETECT_OFF,
 			.aio_threads = o->aio == AIO_THREADS,
 			.lock = strcmp(names_lock[o->lock], "off") != 0,
+			.qcow2 = o->qcow2,
 		},
+		.snapshot = o->snapshot,
 		.throttle = o->throttle,
 	};
-	o->id = o->file = o->format = o->serial = o->throttle.group = NULL;
+	o->id = o->file = o->format = o->serial = o->throttle.group = o->below.backing = o->below.data_file = NULL;
 }
 
-static int add_drive(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
+/* QEMU has two ways to write most: file.filename= is file=, and driver= is format=. */
+static int take_layers(struct cli *cli, struct prop_list *l, struct drive_opts *o, const struct prop_ctx *ctx)
+{
+	static const struct {
+		const char *name, *short_name;
+	} twins[] = { { "file.filename", "file" }, { "driver", "format" } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(twins); i++) {
+		bool both = is_given(l, twins[i].name) && is_given(l, twins[i].short_name);
+		char *value;
+
+		if (both)
+			return err_set(ctx->err, -EINVAL, "%s: %s and %s are the same; leave one of them out", ctx->what, twins[i].short_name,
+				       twins[i].name);
+		if (prop_list_take(l, twins[i].name, &value, ctx) < 0)
+			return ctx->err->code;
+		if (value && prop_list_add(l, twins[i].short_name, value, PROP_FORM_TEXT, false, ctx) < 0) {
+			free(value);
+			return ctx->err->code;
+		}
+		free(value);
+	}
+	return cli_blockdev_inner(cli, l, true, &o->below, ctx);
+}
+
+static int add_drive(struct cli *cli, struct prop_list *l, const struct prop_ctx *ctx)
 {
 	struct drive_opts o = { .index = NO_INDEX, .interface = CLI_IF_VIRTIO };
 	int ret = 0;
 
 	if (cli->cfg->n_drives == CONFIG_MAX_DRIVES)
 		return err_set(ctx->err, -E2BIG, "%s: more than %d of them", ctx->what, CONFIG_MAX_DRIVES);
-	ret = props_apply(l, &drive_props, &o, ctx);
+	ret = take_layers(cli, l, &o, ctx);
+	if (ret == 0)
+		ret = props_apply(l, &drive_props, &o, ctx);
 	settle_media(&o, l);
 	if (ret == 0)
-		ret = check_drive(&o, ctx);
+		ret = check_drive(&o, l, ctx);
 	if (ret == 0)
 		ret = settle_format(&o, ctx->err);
 	if (ret == 0 && o.interface == CLI_IF_VIRTIO) {

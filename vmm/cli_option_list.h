@@ -35,10 +35,11 @@ OPTION("initrd", "FILE", "its initial RAM disk", .kind = CLI_OPTION_STRING, .off
 OPTION("append", "TEXT", "its command line", .kind = CLI_OPTION_STRING, .offset = offsetof(struct vm_config, append))
 
 GROUP("Disks")
-OPTION("drive", "file=FILE[,format=raw|qcow2][,if=virtio|scsi|none][,PROPERTY=VALUE...]",
+OPTION("drive", "file=FILE[,format=raw|qcow2|vmdk|vdi|vpc|vhdx][,if=virtio|scsi|none][,PROPERTY=VALUE...]",
 	"a disk image or host disk as a virtio disk, or with if=none for -device drive=ID; others:\n"
 	"          id=, index=, media=disk|cdrom, readonly=, serial=, cache=none|writeback|writethrough|directsync|unsafe,\n"
-	"          aio=io_uring|threads, discard=unmap|ignore, detect-zeroes=, throttling.iops-total= and the like, throttling.group=,\n"
+	"          aio=io_uring|threads, discard=unmap|ignore, detect-zeroes=, snapshot=on (changes end with the machine),\n"
+	"          l2-cache-size=, throttling.iops-total= and the like, throttling.group=,\n"
 	"          werror=report|enospc|stop|ignore, rerror=: report tells the guest, stop pauses it until Ctrl-a r or SIGCONT", .kind = CLI_OPTION_CALL, .handle = cli_drive)
 OPTION("hda", "FILE", "the first disk, and -hdb, -hdc, -hdd the next, as does FILE alone; a virtio disk (vda), not IDE",
 	.kind = CLI_OPTION_CALL, .handle = cli_hda)
@@ -47,9 +48,11 @@ OPTION("cdrom", "FILE", "an image in a CD-ROM drive, as it is and read-only; a v
 HIDDEN("hdb", true, .kind = CLI_OPTION_CALL, .handle = cli_hdb)
 HIDDEN("hdc", true, .kind = CLI_OPTION_CALL, .handle = cli_hdc)
 HIDDEN("hdd", true, .kind = CLI_OPTION_CALL, .handle = cli_hdd)
-OPTION("blockdev", "driver=file|host_device|raw|throttle,node-name=ID,filename=FILE|file=NODE[,PROPERTY=VALUE...]",
+SWITCH("snapshot", "every -drive with snapshot=on", .kind = CLI_OPTION_CALL, .handle = cli_snapshot)
+OPTION("blockdev", "driver=file|host_device|raw|qcow2|vmdk|throttle...,node-name=ID,filename=FILE|file=NODE[,PROPERTY=VALUE...]",
 	"a file for -device drive=ID, also as a JSON object; others: read-only=, auto-read-only=, cache.direct=,\n"
-	"          cache.no-flush=, aio=, discard=, detect-zeroes=, locking=, throttle-group=ID", .kind = CLI_OPTION_CALL, .handle = cli_blockdev)
+	"          cache.no-flush=, aio=, discard=, detect-zeroes=, locking=, throttle-group=ID; of qcow2: backing=NODE,\n"
+	"          data-file=NODE, l2-cache-size=, refcount-cache-size=, cache-size=, lazy-refcounts=", .kind = CLI_OPTION_CALL, .handle = cli_blockdev)
 OPTION("object", "iothread|rng-random|rng-builtin|throttle-group,id=ID[,filename=FILE][,x-iops-total=N...]",
 	"a thread for disks (iothread=ID), random numbers for virtio-rng (rng=ID), or limits that disks share\n"
 	"          (throttle-group=ID: x-iops-total=, x-bps-read=, x-iops-total-max= and the like); also as a JSON object",

@@ -50,6 +50,14 @@ static int cli_display(struct cli *cli, const char *arg, struct err *err)
 	return 0;
 }
 
+static int cli_snapshot(struct cli *cli, const char *arg, struct err *err)
+{
+	(void)arg;
+	(void)err;
+	cli->snapshot = true;
+	return 0;
+}
+
 static int cli_monitor(struct cli *cli, const char *arg, struct err *err)
 {
 	if (strcmp(arg, "none"))

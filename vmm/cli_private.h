@@ -34,6 +34,13 @@ struct cli_smp {
 enum cli_interface { CLI_IF_VIRTIO, CLI_IF_NONE, CLI_IF_SCSI, CLI_IF_IDE };
 enum cli_error_action { CLI_ERROR_AUTO, CLI_ERROR_REPORT, CLI_ERROR_IGNORE, CLI_ERROR_ENOSPC, CLI_ERROR_STOP };
 
+/* What an image is said to stand on beside its own file: names of nodes, owned; NULL: as the image says. */
+struct cli_below {
+	char *backing, *data_file;
+	bool no_backing;
+	bool nested_backing, nested_data_file; /* written inside, and with this one's caching where they ask for none */
+};
+
 /* What a -drive says of the disk that is made of it; the file is in cfg->drives. */
 struct cli_drive {
 	size_t drive; /* in cfg->drives */
@@ -42,18 +49,25 @@ struct cli_drive {
 	unsigned index;
 	char *serial; /* NULL: none */
 	enum cli_error_action rerror, werror;
+	struct cli_below below;
 };
+
+enum cli_node_kind { CLI_NODE_FILE, CLI_NODE_FORMAT, CLI_NODE_THROTTLE };
 
 /* A -blockdev: a file, or a format or a throttle over another one. cfg->drives gets those at the top when all are known. */
 struct cli_node {
+	enum cli_node_kind kind;
 	char *name;
-	char *format; /* NULL: a file or a throttle */
+	char *format; /* FORMAT; NULL: found by its first bytes */
 	char *child;  /* the name of the node below; NULL: a file */
-	char *group;  /* a throttle's throttle-group; NULL: it is none */
+	char *group;  /* a throttle's throttle-group */
 	bool nested;  /* the node below was written inside this one, and takes over what it does not say itself */
-	bool used;    /* it is below another */
+	bool used;    /* it is below another, */
+	bool shared;  /* and that is as a backing file, which any number may have */
 	char *path;
 	bool read_only, auto_read_only, direct, no_flush, discard, detect_zeroes, aio_threads, lock;
+	struct config_qcow2 qcow2;
+	struct cli_below below;
 };
 
 /* A device that says where on the PCI bus it is to be. */
@@ -118,6 +132,7 @@ struct cli {
 	struct cli_disk disks[CONFIG_MAX_DISKS]; /* as cfg->disks */
 	struct cli_vport vports[CLI_MAX_VPORTS];
 	size_t n_vports;
+	bool snapshot; /* -snapshot */
 	bool display_none, monitor_none;
 	struct cli_scsi_unit scsi_units[CONFIG_MAX_SCSI_UNITS]; /* as cfg->scsi_units */
 	struct cli_place places[CLI_MAX_PLACES];
@@ -241,11 +256,30 @@ int cli_drive_check_id(const struct cli *cli, const char *id, const char *key, c
 /* Whether there is such an image format. -EINVAL, or -ENOTSUP for one that others have, with `err`. */
 int cli_drive_check_format(const char *format, const char *key, const struct prop_ctx *ctx);
 
-/* cli_blockdev.c */
+/*
+ * cli_blockdev.c
+ *
+ * The rows of qcow2's options, for a table over `type`, with a struct config_qcow2 and a struct cli_below as members.
+ */
+#define CLI_CACHE_MAX (UINT64_C(1) << 30)
+#define CLI_QCOW2_FIXED(k, n, w) { .key = k, .type = PROP_FIXED, .names = n, .why = w }
+#define CLI_QCOW2_OVERLAP(k) CLI_QCOW2_FIXED("overlap-check." k, prop_names_on_off, "either it is checked or not")
+#define CLI_QCOW2_SIZE(type_, k, field, least, most) 	{ .key = k, .type = PROP_SIZE, .offset = offsetof(type_, field), .min = least, .max = most }
+#define CLI_QCOW2_ROWS(type_, qcow2_, below_)                                                                                         	CLI_QCOW2_SIZE(type_, "cache-size", qcow2_.cache_size, 4096, CLI_CACHE_MAX),                                                  	CLI_QCOW2_SIZE(type_, "l2-cache-size", qcow2_.l2_cache_size, 4096, CLI_CACHE_MAX),                                            	CLI_QCOW2_SIZE(type_, "l2-cache-entry-size", qcow2_.l2_cache_entry_size, 512, 2097152),                                       	CLI_QCOW2_SIZE(type_, "refcount-cache-size", qcow2_.refcount_cache_size, 4096, CLI_CACHE_MAX),                                	{ .key = "lazy-refcounts", .type = PROP_SWITCH, .offset = offsetof(type_, qcow2_.lazy_refcounts), .names = cli_names_tristate }, 	{ .key = "backing", .type = PROP_STRING, .offset = offsetof(type_, below_.backing), .min = 1 },                               	{ .key = "data-file", .type = PROP_STRING, .offset = offsetof(type_, below_.data_file), .min = 1 },                           	CLI_QCOW2_FIXED("cache-clean-interval", NULL, NULL),                                                                          	CLI_QCOW2_FIXED("pass-discard-request", prop_names_on_off, "either they pass or not"),                                        	CLI_QCOW2_FIXED("pass-discard-snapshot", prop_names_on_off, "either they pass or not"),                                       	CLI_QCOW2_FIXED("pass-discard-other", prop_names_on_off, "either they pass or not"),                                          	CLI_QCOW2_FIXED("discard-no-unref", prop_names_off, "what is discarded is given back"),                                       	CLI_QCOW2_FIXED("overlap-check", cli_names_overlap, "there are no others"),                                                   	CLI_QCOW2_FIXED("overlap-check.template", cli_names_overlap, "there are no others"),                                          	CLI_QCOW2_OVERLAP("main-header"), CLI_QCOW2_OVERLAP("active-l1"), CLI_QCOW2_OVERLAP("active-l2"),                             	CLI_QCOW2_OVERLAP("refcount-table"), CLI_QCOW2_OVERLAP("refcount-block"), CLI_QCOW2_OVERLAP("snapshot-table"),                	CLI_QCOW2_OVERLAP("inactive-l1"), CLI_QCOW2_OVERLAP("inactive-l2"), CLI_QCOW2_OVERLAP("bitmap-directory"),                    	CLI_QCOW2_FIXED("encrypt.format", prop_names_none, "encrypted images are not supported; convert it: qemu-img convert -O qcow2"), 	CLI_QCOW2_FIXED("encrypt.key-secret", prop_names_none, "encrypted images are not supported")
+extern const char *const cli_names_overlap[];
 int cli_blockdev(struct cli *cli, const char *arg, struct err *err);
-/* Puts the nodes together into cfg->drives. */
-int cli_blockdev_finish(struct cli *cli, struct err *err);
+/*
+ * Takes the nodes out of `l` that are written inside it as its `backing` and `data-file`, and puts their names there instead. `below` gets what
+ * props_apply does not see. `probe`: those inside need no driver, as in a -drive.
+ */
+int cli_blockdev_inner(struct cli *cli, struct prop_list *l, bool probe, struct cli_below *below, const struct prop_ctx *ctx);
+/* What the two tables cannot tell: a power of two, a cache that is larger than both together. */
+int cli_qcow2_check(const struct config_qcow2 *q, const struct prop_ctx *ctx);
+void cli_below_fini(struct cli_below *below);
 void cli_blockdev_fini(struct cli *cli);
+
+/* cli_graph.c: puts the nodes together into cfg->drives, and under those of -drive. */
+int cli_graph_finish(struct cli *cli, struct err *err);
 
 /* cli_disk.c: -device virtio-blk, and which disk has which drive. */
 int cli_disk_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);

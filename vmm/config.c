@@ -23,11 +23,26 @@ void config_cpu_fini(struct config_cpu *cpu)
 	memset(cpu, 0, sizeof(*cpu));
 }
 
+static void image_free(struct config_image *image)
+{
+	if (image)
+		config_image_fini(image);
+	free(image);
+}
+
+void config_image_fini(struct config_image *image)
+{
+	free(image->path);
+	free(image->format);
+	image_free(image->backing);
+	image_free(image->data_file);
+	memset(image, 0, sizeof(*image));
+}
+
 void config_drive_fini(struct config_drive *drive)
 {
 	free(drive->id);
-	free(drive->image.path);
-	free(drive->image.format);
+	config_image_fini(&drive->image);
 	free(drive->throttle.group);
 	memset(drive, 0, sizeof(*drive));
 }

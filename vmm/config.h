@@ -111,6 +111,14 @@ enum config_cache {
 	CONFIG_CACHE_UNSAFE,
 };
 
+enum config_tristate { CONFIG_AUTO, CONFIG_ON, CONFIG_OFF };
+
+/* How a qcow2 image is opened. Sizes are bytes, 0 the default. */
+struct config_qcow2 {
+	uint64_t cache_size, l2_cache_size, l2_cache_entry_size, refcount_cache_size;
+	enum config_tristate lazy_refcounts; /* AUTO: as the image says */
+};
+
 /* A disk image: a file, and what is in it. */
 struct config_image {
 	char *path;   /* NULL: none, which CD-ROM drives can do without */
@@ -120,12 +128,17 @@ struct config_image {
 	bool discard, detect_zeroes;
 	bool aio_threads; /* aio=threads */
 	bool lock;
+	struct config_qcow2 qcow2;
+	/* Instead of what the image says that it stands on. Owned; NULL: that. */
+	struct config_image *backing, *data_file;
+	bool no_backing; /* and not what the image says either */
 };
 
 /* What a disk can be made of: -drive, or -blockdev with its layers put together. It is opened whether a disk uses it or not. */
 struct config_drive {
 	char *id; /* unique among drives */
 	struct config_image image;
+	bool snapshot; /* the image is only read, and changes end with the machine */
 	struct config_throttle throttle;
 };
 
@@ -133,8 +146,6 @@ struct config_iothread {
 	char *id;
 	uint64_t poll_max_ns;
 };
-
-enum config_tristate { CONFIG_AUTO, CONFIG_ON, CONFIG_OFF };
 
 /* See enum virtio_blk_on_error. */
 enum config_on_error { CONFIG_ERROR_REPORT, CONFIG_ERROR_IGNORE, CONFIG_ERROR_ENOSPC, CONFIG_ERROR_STOP };
@@ -282,6 +293,7 @@ void config_fini(struct vm_config *cfg);
 /* Frees the model and the features, and leaves zeroes. */
 void config_cpu_fini(struct config_cpu *cpu);
 /* The same for one of a kind. */
+void config_image_fini(struct config_image *image);
 void config_drive_fini(struct config_drive *drive);
 void config_disk_fini(struct config_disk *disk);
 

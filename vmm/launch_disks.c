@@ -118,13 +118,18 @@ static bool same_file(const char *a, const char *b)
 	return sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
+static bool only_reads(const struct config_drive *drive)
+{
+	return drive->image.read_only || drive->snapshot;
+}
+
 /* Said here in words about drives; the file's lock would name this very process. */
 static int check_twice(const struct vm_config *cfg, size_t i, struct err *err)
 {
 	const struct config_drive *drive = &cfg->drives[i];
 
 	for (const struct config_drive *other = cfg->drives; other < drive; other++)
-		if (other->image.path && !(drive->image.read_only && other->image.read_only) && drive->image.lock && other->image.lock &&
+		if (other->image.path && !(only_reads(drive) && only_reads(other)) && drive->image.lock && other->image.lock &&
 		    same_file(drive->image.path, other->image.path))
 			return err_set(err, -EBUSY, "drives '%s' and '%s' are the same file, '%s', and not both read-only; give each its own",
 				       other->id, drive->id, cli_show(drive->image.path).s);

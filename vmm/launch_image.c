@@ -2,10 +2,13 @@
 #include "vmm/launch_image.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "blk/blockdev.h"
 #include "blk/image.h"
+#include "blk/overlay.h"
 #include "blk/throttle.h"
 #include "vmm/cli_value.h"
 #include "vmm/config.h"
@@ -28,22 +31,80 @@ static struct uring *uring_of(struct image_host *host, bool threads, struct err 
 	return *uring;
 }
 
-static struct blockdev *open_image(struct image_host *host, const struct config_image *image, struct err *err)
+/* A drive's image, and those that the user says it stands on, as blk/image.h takes them. */
+struct layers {
+	struct image_host *host;
+	struct image_config *v;
+	size_t n;
+};
+
+static size_t layers_count(const struct config_image *image)
 {
-	struct image_config cfg = {
+	return image ? 1 + layers_count(image->backing) + layers_count(image->data_file) : 0;
+}
+
+/* NULL with `err`. */
+static struct image_config *layer_add(struct layers *l, const struct config_image *image, bool read_only, struct err *err)
+{
+	struct image_config *cfg = &l->v[l->n++];
+
+	*cfg = (struct image_config){
 		.path = image->path,
 		.format = image->format,
-		.read_only = image->read_only,
+		.read_only = image->read_only || read_only,
 		.auto_read_only = image->auto_read_only,
 		.no_lock = !image->lock,
+		.no_backing = image->no_backing,
 		.detect_zeroes = image->detect_zeroes,
 		.cache = (enum blk_cache)image->cache,
 		.discard = image->discard ? BLK_DISCARD_UNMAP : BLK_DISCARD_IGNORE,
-		.loop = host->loop,
-		.uring = uring_of(host, image->aio_threads, err),
+		.lazy_refcounts = image->qcow2.lazy_refcounts == CONFIG_AUTO ? 0 : image->qcow2.lazy_refcounts == CONFIG_ON ? 1 : -1,
+		.cache_size = image->qcow2.cache_size,
+		.l2_cache_size = image->qcow2.l2_cache_size,
+		.l2_cache_entry_size = image->qcow2.l2_cache_entry_size,
+		.refcount_cache_size = image->qcow2.refcount_cache_size,
+		.loop = l->host->loop,
+		.uring = uring_of(l->host, image->aio_threads, err),
 	};
+	if (!cfg->uring)
+		return NULL;
+	if (image->backing && !(cfg->backing = layer_add(l, image->backing, true, err)))
+		return NULL;
+	if (image->data_file && !(cfg->data_file = layer_add(l, image->data_file, read_only, err)))
+		return NULL;
+	return cfg;
+}
 
-	return cfg.uring ? image_open(&cfg, err) : NULL;
+static struct blockdev *open_image(struct image_host *host, const struct config_image *image, bool read_only, struct err *err)
+{
+	struct layers l = { .host = host, .v = calloc(layers_count(image), sizeof(*l.v)) };
+	const struct image_config *cfg;
+	struct blockdev *bd;
+
+	if (!l.v) {
+		err_set_errno(err, -ENOMEM, "%s", image->path);
+		return NULL;
+	}
+	cfg = layer_add(&l, image, read_only, err);
+	bd = cfg ? image_open(cfg, err) : NULL;
+	free(l.v);
+	return bd;
+}
+
+/* Takes `below` over, also when it fails. */
+static struct blockdev *put_overlay(struct image_host *host, const struct config_image *image, struct blockdev *below, struct err *err)
+{
+	const struct overlay_config cfg = {
+		.discard = image->discard,
+		.detect_zeroes = image->detect_zeroes,
+		.uring = uring_of(host, image->aio_threads, err),
+		.loop = host->loop,
+	};
+	struct blockdev *bd = cfg.uring ? overlay_create(below, &cfg, err) : NULL;
+
+	if (!bd)
+		blockdev_close(below);
+	return bd;
 }
 
 /* What was found to be raw stays so: see blk/probe_guard.c. */
@@ -58,8 +119,11 @@ static void say_guarded(const struct config_drive *drive, const struct blockdev 
 
 struct blockdev *launch_image_open(struct image_host *host, const struct config_drive *drive, struct throttle_group *group, struct err *err)
 {
-	struct blockdev *bd = open_image(host, &drive->image, err), *limited;
+	bool overlay = drive->snapshot && !drive->image.read_only;
+	struct blockdev *bd = open_image(host, &drive->image, overlay, err), *limited;
 
+	if (bd && overlay)
+		bd = put_overlay(host, &drive->image, bd, err);
 	if (!bd) {
 		err_prefix(err, "drive '%s'", drive->id);
 		return NULL;

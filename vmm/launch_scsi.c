@@ -256,6 +256,8 @@ int launch_scsi_change(struct launch_scsi *s, const char *id, const char *path, 
 		r = cli_set_string(&copies[1], format, err);
 	image.path = copies[0];
 	image.format = copies[1];
+	image.backing = image.data_file = NULL;
+	image.no_backing = false;
 	if (r == 0)
 		r = launch_scsi_insert_medium(s, id, &image, err);
 	if (r == 0)

@@ -2,6 +2,7 @@
 """Disk figures: Kite beside QEMU, with the same image, the same options (aio=io_uring, cache=none, an iothread) and the same guest.
 
   disk         a bare-metal guest that polls its ring (tests/guest/blkbench.c), beside fio on the host: what the VMM itself costs
+  disk-qcow2   the same guest on a qcow2 image that has all its clusters, beside a raw file of the same bytes, and QEMU with its own copy
   disk-linux   fio in a Linux guest
 
 All programs stay up, and one operation is measured in each in turn. CPU time is that of the VMM's own threads: vCPUs belong to the guest.
@@ -19,6 +20,7 @@ from vmmproc import resident_beside_ram
 
 MIB = 1 << 20
 SIZE = 1024     # MiB of the image, where it is a file
+QCOW2_SIZE = 512
 RAM_SIZE = 512  # MiB, where it is in memory
 SECONDS = 1.5
 # Name, fio's word, bytes, depth, the goal to QEMU, the goal to fio on the host.
@@ -32,8 +34,11 @@ OPERATIONS = (
 )
 
 
-def disk_options(image):
-    return ["-object", "iothread,id=io0", "-drive", f"file={image},format=raw,if=none,id=d,cache=none,aio=io_uring",
+PAYLOAD_GUEST = ["-m", "256", "-name", "bench,debug-threads=on", "-kernel", f"{GUEST}/blkbench.elf", "-serial", "stdio", *DEBUG_EXIT]
+
+
+def disk_options(image, form="raw"):
+    return ["-object", "iothread,id=io0", "-drive", f"file={image},format={form},if=none,id=d,cache=none,aio=io_uring",
             "-device", "virtio-blk-pci,drive=d,iothread=io0"]
 
 
@@ -127,12 +132,12 @@ def measure(programs, runs):
     return results
 
 
-def make_image(path):
+def make_image(path, size=SIZE):
     """A file of random bytes, fully allocated."""
-    if os.path.exists(path) and os.path.getsize(path) == SIZE * MIB:
+    if os.path.exists(path) and os.path.getsize(path) == size * MIB:
         return
     with open(path, "wb") as file:
-        for _ in range(SIZE):
+        for _ in range(size):
             file.write(os.urandom(MIB))
         os.fsync(file.fileno())
 
@@ -159,9 +164,44 @@ def measure_disk(runs, where):
         raise CannotMeasure("fio is not installed")
     image = f"{OUT}/disk.raw"
     make_image(image)
-    guest = ["-m", "256", "-name", "bench,debug-threads=on", "-kernel", f"{GUEST}/blkbench.elf", "-serial", "stdio", *DEBUG_EXIT]
-    return measure_beside(lambda options: PayloadVmm(kite(*guest, *options)), lambda options: PayloadVmm(qemu(*guest, *options)),
+    return measure_beside(lambda options: PayloadVmm(kite(*PAYLOAD_GUEST, *options)), lambda options: PayloadVmm(qemu(*PAYLOAD_GUEST, *options)),
                           {"fio": HostFio(image)}, image, "disk", runs, where)
+
+
+def qcow2_figures(results, where):
+    """Of each operation, by rounds: against raw, against QEMU, and the CPU time that the format takes."""
+    made = []
+    for name, _, _, _, _, _ in OPERATIONS:
+        got = results[name]
+
+        def parts(index, other):
+            values = {program: summary([value[index] for value in got[program]]) for program in ("kite", other)}
+            return dict(values, ratio=summary([k[index] / o[index] for k, o in zip(got["kite"], got[other])]))
+        for index, other, text, goal, more in ((0, "raw", "Kite / Kite on raw", 0.9, True), (0, "qemu", "Kite / QEMU", 1.0, True),
+                                               (1, "raw", "CPU a request, Kite / Kite on raw", None, False)):
+            part = parts(index, other)
+            made.append(Figure(f"qcow2, {name}: {text}", part["ratio"]["median"], goal, "x", part, where, more=more,
+                               amounts="/s" if index == 0 else " us"))
+    return made
+
+
+def measure_disk_qcow2(runs, where):
+    if not shutil.which("qemu-img"):
+        raise CannotMeasure("qemu-img is not installed")
+    raw, images = f"{OUT}/disk-small.raw", {program: f"{OUT}/disk-{program}.qcow2" for program in ("kite", "qemu")}
+    make_image(raw, QCOW2_SIZE)
+    for image in images.values():
+        if not os.path.exists(image):
+            subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-S", "0", raw, image], check=True)
+    programs = {}
+    try:
+        programs["kite"] = PayloadVmm(kite(*PAYLOAD_GUEST, *disk_options(images["kite"], "qcow2")))
+        programs["raw"] = PayloadVmm(kite(*PAYLOAD_GUEST, *disk_options(raw)))
+        programs["qemu"] = PayloadVmm(qemu(*PAYLOAD_GUEST, *disk_options(images["qemu"], "qcow2")))
+        return qcow2_figures(measure(programs, runs), where)
+    finally:
+        for vmm in programs.values():
+            vmm.stop()
 
 
 # A guest's shell becomes one that obeys Vmm's lines.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Kite's figures, side by side with QEMU and with a floor, as ratios within one run.
 
-usage: tests/bench/run.py [--only start,memory,idle,disk,boot,idle-linux,disk-linux] [--runs N] [--here] [--json FILE]
+usage: tests/bench/run.py [--only start,memory,idle,disk,disk-qcow2,boot,idle-linux,disk-linux] [--runs N] [--here] [--json FILE]
 
   start        exec to the guest's first instruction, as the CPU time and the wall time of the whole process
   memory       resident memory of the process beside guest memory, with a guest that sleeps
@@ -10,6 +10,7 @@ usage: tests/bench/run.py [--only start,memory,idle,disk,boot,idle-linux,disk-li
   boot         exec to the first line of a Linux guest's init
   idle-linux   as idle, with a Linux guest at its prompt
   disk         requests of a bare-metal guest to its disk, beside QEMU and beside fio on the host
+  disk-qcow2   the same on a qcow2 image that has all its clusters, beside raw and QEMU
   disk-linux   fio in a Linux guest, its disk in the host's memory
 
 Programs take turns, so that whatever else the machine does falls on all of them; a value is the median of N runs (10 unless
@@ -33,11 +34,11 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "guest")]
 from common import (DEBUG_EXIT, GUEST, KITE, OUT, QEMU, BUILD, CannotMeasure, Figure, Running, kite, qemu, summary, timed,  # noqa: E402
                     wakeups)
-from disk import measure_disk, measure_disk_linux  # noqa: E402
+from disk import measure_disk, measure_disk_linux, measure_disk_qcow2  # noqa: E402
 from vmmproc import resident_beside_ram  # noqa: E402
 
-MEASURES = ("start", "memory", "idle", "disk", "boot", "idle-linux", "disk-linux")
-PAYLOAD_MEASURES = ("start", "memory", "idle", "disk")
+MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2", "boot", "idle-linux", "disk-linux")
+PAYLOAD_MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2")
 INTERPRETED = 200  # cycles for one round of the `speed` payload's loop: 1 on a processor, 2000 where it is interpreted
 
 
@@ -129,8 +130,8 @@ def measure_idle_linux(_runs, where, seconds=10):
     return [Figure(f"wakeups in {seconds} s, Linux at its prompt", count["kite"], 0, "", parts, where)]
 
 
-MEASURE = dict(zip(MEASURES, (measure_start, measure_memory, measure_idle, measure_disk, measure_boot, measure_idle_linux,
-                              measure_disk_linux)))
+MEASURE = dict(zip(MEASURES, (measure_start, measure_memory, measure_idle, measure_disk, measure_disk_qcow2, measure_boot,
+                              measure_idle_linux, measure_disk_linux)))
 
 
 # Where it is measured ----------------------------------------

@@ -29,17 +29,44 @@ static void put(struct text *t, const char *fmt, ...)
 	ck_assert_uint_lt(t->n, sizeof(t->s));
 }
 
-static void show_drive(struct text *t, const struct config_drive *d)
+static void show_qcow2(struct text *t, const struct config_qcow2 *q)
+{
+	if (q->cache_size || q->l2_cache_size || q->l2_cache_entry_size || q->refcount_cache_size)
+		put(t, "+caches:%" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64, q->cache_size, q->l2_cache_size, q->l2_cache_entry_size,
+		    q->refcount_cache_size);
+	put(t, "%s", q->lazy_refcounts == CONFIG_AUTO ? "" : q->lazy_refcounts == CONFIG_ON ? "+lazy" : "+nolazy");
+}
+
+static void show_image(struct text *t, const struct config_image *m)
 {
 	static const char *const caches[] = { "", "+none", "+writethrough", "+directsync", "+unsafe" };
-	static const char *const limits[] = { "bps", "bpsr", "bpsw", "iops", "iopsr", "iopsw" };
-	const struct config_image *m = &d->image;
 
-	put(t, " %s=%s%s%s%s%s%s%s%s%s", d->id, m->path, !m->format ? "?" : "", m->read_only ? "+ro" : "", m->auto_read_only ? "+auto" : "",
+	put(t, "%s%s%s%s%s%s%s%s%s", m->path, !m->format ? "?" : "", m->read_only ? "+ro" : "", m->auto_read_only ? "+auto" : "",
 	    caches[m->cache], m->discard ? "+discard" : "", m->detect_zeroes ? "+detect" : "", m->aio_threads ? "+threads" : "",
 	    m->lock ? "" : "+nolock");
 	if (m->format && strcmp(m->format, "raw") != 0)
 		put(t, "+%s", m->format);
+	show_qcow2(t, &m->qcow2);
+	if (m->data_file) {
+		put(t, "(");
+		show_image(t, m->data_file);
+		put(t, ")");
+	}
+	if (m->backing) {
+		put(t, "<");
+		show_image(t, m->backing);
+		put(t, ">");
+	}
+	put(t, "%s", m->no_backing ? "<>" : "");
+}
+
+static void show_drive(struct text *t, const struct config_drive *d)
+{
+	static const char *const limits[] = { "bps", "bpsr", "bpsw", "iops", "iopsr", "iopsw" };
+
+	put(t, " %s=", d->id);
+	show_image(t, &d->image);
+	put(t, "%s", d->snapshot ? "+snapshot" : "");
 	for (unsigned i = 0; i < CONFIG_LIMITS; i++)
 		if (d->throttle.avg[i])
 			put(t, "+%s:%" PRIu64 "/%" PRIu64 "/%" PRIu64, limits[i], d->throttle.avg[i], d->throttle.max[i], d->throttle.length[i]);
@@ -187,6 +214,48 @@ static const struct {
 	  " libvirt-1-format=F+auto+discard [virtio-disk0:libvirt-1-format q=1x256 at=3.0 boot=1]" },
 	{ NODE_F "-blockdev raw,node-name=r,file=f,discard=unmap,detect-zeroes=on,cache.no-flush=on,read-only=on", " r=F+ro+unsafe+detect" },
 	{ "-blockdev file,node-name=f,filename=F,discard=unmap,detect-zeroes=unmap,locking=off,aio=native", " f=F+discard+detect+nolock" },
+	/* qcow2 */
+	{ NODE_F "-blockdev qcow2,node-name=q,file=f -device virtio-blk,drive=q", " q=F+qcow2 [virtio-disk0:q]" },
+	{ "-blockdev qcow2,node-name=q,file=f,backing=b -blockdev raw,node-name=b,file=g -blockdev file,node-name=g,filename=G,aio=threads " NODE_F
+	  "-device virtio-blk,drive=q",
+	  " q=F+qcow2<G+threads> [virtio-disk0:q]" },
+	{ "-blockdev {\"driver\":\"qcow2\",\"node-name\":\"q\",\"file\":{\"driver\":\"file\",\"filename\":\"F\"},\"backing\":null}", " q=F+qcow2<>" },
+	{ "-blockdev qcow2,node-name=q,file.driver=file,file.filename=F,backing=", " q=F+qcow2<>" },
+	{ "-blockdev {\"driver\":\"qcow2\",\"node-name\":\"q\",\"cache\":{\"direct\":true},\"file\":{\"driver\":\"file\",\"filename\":\"F\"},"
+	  "\"backing\":{\"driver\":\"qcow2\",\"node-name\":\"b\",\"file\":{\"driver\":\"file\",\"filename\":\"G\"},"
+	  "\"backing\":{\"driver\":\"vmdk\",\"file\":{\"driver\":\"file\",\"filename\":\"H\",\"locking\":\"off\"}}}}",
+	  " q=F+none+qcow2<G+none+qcow2<H+none+nolock+vmdk>>" },
+	/* A backing file of many, and a file that is only read. */
+	{ NODE_F "-blockdev file,node-name=g,filename=G -blockdev file,node-name=h,filename=H -blockdev qcow2,node-name=b,file=h "
+	  "-blockdev qcow2,node-name=q,file=f,backing=b -blockdev qcow2,node-name=r,file=g,backing=b",
+	  " q=F+qcow2<H+qcow2> r=G+qcow2<H+qcow2>" },
+	{ "-blockdev file,node-name=f,filename=F,read-only=on -blockdev qcow2,node-name=a,file=f -blockdev raw,node-name=b,file=f",
+	  " a=F+ro+qcow2 b=F+ro" },
+	{ "-blockdev qcow2,node-name=q,file.driver=file,file.filename=F,data-file.driver=file,data-file.filename=D,cache.no-flush=on",
+	  " q=F+unsafe+qcow2(D+unsafe)" },
+	{ NODE_F "-blockdev raw,node-name=d,file.driver=file,file.filename=D -blockdev qcow2,node-name=q,file=f,data-file=d", " q=F+qcow2(D)" },
+	{ NODE_F "-blockdev qcow2,node-name=q,file=f,discard=unmap,detect-zeroes=unmap,l2-cache-size=1M,l2-cache-entry-size=4k,cache-size=2M,"
+	  "refcount-cache-size=64k,lazy-refcounts=on,cache-clean-interval=600,overlap-check=cached,overlap-check.template=all,"
+	  "overlap-check.main-header=on,pass-discard-request=on,pass-discard-snapshot=on,pass-discard-other=off,read-only=on",
+	  " q=F+ro+discard+detect+qcow2+caches:2097152/1048576/4096/65536+lazy" },
+	{ NODE_F "-blockdev {\"driver\":\"qcow2\",\"node-name\":\"q\",\"file\":\"f\",\"lazy-refcounts\":false,\"l2-cache-size\":8192,"
+	  "\"overlap-check\":{\"template\":\"none\",\"active-l1\":true}}",
+	  " q=F+qcow2+caches:0/8192/0/0+nolazy" },
+	{ "-object throttle-group,id=g,x-iops-total=100 " NODE_F "-blockdev throttle,node-name=t,throttle-group=g,file=q,discard=unmap "
+	  "-blockdev qcow2,node-name=q,file=f,discard=unmap",
+	  " limits:g+3:100/0/0 t=F+discard+qcow2+group:g" },
+	{ "-drive file=F,format=qcow2,l2-cache-size=1M,lazy-refcounts=off,cache=none,backing.file.filename=G",
+	  " virtio0=F+none+qcow2+caches:0/1048576/0/0+nolazy<G?+none> [virtio-disk0:virtio0]" },
+	{ "-drive file.driver=file,file.filename=F,driver=qcow2,backing.driver=qcow2,backing.file.driver=file,backing.file.filename=G,"
+	  "backing.backing.driver=file,backing.backing.filename=H",
+	  " virtio0=F+qcow2<G+qcow2<H>> [virtio-disk0:virtio0]" },
+	{ "-drive file=F,format=qcow2,backing=g -blockdev file,node-name=g,filename=G", " virtio0=F+qcow2<G> [virtio-disk0:virtio0]" },
+	{ "-drive file=F,backing=", " virtio0=F?<> [virtio-disk0:virtio0]" },
+	/* snapshot */
+	{ "-drive file=F,format=raw,snapshot=on", " virtio0=F+snapshot [virtio-disk0:virtio0]" },
+	{ "F -snapshot -drive file=G,format=qcow2,if=none", " virtio0=F?+snapshot none0=G+qcow2+snapshot [virtio-disk0:virtio0]" },
+	{ "-snapshot -drive file=F,format=qcow2,backing=g -blockdev file,node-name=g,filename=G",
+	  " virtio0=F+qcow2<G>+snapshot [virtio-disk0:virtio0]" },
 	/* throttles */
 	{ "-object throttle-group,id=g,x-iops-total=100,x-iops-total-max=200,x-iops-total-max-length=3,x-iops-size=4k " NODE_F
 	  "-blockdev throttle,node-name=t,throttle-group=g,file=f,read-only=on -device virtio-blk-pci,drive=t",
@@ -225,7 +294,6 @@ static const struct {
 	{ "-drive file=F,if=ide", "-drive: property 'if': there is no IDE but for media=cdrom; give virtio or scsi" },
 	{ "-drive file=F,if=sd", "-drive: property 'if': 'sd' is not one of virtio, none, scsi, ide" },
 	{ "-drive file=F,media=tape", "-drive: property 'media': 'tape' is not one of disk, cdrom" },
-	{ "-drive file=F,snapshot=on", "-drive: property 'snapshot': 'on' is not available: changes always go to the file" },
 	{ "-drive file=F,fromat=raw", "-drive: unknown property 'fromat'; did you mean 'format'?" },
 	{ "-drive file=F,cache=fast", "-drive: property 'cache': 'fast' is not one of writeback, none, writethrough, directsync, unsafe" },
 	{ "-drive file=F,aio=posix", "-drive: property 'aio'" },
@@ -279,6 +347,36 @@ static const struct {
 	{ "-blockdev nbd,node-name=f", "-blockdev: driver 'nbd' is not available; use file, host_device, raw, qcow2 or throttle" },
 	{ "-blockdev throttle,node-name=f,file=g", "-blockdev: property 'throttle-group' is missing" },
 	{ "-blockdev throttle,node-name=t,throttle-group=g", "-blockdev: property 'file' is missing" },
+	{ "-object throttle-group,id=g " NODE_F "-blockdev throttle,node-name=t,throttle-group=g,file=f -blockdev qcow2,node-name=q,file=t",
+	  "node 'q' is over 't', which is a throttle; put the throttle over 'q'" },
+	{ "-object throttle-group,id=g " NODE_F "-blockdev throttle,node-name=t,throttle-group=g,file.driver=file,file.filename=G "
+	  "-blockdev qcow2,node-name=q,file=f,backing=t",
+	  "node 't' is a throttle, and under another image" },
+	{ NODE_F "-blockdev qcow2,node-name=q,file=f,backing=f", "node 'q' has backing=f, which is in use by another node; only what is read-only" },
+	{ NODE_F "-blockdev qcow2,node-name=q,file=f,backing=x", "-blockdev: node 'q' has backing=x, but there is no node of that name" },
+	{ "-drive file=F,backing=x", "-drive: drive 'virtio0' has backing=x, but there is no node of that name" },
+	{ NODE_F "-blockdev file,node-name=g,filename=G -blockdev qcow2,node-name=q,file=f,backing=r -blockdev qcow2,node-name=r,file=g,backing=q",
+	  "node 'q' is its own backing file; leave out one backing=" },
+	{ NODE_F "-blockdev qcow2,node-name=q,file=f,backing=q", "node 'q' is its own backing file" },
+	{ NODE_F "-blockdev qcow2,node-name=q,file=f,backing=,backing.driver=file", "property 'filename' is missing" },
+	{ NODE_F "-blockdev qcow2,node-name=q,file=f,backing=r,backing.driver=file,backing.filename=G",
+	  "property 'backing' is both a node's name and a node" },
+	{ NODE_F "-blockdev file,node-name=d,filename=D -blockdev qcow2,node-name=r,file=d -blockdev qcow2,node-name=q,file=f,data-file=r",
+	  "node 'r' cannot be a data file: it is not raw" },
+	{ NODE_F "-blockdev qcow2,node-name=q,file=f -blockdev raw,node-name=r,file=q", "node 'r' is over 'q', which is a format too" },
+	{ NODE_F "-blockdev qcow2,node-name=q,file=f,l2-cache-entry-size=5000", "-blockdev: property 'l2-cache-entry-size': not a power of two" },
+	{ NODE_F "-blockdev qcow2,node-name=q,file=f,cache-size=1M,l2-cache-size=2M", "-blockdev: l2-cache-size is more than cache-size" },
+	{ NODE_F "-blockdev qcow2,node-name=q,file=f,lazy-refcounts=maybe", "property 'lazy-refcounts': 'maybe' is not one of auto, on, off" },
+	{ NODE_F "-blockdev qcow2,node-name=q,file=f,overlap-check=some", "'some' is not available" },
+	{ NODE_F "-blockdev qcow2,node-name=q,file=f,encrypt.format=luks,encrypt.key-secret=s",
+	  "'encrypt.format': 'luks' is not available: encrypted images are not supported" },
+	{ NODE_F "-blockdev raw,node-name=r,file=f,backing=x", "-blockdev: unknown property 'backing'" },
+	{ NODE_F "-blockdev vmdk,node-name=r,file=f,l2-cache-size=1M", "-blockdev: unknown property 'l2-cache-size'" },
+	{ "-drive file=F,format=raw,l2-cache-size=1M", "-drive: property 'l2-cache-size' is for format=qcow2, not raw" },
+	{ "-drive file=F,file.filename=G", "-drive: file and file.filename are the same; leave one of them out" },
+	{ "-drive file=F,file.driver=nbd", "'nbd' is not available: only files and host devices are" },
+	{ "-drive file=F,backing.driver=nbd,backing.host=h", "-drive: driver 'nbd' is not available" },
+	{ "-snapshot -drive file=F " NODE_F, "-snapshot: does not work with -blockdev node 'f'; use -drive, or give it a qcow2 overlay" },
 	{ NODE_F "-blockdev throttle,node-name=t,throttle-group=g,file=f",
 	  "node 't' has throttle-group=g, which is not defined; add -object throttle-group,id=g" },
 	{ "-object throttle-group,id=g " NODE_F "-blockdev throttle,node-name=t,throttle-group=g,file=f "
@@ -289,7 +387,7 @@ static const struct {
 	{ "-blockdev raw,node-name=r", "-blockdev: property 'file' is missing" },
 	{ "-blockdev raw,node-name=r,file=x", "node 'r' has file=x, but there is no node of that name" },
 	{ "-blockdev raw,node-name=r,file=r", "node 'r' is over 'r', which is a format too" },
-	{ NODE_F "-blockdev raw,node-name=r,file=f -blockdev raw,node-name=s,file=f", "node 's' has file=f, which is in use by another node" },
+	{ NODE_F "-blockdev raw,node-name=r,file=f -blockdev raw,node-name=s,file=f", "node 's' has file=f, which is in use by another node; only what is read-only may" },
 	{ NODE_F "-blockdev raw,node-name=r,file=f -device virtio-blk,drive=f", "drive 'f' is in use by another -blockdev node" },
 	{ NODE_F "-blockdev raw,node-name=r,file=f,file.driver=file,file.filename=G", "property 'file' is both a node's name and a node" },
 	{ "-blockdev raw,node-name=r,file.driver=raw,file.file.driver=file,file.file.filename=G",

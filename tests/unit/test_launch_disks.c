@@ -266,6 +266,12 @@ START_TEST(test_twice)
 	assert_refused("the same file");
 	cfg.drives[0].image.read_only = true;
 	launch_disks_close(launch_disks_open(&cfg, &err));
+	/* What ends with the machine takes no more than reading, either. */
+	cfg.drives[0].image.read_only = cfg.drives[1].image.read_only = false;
+	cfg.drives[0].snapshot = true;
+	assert_refused("the same file");
+	cfg.drives[1].snapshot = true;
+	launch_disks_close(launch_disks_open(&cfg, &err));
 	unlink(link_name);
 }
 END_TEST
@@ -274,7 +280,7 @@ START_TEST(test_missing)
 {
 	drive("a", path[0]);
 	drive("b", "/nonexistent/disk.img");
-	assert_refused("/nonexistent/disk.img");
+	assert_refused("drive 'b': /nonexistent/disk.img: cannot open it: No such file or directory");
 }
 END_TEST
 

@@ -29,7 +29,7 @@ static uint8_t *buf, *back; /* page-aligned, of SIZE + a page */
 
 /* What goes wrong. */
 static int fail_op = -1, fail_mode, fail_with, fail_after;
-static unsigned short_len, dio_align, calls[URING_FALLOCATE + 1], n_dsync;
+static unsigned short_len, dio_align, dio_mem, n_pieces, calls[URING_FALLOCATE + 1], n_dsync;
 static void (*real_done)(struct uring_req *req, int64_t result);
 
 static void failing_done(struct uring_req *req, int64_t result)
@@ -48,6 +48,8 @@ void __wrap_uring_submit(struct uring *u, struct uring_req *req)
 
 	calls[req->op]++;
 	n_dsync += req->op == URING_WRITEV && req->dsync;
+	for (unsigned i = 0; req->op <= URING_WRITEV && dio_mem && i < req->n; i++)
+		n_pieces += req->iov[i].iov_len % dio_align != 0;
 	if ((int)req->op == fail_op && (!fail_mode || req->mode == fail_mode) && fail_after-- <= 0) {
 		real_done = req->done;
 		req->done = failing_done;
@@ -71,7 +73,8 @@ int __wrap_statx(int fd, const char *p, int flags, unsigned mask, struct statx *
 
 	if (dio_align) {
 		st->stx_mask |= STATX_DIOALIGN;
-		st->stx_dio_mem_align = st->stx_dio_offset_align = dio_align;
+		st->stx_dio_offset_align = dio_align;
+		st->stx_dio_mem_align = dio_mem ? dio_mem : dio_align;
 	}
 	return rc;
 }
@@ -269,6 +272,44 @@ START_TEST(read_modify_write)
 	for (unsigned i = 0; i < N; i++)
 		ck_assert(r[i].times == 1 && r[i].result == 0);
 	ck_assert_int_eq(fake_req_run(bd, BLK_WRITE_ZEROES, NULL, 5120, 512), 0);
+}
+END_TEST
+
+static void piece_done(struct blk_req *req, int result)
+{
+	req->result = result;
+}
+
+static void in_pieces(enum blk_op op, const struct iovec *iov, size_t n)
+{
+	struct blk_req req = { .op = op, .off = 4096, .len = 4096, .iov = iov, .n = n, .done = piece_done, .result = 1 };
+
+	blockdev_submit(bd, &req);
+	blockdev_drain(bd);
+	ck_assert_int_eq(req.result, 0);
+}
+
+/* A whole block in buffers that are none, as when a format puts what it read around what it was given. */
+START_TEST(blocks_in_pieces)
+{
+	struct blk_file_config cfg = config(_i);
+	struct iovec iov[] = { { back, 512 }, { back + 4096, 3072 }, { back + 1024, 512 } };
+
+	dio_align = 4096;
+	dio_mem = 512;
+	file_make(SIZE);
+	cfg.cache = BLK_CACHE_NONE;
+	must_open(&cfg);
+	memcpy(iov[0].iov_base, buf, 512);
+	memcpy(iov[1].iov_base, buf + 512, 3072);
+	memcpy(iov[2].iov_base, buf + 3584, 512);
+	in_pieces(BLK_WRITE, iov, ARRAY_SIZE(iov));
+	file_holds(buf, 4096, 4096);
+	memset(back, 0, 8192);
+	in_pieces(BLK_READ, iov, ARRAY_SIZE(iov));
+	ck_assert_mem_eq(iov[1].iov_base, buf + 512, 3072);
+	ck_assert_mem_eq(iov[2].iov_base, buf + 3584, 512);
+	ck_assert_uint_eq(n_pieces, 0);
 }
 END_TEST
 
@@ -569,6 +610,7 @@ int main(void)
 	tcase_add_loop_test(tc, odd_length, 0, 2);
 	tcase_add_loop_test(tc, truncated, 0, 2);
 	tcase_add_loop_test(tc, read_modify_write, 0, 2);
+	tcase_add_loop_test(tc, blocks_in_pieces, 0, 2);
 	tcase_add_loop_test(tc, direct_needs_whole_blocks, 0, 2);
 	tcase_add_loop_test(tc, many_buffers, 0, 2);
 	tcase_add_loop_test(tc, short_results, 0, 2);
