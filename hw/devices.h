@@ -235,4 +235,26 @@ struct virtio_net_state {
 };
 void virtio_net_query(struct virtio_dev *dev, struct virtio_net_state *state);
 
+/*
+ * hw/virtio_scsi.c: a SCSI adapter (virtio 1.2, 5.6), to be put behind a transport; its units are of hw/scsi.h.
+ */
+#define VIRTIO_SCSI_MAX_QUEUES 62
+#define VIRTIO_SCSI_MIN_QUEUE 4
+struct scsi_unit;
+struct virtio_scsi_config {
+	const char *name;       /* "scsi0" */
+	struct eventloop *loop; /* borrowed; that of its units' block devices */
+	unsigned queues;        /* for requests: 1 to VIRTIO_SCSI_MAX_QUEUES */
+	uint16_t queue_size;    /* a power of two, VIRTIO_SCSI_MIN_QUEUE to VIRTQ_SIZE_MAX */
+	uint32_t max_sectors, cmd_per_lun; /* hints for the driver */
+};
+struct virtio_dev *virtio_scsi_create(const struct device_env *env, const struct virtio_scsi_config *cfg, struct err *err);
+/*
+ * Takes the unit over; a driver at work hears of it. -EBUSY: its place is taken, -E2BIG, with `err`, and it is still the caller's. The loop, or
+ * before it works for the device.
+ */
+int virtio_scsi_add_unit(struct virtio_dev *dev, struct scsi_unit *unit, struct err *err);
+/* Gives it back, with nothing in flight. The loop. */
+void virtio_scsi_remove_unit(struct virtio_dev *dev, struct scsi_unit *unit);
+
 #endif

@@ -29,7 +29,8 @@ struct err;
 struct virtio_dev;
 
 /* Section 5: device types. */
-enum virtio_id { VIRTIO_ID_NET = 1, VIRTIO_ID_BLOCK = 2, VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4, VIRTIO_ID_BALLOON = 5 };
+enum virtio_id { VIRTIO_ID_NET = 1, VIRTIO_ID_BLOCK = 2, VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4, VIRTIO_ID_BALLOON = 5,
+		 VIRTIO_ID_SCSI = 8 };
 
 /* Section 6: feature bits of every device. */
 #define VIRTIO_F_NOTIFY_ON_EMPTY (UINT64_C(1) << 24) /* legacy */

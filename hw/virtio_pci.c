@@ -358,6 +358,7 @@ static uint16_t transitional_id(enum virtio_id id)
 	case VIRTIO_ID_BLOCK: return 0x1001;
 	case VIRTIO_ID_BALLOON: return 0x1002;
 	case VIRTIO_ID_CONSOLE: return 0x1003;
+	case VIRTIO_ID_SCSI: return 0x1004;
 	case VIRTIO_ID_RNG: return 0x1005;
 	}
 	return 0;

@@ -26,7 +26,7 @@ int cli_finish(struct cli *cli, struct err *err)
 		return err->code;
 	if (!cfg->cpu.model && cli_set_string(&cfg->cpu.model, "host", err) < 0)
 		return err->code;
-	if (cli_graph_finish(cli, err) < 0 || cli_disk_finish(cli, err) < 0)
+	if (cli_graph_finish(cli, err) < 0 || cli_disk_finish(cli, err) < 0 || cli_scsi_finish(cli, err) < 0)
 		return err->code;
 	if (cli_pci_finish(cli, err) < 0 || cli_serial_finish(cli, err) < 0)
 		return err->code;

@@ -35,14 +35,16 @@ OPTION("initrd", "FILE", "its initial RAM disk", .kind = CLI_OPTION_STRING, .off
 OPTION("append", "TEXT", "its command line", .kind = CLI_OPTION_STRING, .offset = offsetof(struct vm_config, append))
 
 GROUP("Disks")
-OPTION("drive", "file=FILE[,format=raw|qcow2|vmdk|vdi|vpc|vhdx][,if=virtio|none][,PROPERTY=VALUE...]",
+OPTION("drive", "file=FILE[,format=raw|qcow2|vmdk|vdi|vpc|vhdx][,if=virtio|scsi|none][,PROPERTY=VALUE...]",
 	"a disk image or host disk as a virtio disk, or with if=none for -device drive=ID; others:\n"
-	"          id=, index=, readonly=, serial=, cache=none|writeback|writethrough|directsync|unsafe, aio=io_uring|threads,\n"
-	"          discard=unmap|ignore, detect-zeroes=, snapshot=on (changes end with the machine), l2-cache-size=,\n"
-	"          throttling.iops-total= and the like, throttling.group=,\n"
+	"          id=, index=, media=disk|cdrom, readonly=, serial=, cache=none|writeback|writethrough|directsync|unsafe,\n"
+	"          aio=io_uring|threads, discard=unmap|ignore, detect-zeroes=, snapshot=on (changes end with the machine),\n"
+	"          l2-cache-size=, throttling.iops-total= and the like, throttling.group=,\n"
 	"          werror=report|enospc|stop|ignore, rerror=: report tells the guest, stop pauses it until Ctrl-a r or SIGCONT", .kind = CLI_OPTION_CALL, .handle = cli_drive)
 OPTION("hda", "FILE", "the first disk, and -hdb, -hdc, -hdd the next, as does FILE alone; a virtio disk (vda), not IDE",
 	.kind = CLI_OPTION_CALL, .handle = cli_hda)
+OPTION("cdrom", "FILE", "an image in a CD-ROM drive, as it is and read-only; a virtio-scsi drive (sr0), not IDE", .kind = CLI_OPTION_CALL,
+	.handle = cli_cdrom)
 HIDDEN("hdb", true, .kind = CLI_OPTION_CALL, .handle = cli_hdb)
 HIDDEN("hdc", true, .kind = CLI_OPTION_CALL, .handle = cli_hdc)
 HIDDEN("hdd", true, .kind = CLI_OPTION_CALL, .handle = cli_hdd)

@@ -94,7 +94,30 @@ void config_nic_fini(struct config_nic *nic)
 
 size_t config_virtio_devices(const struct vm_config *cfg)
 {
-	return cfg->n_disks + cfg->n_virtio_serials + cfg->n_rngs + cfg->n_nics;
+	return cfg->n_disks + cfg->n_virtio_serials + cfg->n_rngs + cfg->n_nics + cfg->n_scsis;
+}
+
+const char *config_drive_iothread(const struct vm_config *cfg, const char *drive)
+{
+	for (size_t i = 0; i < cfg->n_disks; i++)
+		if (!strcmp(cfg->disks[i].drive, drive))
+			return cfg->disks[i].iothread;
+	for (size_t i = 0; i < cfg->n_scsi_units; i++)
+		if (!strcmp(cfg->scsi_units[i].drive, drive))
+			return cfg->scsis[cfg->scsi_units[i].scsi].iothread;
+	return NULL;
+}
+
+void config_scsi_unit_fini(struct config_scsi_unit *unit)
+{
+	free(unit->id);
+	free(unit->drive);
+	free(unit->serial);
+	free(unit->vendor);
+	free(unit->product);
+	free(unit->version);
+	free(unit->device_id);
+	memset(unit, 0, sizeof(*unit));
 }
 
 static void config_virtio_serial_fini(struct config_virtio_serial *serial)
@@ -148,5 +171,11 @@ void config_fini(struct vm_config *cfg)
 		config_netdev_fini(&cfg->netdevs[i]);
 	for (size_t i = 0; i < cfg->n_nics; i++)
 		config_nic_fini(&cfg->nics[i]);
+	for (size_t i = 0; i < cfg->n_scsis; i++) {
+		free(cfg->scsis[i].id);
+		free(cfg->scsis[i].iothread);
+	}
+	for (size_t i = 0; i < cfg->n_scsi_units; i++)
+		config_scsi_unit_fini(&cfg->scsi_units[i]);
 	memset(cfg, 0, sizeof(*cfg));
 }

@@ -28,6 +28,8 @@
 #define CONFIG_MAX_VIRTIO_SERIALS 8
 #define CONFIG_MAX_VPORTS 31 /* ports of one */
 #define CONFIG_MAX_RNGS 8
+#define CONFIG_MAX_SCSIS 8
+#define CONFIG_MAX_SCSI_UNITS 64
 #define CONFIG_MAX_MONITORS 8
 #define CONFIG_MAX_NETDEVS 32
 #define CONFIG_MAX_NICS 32
@@ -126,7 +128,7 @@ struct config_qcow2 {
 
 /* A disk image: a file, and what is in it. */
 struct config_image {
-	char *path;
+	char *path;   /* NULL: none, which CD-ROM drives can do without */
 	char *format; /* "raw", "qcow2"...; NULL: found by its first bytes, and guarded */
 	bool read_only, auto_read_only;
 	enum config_cache cache;
@@ -209,6 +211,32 @@ struct config_virtio_rng {
 	uint64_t max_bytes; /* each period; UINT64_MAX: no limit */
 	uint32_t period_ms;
 	struct config_virtio_pci pci;
+};
+
+/* A -device virtio-scsi-pci, or the one that stands there for drives without a -device. */
+struct config_scsi {
+	char *id;       /* "scsi0" */
+	char *iothread; /* the id of a config_iothread; NULL: the common one */
+	unsigned queues, queue_size;
+	uint64_t max_sectors, cmd_per_lun;
+	struct config_virtio_pci pci;
+};
+
+/* A -device scsi-hd or scsi-cd. */
+struct config_scsi_unit {
+	char *id;      /* "scsi0-0-0" */
+	char *drive;   /* the id of a config_drive, which nothing else uses; that of a CD-ROM drive may be without a file: it is empty then */
+	size_t scsi;   /* in scsis */
+	bool cd;
+	unsigned target, lun; /* scsi-id; the two are unique in an adapter */
+	char *serial, *vendor, *product, *version, *device_id; /* NULL: the default, or none */
+	uint64_t wwn;  /* 0: none */
+	uint64_t logical_block, physical_block; /* bytes; 0: as the file suggests */
+	bool removable;
+	unsigned rotation_rate;
+	enum config_tristate write_cache;
+	enum config_on_error rerror, werror;
+	int bootindex; /* -1: none */
 };
 
 /* -qmp, or -mon with mode=control. */
@@ -348,6 +376,10 @@ struct vm_config {
 	size_t n_netdevs;
 	struct config_nic nics[CONFIG_MAX_NICS];
 	size_t n_nics;
+	struct config_scsi scsis[CONFIG_MAX_SCSIS];
+	size_t n_scsis;
+	struct config_scsi_unit scsi_units[CONFIG_MAX_SCSI_UNITS];
+	size_t n_scsi_units;
 	bool testdev;           /* -device pc-testdev */
 	bool debug_log;         /* -d debug */
 };
@@ -363,6 +395,11 @@ void config_drive_fini(struct config_drive *drive);
 void config_disk_fini(struct config_disk *disk);
 void config_netdev_fini(struct config_netdev *netdev);
 void config_nic_fini(struct config_nic *nic);
+
+void config_scsi_unit_fini(struct config_scsi_unit *unit);
+
+/* The iothread of whatever uses the drive; NULL: the common one. Borrowed. */
+const char *config_drive_iothread(const struct vm_config *cfg, const char *drive);
 
 /* How many virtio devices it describes. */
 size_t config_virtio_devices(const struct vm_config *cfg);

@@ -27,7 +27,7 @@
 
 struct launch_net {
 	const struct vm_config *cfg;
-	const struct launch_disks *disks;
+	struct launch_disks *disks;
 	struct iothread *common;                      /* NULL: not started */
 	struct netdev *netdevs[CONFIG_MAX_NETDEVS];   /* as cfg->netdevs; NULL: one that was optional */
 	struct netdev *unplugged[CONFIG_MAX_NICS];    /* as cfg->nics; of those without a back end */
@@ -42,7 +42,7 @@ static_assert(CONFIG_MAX_NET_QUEUES == NETDEV_MAX_QUEUES && CONFIG_MAX_NET_QUEUE
 static struct eventloop *loop_of(struct launch_net *net, const struct config_nic *nic, struct err *err)
 {
 	if (nic && nic->iothread)
-		return launch_disks_iothread(net->disks, nic->iothread);
+		return launch_disks_loop(net->disks, nic->iothread, err);
 	if (!net->common)
 		net->common = iothread_create(COMMON_NAME, IOTHREAD_POLL_NS, err);
 	return net->common ? iothread_loop(net->common) : NULL;
@@ -178,7 +178,7 @@ static int open_unplugged(struct launch_net *net, size_t i, struct err *err)
 	return net->unplugged[i] ? 0 : err->code;
 }
 
-struct launch_net *launch_net_open(const struct vm_config *cfg, const struct launch_disks *disks, struct err *err)
+struct launch_net *launch_net_open(const struct vm_config *cfg, struct launch_disks *disks, struct err *err)
 {
 	struct launch_net *net = calloc(1, sizeof(*net));
 	int r = 0;

@@ -173,7 +173,7 @@ START_TEST(cards)
 	ck_assert_str_eq(added[2].virtio->name, "bare");
 	a = launch_net_netdev(net, "a");
 	b = launch_net_netdev(net, "b");
-	ck_assert_ptr_eq(added[1].virtio->loop, launch_disks_iothread(disks, "io"));
+	ck_assert_ptr_eq(added[1].virtio->loop, launch_disks_loop(disks, "io", &err));
 	ck_assert_ptr_eq(a->loop, added[1].virtio->loop);
 	ck_assert_ptr_eq(b->loop, added[0].virtio->loop);
 	ck_assert_ptr_ne(a->loop, b->loop);
