@@ -18,8 +18,8 @@
 
 #define ENTRY_ALIGN 16
 #define ENTRY64_OFF 0
-#define ENTRY32_OFF 32
-#define TABLE_OFF 64
+#define ENTRY32_OFF SMBIOS_ENTRY32_OFF
+#define TABLE_OFF SMBIOS_TABLE_OFF
 #define SEARCH_END UINT64_C(0x100000) /* systems search for the entry points below here, and _SM_'s table has 16-bit length */
 #define DIMM_SIZE (16 * GIB)
 #define MANUFACTURER "Kite"

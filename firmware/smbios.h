@@ -20,6 +20,11 @@ struct smbios_platform {
 	uint64_t ram_below_4g, ram_above_4g; /* bytes */
 };
 
+/* Where in the tables the "_SM_" entry point, and the structures are; for firmware that puts them elsewhere. */
+#define SMBIOS_ENTRY32_OFF 32
+#define SMBIOS_ENTRY32_SIZE 31
+#define SMBIOS_TABLE_OFF 64
+
 struct smbios_tables {
 	uint8_t *data; /* heap, freed by smbios_tables_free; the 64-bit entry point ("_SM3_") first, then "_SM_", each on 16 bytes */
 	size_t size;

@@ -43,6 +43,7 @@ struct pci_bus {
 
 /* hw/pci_bridges.c: the host bridge at 00.0 and the ISA bridge at 01.0. */
 int pci_bridges_add(struct pci_bus *bus, struct err *err);
+void pci_bridges_reset(struct pci_bus *bus);
 
 /* hw/pci_config.c: an access to the configuration space of a function, 1 to 4 bytes within an aligned 4; nobody there: all ones. */
 void pci_config_read(struct pci_bus *bus, unsigned devfn, unsigned offset, uint8_t *buf, unsigned len);

@@ -30,6 +30,9 @@ OPTION("kernel", "FILE", "the kernel to start: bzImage, ELF or multiboot", .kind
 	.offset = offsetof(struct vm_config, kernel), .min = 1)
 OPTION("initrd", "FILE", "its initial RAM disk", .kind = CLI_OPTION_STRING, .offset = offsetof(struct vm_config, initrd), .min = 1)
 OPTION("append", "TEXT", "its command line", .kind = CLI_OPTION_STRING, .offset = offsetof(struct vm_config, append))
+OPTION("bios", "FILE", "the firmware that runs where there is no -kernel, and boots from disks; SeaBIOS if not given", .kind = CLI_OPTION_STRING,
+	.offset = offsetof(struct vm_config, bios), .min = 1)
+OPTION("L", "DIR", "looks there first for firmware and expansion ROMs; may be repeated", .kind = CLI_OPTION_CALL, .handle = cli_data_dir)
 
 GROUP("Disks")
 OPTION("drive", "file=FILE[,format=raw][,if=virtio|none][,PROPERTY=VALUE...]",

@@ -252,6 +252,9 @@ int cli_pci_place(struct cli *cli, int addr, bool multifunction, const struct pr
 /* Whether guests find all of them. -EINVAL with `err`. Two at one place are the bus's to refuse. */
 int cli_pci_finish(struct cli *cli, struct err *err);
 
+/* cli_firmware.c: firmware, and what it is told. */
+int cli_data_dir(struct cli *cli, const char *arg, struct err *err);
+
 /* cli_finish.c */
 int cli_finish(struct cli *cli, struct err *err);
 

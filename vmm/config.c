@@ -61,6 +61,9 @@ void config_fini(struct vm_config *cfg)
 	free(cfg->kernel);
 	free(cfg->initrd);
 	free(cfg->append);
+	free(cfg->bios);
+	for (size_t i = 0; i < cfg->n_data_dirs; i++)
+		free(cfg->data_dirs[i]);
 	config_cpu_fini(&cfg->cpu);
 	for (size_t i = 0; i < cfg->n_chardevs; i++) {
 		free(cfg->chardevs[i].id);

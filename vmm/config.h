@@ -17,6 +17,7 @@
 
 #define CONFIG_MAX_CPUS 64
 #define CONFIG_MAX_SERIALS 4
+#define CONFIG_MAX_DATA_DIRS 16
 #define CONFIG_MAX_CHARDEVS 32
 #define CONFIG_MAX_CPU_FEATURES 128
 #define CONFIG_MAX_DEBUG_EXITS 4
@@ -201,6 +202,9 @@ struct vm_config {
 	struct config_smp smp;
 	struct config_cpu cpu;
 	char *kernel, *initrd, *append; /* NULL: not given */
+	char *bios;             /* the firmware, which runs without a kernel; NULL: SeaBIOS */
+	char *data_dirs[CONFIG_MAX_DATA_DIRS]; /* -L: where firmware is looked for first */
+	size_t n_data_dirs;
 	bool nodefaults, nographic, no_reboot;
 	enum rtc_base rtc_base;
 	int64_t rtc_date;       /* RTC_BASE_DATE: seconds since the epoch at start */

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "arch/x86/memmap.h"
+#include "arch/x86/pc_firmware.h"
 #include "arch/x86/vcpu_x86.h"
 #include "hw/devices.h"
 #include "hw/virtio.h"
@@ -120,7 +121,7 @@ static int machine_setup_vcpus(struct machine *m, struct err *err)
 	if (r == 0)
 		r = machine_check_ram(m, err);
 	for (unsigned i = 0; r == 0 && i < m->vm->n_vcpus; i++)
-		r = vcpu_x86_setup(&m->vm->vcpus[i], &m->cpuid, topology_apic_id(&m->topology, i), err);
+		r = vcpu_x86_setup(&m->vm->vcpus[i], &m->cpuid, topology_apic_id(&m->topology, i), m->firmware, err);
 	return r;
 }
 
@@ -190,12 +191,15 @@ static int machine_add_board(struct machine *m, struct err *err)
 		.start_seconds = rtc_start(m->cfg),
 		.ram_below_4g = m->ram_below_4g,
 		.ram_above_4g = m->ram_above_4g,
+		.cpus = (uint8_t)m->cfg->smp.cpus,
 	};
 	const struct i8042_config i8042 = { .irq = machine_irq(m, IRQ_KEYBOARD) };
 	int r = machine_claim_kvm(m, err);
 
-	if (r == 0 && m->cfg->board.rtc)
-		r = machine_add(m, rtc_create(&m->env, &rtc, err), err);
+	if (r == 0 && m->cfg->board.rtc) {
+		m->rtc = rtc_create(&m->env, &rtc, err);
+		r = machine_add(m, m->rtc, err);
+	}
 	if (r == 0)
 		r = machine_add(m, i8042_create(&m->env, &i8042, err), err);
 	if (r < 0)
@@ -262,6 +266,7 @@ struct tables_config machine_tables(const struct machine *m)
 		.topology = &m->topology,
 		.com_ports = com_ports,
 		.board = m->board->name,
+		.fw_cfg = m->fw_cfg,
 		.ram_below_4g = m->ram_below_4g,
 		.ram_above_4g = m->ram_above_4g,
 	};
@@ -338,6 +343,7 @@ static int machine_init(struct machine *m, struct eventloop *loop, struct err *e
 	const struct vm_params params = {
 		.ram = ranges,
 		.n_ram = ram_ranges(m, ranges),
+		.unmapped = { .gpa = MEM_SHADOW_START, .size = m->firmware ? MEM_BIOS_END - MEM_SHADOW_START : 0 },
 		.vcpu_ids = apic_ids,
 		.n_vcpus = m->cfg->smp.cpus,
 		.name = m->cfg->name,
@@ -387,6 +393,13 @@ struct machine *machine_create(const struct vm_config *cfg, struct boot *boot, s
 	m->topology = (struct topology){ cfg->smp.sockets, cfg->smp.cores, cfg->smp.threads };
 	m->ram_below_4g = min_u64(cfg->ram_size, MEM_LOW_MAX);
 	m->ram_above_4g = cfg->ram_size - m->ram_below_4g;
+	if (!boot && m->board->has_firmware) {
+		m->firmware = pc_firmware_open(cfg, err);
+		if (!m->firmware) {
+			machine_destroy(m);
+			return NULL;
+		}
+	}
 	if (machine_init(m, loop, err) < 0) {
 		machine_destroy(m);
 		return NULL;
@@ -405,6 +418,7 @@ void machine_destroy(struct machine *m)
 
 		dev->ops->destroy(dev);
 	}
+	pc_firmware_close(m->firmware);
 	irq_resample_fini(&m->intx);
 	msi_kvm_fini(&m->msis);
 	vm_destroy(m->vm);

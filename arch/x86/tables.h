@@ -10,9 +10,12 @@
 #ifndef ARCH_X86_TABLES_H
 #define ARCH_X86_TABLES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "firmware/acpi.h"
+#include "firmware/acpi_loader.h"
+#include "firmware/smbios.h"
 
 struct err;
 struct guest_mem;
@@ -30,6 +33,7 @@ struct tables_config {
 	const struct com_port *com_ports; /* by config_serial.index */
 	const char *board; /* "pc" */
 	uint64_t ram_below_4g, ram_above_4g;
+	bool fw_cfg; /* there is that device */
 };
 
 /*
@@ -37,6 +41,10 @@ struct tables_config {
  * virtio transports; the rest follows from `cfg`. 0 or -errno with `err`.
  */
 int tables_write(const struct tables_config *cfg, const struct acpi_platform *acpi, struct guest_mem *mem, struct err *err);
+
+/* The same for firmware, which puts them into memory itself. The results are freed with acpi_loader_fini and smbios_tables_free. */
+int tables_build_acpi(const struct tables_config *cfg, const struct acpi_platform *acpi, struct acpi_loader *out, struct err *err);
+int tables_build_smbios(const struct tables_config *cfg, struct smbios_tables *out, struct err *err);
 
 /* MP tables instead of ACPI's: the pointer at MEM_MP_POINTER, the configuration table at MEM_ACPI_START; and SMBIOS. The same results. */
 struct tables_mp {
