@@ -112,6 +112,14 @@ struct debug_exit_config {
 };
 struct device *debug_exit_create(const struct device_env *env, const struct debug_exit_config *cfg, struct err *err);
 
+/* hw/debugcon.c: isa-debugcon, a port for firmware's messages. */
+struct debugcon_config {
+	uint16_t iobase;
+	uint8_t readback;        /* what the port reads as */
+	struct chardev *chardev; /* borrowed; nobody else's */
+};
+struct device *debugcon_create(const struct device_env *env, const struct debugcon_config *cfg, struct err *err);
+
 /* hw/testdev.c: pc-testdev, what small test kernels expect of QEMU's: I/O echo ports, interrupt lines, test memory. */
 #define TESTDEV_IRQS 24
 struct testdev_config {

@@ -184,8 +184,7 @@ static const struct backend *parse_short(const char *arg, struct prop_list *l, c
 	return NULL;
 }
 
-/* Makes the chardev `id` of a -serial's short form. */
-static int make_short(struct cli *cli, const char *arg, const char *id, const struct prop_ctx *ctx)
+int cli_chardev_short(struct cli *cli, const char *arg, const char *id, const struct prop_ctx *ctx)
 {
 	struct prop_list l = { .items = NULL };
 	bool mon = !strncmp(arg, "mon:", 4);
@@ -211,7 +210,7 @@ int cli_serial_add(struct cli *cli, const char *arg, const char *what, struct er
 	if (!strncmp(arg, "chardev:", 8)) {
 		chardev = arg + 8;
 	} else if (strcmp(arg, "none")) {
-		if (make_short(cli, arg, id, &ctx) < 0)
+		if (cli_chardev_short(cli, arg, id, &ctx) < 0)
 			return err->code;
 		chardev = id;
 	}

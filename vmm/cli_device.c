@@ -138,6 +138,8 @@ static int add_testdev(struct cli *cli, const struct prop_list *l, const struct 
 	DRIVER("virtio-rng-device", cli_virtio_rng_add_mmio, MMIO, "virtio-rng-pci", "the same on a microvm, over MMIO")       \
 	DRIVER("virtio-rng", cli_virtio_rng_add, ANY, NULL, "the same on the bus that the machine has")                        \
 	DRIVER("isa-debug-exit", add_debug_exit, ANY, NULL, "a port that ends Kite: [iobase=0x501][,iosize=2]; status is value * 2 + 1") \
+	DRIVER("isa-debugcon", cli_debugcon_add, ANY, NULL,                                                                    \
+	       "a port for firmware's messages: chardev=ID[,iobase=0xe9][,readback=0xe9]; SeaBIOS writes to 0x402")            \
 	DRIVER("pc-testdev", add_testdev, ANY, NULL, "ports, interrupt lines and memory for small test kernels")
 
 struct driver {

@@ -32,6 +32,11 @@ OPTION("initrd", "FILE", "its initial RAM disk", .kind = CLI_OPTION_STRING, .off
 OPTION("append", "TEXT", "its command line", .kind = CLI_OPTION_STRING, .offset = offsetof(struct vm_config, append))
 OPTION("bios", "FILE", "the firmware that runs where there is no -kernel, and boots from disks; SeaBIOS if not given", .kind = CLI_OPTION_STRING,
 	.offset = offsetof(struct vm_config, bios), .min = 1)
+OPTION("boot", "[order=]DRIVES[,once=DRIVES][,menu=on|off][,splash-time=MS][,reboot-timeout=MS][,strict=on|off]",
+	"what the firmware boots from: c disk, d CD, n network; once: until the first reset; menu: offers a choice;\n"
+	"          reboot-timeout: tries again after that; strict: only devices with a bootindex", .kind = CLI_OPTION_CALL, .handle = cli_boot)
+OPTION("fw_cfg", "[name=]NAME,file=FILE|string=TEXT", "a file that firmware and the guest find in fw_cfg; the name begins with opt/",
+	.kind = CLI_OPTION_CALL, .handle = cli_fw_cfg)
 OPTION("L", "DIR", "looks there first for firmware and expansion ROMs; may be repeated", .kind = CLI_OPTION_CALL, .handle = cli_data_dir)
 
 GROUP("Disks")
@@ -62,6 +67,7 @@ OPTION("serial", "[mon:]stdio|pty|null|file:FILE|unix:PATH[,server=on][,wait=off
 OPTION("chardev", "stdio|file|pty|socket|null,id=ID[,path=FILE][,PROPERTY=VALUE...]",
 	"a character device for -serial and -device; stdio: signal=, file: append=, socket: server=, wait=, all: mux=",
 	.kind = CLI_OPTION_CALL, .handle = cli_chardev)
+OPTION("debugcon", "stdio|file:FILE|...", "isa-debugcon on such a character device, at port 0xe9", .kind = CLI_OPTION_CALL, .handle = cli_debugcon)
 OPTION("display", "none", "no window, which Kite never has; without -nographic also no default console", .kind = CLI_OPTION_CALL,
 	.handle = cli_display)
 OPTION("monitor", "none", "no human monitor, which Kite does not have", .kind = CLI_OPTION_CALL, .handle = cli_monitor)
@@ -80,7 +86,6 @@ HIDDEN("h", false, .kind = CLI_OPTION_CALL, .handle = cli_help)
 GROUP("Accepted for QEMU's sake, without effect")
 OPTION("accel", "kvm", "there is no other", .kind = CLI_OPTION_PROPS, .props = &cli_accel_props)
 SWITCH("enable-kvm", "the same", .kind = CLI_OPTION_IGNORE)
-OPTION("boot", "strict=on|off,menu=off", "how firmware would look for disks", .kind = CLI_OPTION_PROPS, .props = &cli_boot_props)
 OPTION("global", "DRIVER.PROPERTY=VALUE", "a few that say what is so anyway", .kind = CLI_OPTION_CALL, .handle = cli_global)
 OPTION("overcommit", "mem-lock=off,cpu-pm=on|off", "memory is never locked", .kind = CLI_OPTION_PROPS,
 	.props = &cli_overcommit_props)

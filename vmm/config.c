@@ -12,6 +12,7 @@ void config_init(struct vm_config *cfg)
 		.ram_size = CONFIG_DEFAULT_RAM,
 		.smp = { .cpus = 1, .sockets = 1, .cores = 1, .threads = 1 },
 		.rtc_base = RTC_BASE_UTC,
+		.boot = { .order = CONFIG_BOOT_ORDER, .splash_time = -1, .reboot_timeout = -1 },
 	};
 }
 
@@ -64,6 +65,11 @@ void config_fini(struct vm_config *cfg)
 	free(cfg->bios);
 	for (size_t i = 0; i < cfg->n_data_dirs; i++)
 		free(cfg->data_dirs[i]);
+	for (size_t i = 0; i < cfg->n_fw_cfg; i++) {
+		free(cfg->fw_cfg[i].name);
+		free(cfg->fw_cfg[i].file);
+		free(cfg->fw_cfg[i].string);
+	}
 	config_cpu_fini(&cfg->cpu);
 	for (size_t i = 0; i < cfg->n_chardevs; i++) {
 		free(cfg->chardevs[i].id);
@@ -73,6 +79,8 @@ void config_fini(struct vm_config *cfg)
 		free(cfg->serials[i].id);
 		free(cfg->serials[i].chardev);
 	}
+	for (size_t i = 0; i < cfg->n_debugcons; i++)
+		free(cfg->debugcons[i].chardev);
 	for (size_t i = 0; i < cfg->n_drives; i++)
 		config_drive_fini(&cfg->drives[i]);
 	for (size_t i = 0; i < cfg->n_disks; i++)

@@ -18,9 +18,11 @@
 #define CONFIG_MAX_CPUS 64
 #define CONFIG_MAX_SERIALS 4
 #define CONFIG_MAX_DATA_DIRS 16
+#define CONFIG_MAX_FW_CFG 64
 #define CONFIG_MAX_CHARDEVS 32
 #define CONFIG_MAX_CPU_FEATURES 128
 #define CONFIG_MAX_DEBUG_EXITS 4
+#define CONFIG_MAX_DEBUGCONS 4
 #define CONFIG_MAX_DRIVES 64
 #define CONFIG_MAX_DISKS 64
 #define CONFIG_MAX_IOTHREADS 16
@@ -81,6 +83,13 @@ struct config_serial {
 
 struct config_debug_exit {
 	uint16_t iobase, iosize;
+};
+
+/* A -device isa-debugcon. */
+struct config_debugcon {
+	char *chardev; /* the id of a config_chardev, which nothing else uses */
+	uint16_t iobase;
+	uint8_t readback;
 };
 
 /* What a drive is held to, each 0: no limit. A `max` is a burst, held for `length` seconds. */
@@ -188,6 +197,23 @@ struct config_virtio_rng {
 	struct config_virtio_pci pci;
 };
 
+/*
+ * -boot. An order is up to three classes of devices, 4 bits each, the first in the lowest: 1 floppy, 2 disk, 3 CD, 4 network; as PC firmware keeps
+ * it in CMOS. Devices with a bootindex come before.
+ */
+struct config_boot {
+	uint16_t order, once; /* `once`: until the first reset; 0: not given */
+	bool menu, strict;
+	int splash_time;      /* how long the menu's key is waited for, ms; -1: as the firmware likes */
+	int reboot_timeout;   /* ms until another try where nothing boots; -1: none */
+};
+#define CONFIG_BOOT_ORDER 0x312 /* disk, floppy, CD */
+
+/* A -fw_cfg: a file of that name for the guest, made of a file or of text. */
+struct config_fw_cfg {
+	char *name, *file, *string; /* one of the last two is NULL */
+};
+
 enum rtc_base { RTC_BASE_UTC, RTC_BASE_LOCALTIME, RTC_BASE_DATE };
 
 struct vm_config {
@@ -205,6 +231,9 @@ struct vm_config {
 	char *bios;             /* the firmware, which runs without a kernel; NULL: SeaBIOS */
 	char *data_dirs[CONFIG_MAX_DATA_DIRS]; /* -L: where firmware is looked for first */
 	size_t n_data_dirs;
+	struct config_boot boot;
+	struct config_fw_cfg fw_cfg[CONFIG_MAX_FW_CFG];
+	size_t n_fw_cfg;
 	bool nodefaults, nographic, no_reboot;
 	enum rtc_base rtc_base;
 	int64_t rtc_date;       /* RTC_BASE_DATE: seconds since the epoch at start */
@@ -215,6 +244,8 @@ struct vm_config {
 	size_t n_serials;
 	struct config_debug_exit debug_exits[CONFIG_MAX_DEBUG_EXITS];
 	size_t n_debug_exits;
+	struct config_debugcon debugcons[CONFIG_MAX_DEBUGCONS];
+	size_t n_debugcons;
 	struct config_drive drives[CONFIG_MAX_DRIVES];
 	size_t n_drives;
 	struct config_disk disks[CONFIG_MAX_DISKS];

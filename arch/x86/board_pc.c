@@ -6,7 +6,6 @@
 #include "arch/x86/machine_priv.h"
 #include "arch/x86/memmap.h"
 #include "arch/x86/pc_firmware.h"
-#include "hw/fw_cfg.h"
 #include "hw/virtio.h"
 #include "vmm/err.h"
 #include "vmm/vm.h"
@@ -26,16 +25,6 @@ static void pc_pam_changed(void *opaque, const uint8_t pam[SHADOW_PAMS])
 	struct machine *m = opaque;
 
 	shadow_set(&m->firmware->shadow, pam);
-}
-
-static int pc_add_firmware(struct machine *m, struct err *err)
-{
-	int r = pc_firmware_map(m, err);
-
-	if (r < 0)
-		return r;
-	m->fw_cfg = fw_cfg_create(&m->env, err);
-	return machine_add(m, m->fw_cfg, err);
 }
 
 static int pc_add_pci(struct machine *m, struct err *err)
@@ -64,7 +53,7 @@ static int pc_add_pci(struct machine *m, struct err *err)
 static int pc_add_devices(struct machine *m, struct err *err)
 {
 	const struct acpi_pm_config pm = { .iobase = PORT_ACPI_PM, .sci = machine_irq(m, IRQ_SCI) };
-	int r = m->firmware ? pc_add_firmware(m, err) : 0;
+	int r = m->firmware ? pc_firmware_map(m, err) : 0;
 
 	if (r == 0)
 		r = pc_add_pci(m, err);

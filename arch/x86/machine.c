@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "arch/x86/memmap.h"
+#include "arch/x86/machine_fw_cfg.h"
 #include "arch/x86/pc_firmware.h"
 #include "arch/x86/vcpu_x86.h"
 #include "hw/devices.h"
@@ -192,6 +193,8 @@ static int machine_add_board(struct machine *m, struct err *err)
 		.ram_below_4g = m->ram_below_4g,
 		.ram_above_4g = m->ram_above_4g,
 		.cpus = (uint8_t)m->cfg->smp.cpus,
+		.boot_order = pc_boot_first_order(m),
+		.check_floppy = true,
 	};
 	const struct i8042_config i8042 = { .irq = machine_irq(m, IRQ_KEYBOARD) };
 	int r = machine_claim_kvm(m, err);
@@ -206,6 +209,8 @@ static int machine_add_board(struct machine *m, struct err *err)
 		return r;
 	m->reset_ctl = reset_ctl_create(&m->env, err);
 	r = machine_add(m, m->reset_ctl, err);
+	if (r == 0)
+		r = machine_add_fw_cfg(m, err);
 	return r < 0 ? r : m->board->add_devices(m, err);
 }
 
@@ -250,10 +255,28 @@ static int machine_add_test_devices(struct machine *m, struct err *err)
 	return r;
 }
 
-int machine_add_devices(struct machine *m, struct chardev *const *serials, struct err *err)
+static int machine_add_debugcons(struct machine *m, struct chardev *const *chardevs, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->cfg->n_debugcons; i++) {
+		const struct debugcon_config cfg = {
+			.iobase = m->cfg->debugcons[i].iobase,
+			.readback = m->cfg->debugcons[i].readback,
+			.chardev = chardevs[i],
+		};
+
+		r = machine_add(m, debugcon_create(&m->env, &cfg, err), err);
+	}
+	return r;
+}
+
+int machine_add_devices(struct machine *m, struct chardev *const *serials, struct chardev *const *debugcons, struct err *err)
 {
 	int r = machine_add_serials(m, serials, err);
 
+	if (r == 0)
+		r = machine_add_debugcons(m, debugcons, err);
 	return r < 0 ? r : machine_add_test_devices(m, err);
 }
 
@@ -454,6 +477,11 @@ int machine_plug(struct machine *m, struct virtio_dev *virtio, const struct virt
 		return err->code;
 	}
 	return machine_adopt(m, dev, err);
+}
+
+int machine_boot_device(struct machine *m, const struct virtio_dev *virtio, const struct machine_boot *boot, struct err *err)
+{
+	return m->firmware ? pc_boot_add(m, virtio, boot, err) : 0;
 }
 
 int machine_ready(struct machine *m, struct err *err)

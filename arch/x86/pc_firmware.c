@@ -12,7 +12,6 @@
 #include "vmm/err.h"
 #include "vmm/vm.h"
 
-#define COM1_BASE 0x3f8
 #define MAX_E820 4
 
 enum { E820_RAM = 1, E820_RESERVED = 2 };
@@ -63,6 +62,15 @@ static int tell16(struct machine *m, uint16_t key, uint16_t v, struct err *err)
 	return fw_cfg_add_item(m->fw_cfg, key, &wire, sizeof(wire), err);
 }
 
+/* The firmware's console is the first serial port: there is no display. */
+static bool has_com1(const struct vm_config *cfg)
+{
+	for (size_t i = 0; i < cfg->n_serials; i++)
+		if (cfg->serials[i].index == 0)
+			return true;
+	return false;
+}
+
 static int tell_machine(struct machine *m, struct err *err)
 {
 	const unsigned last = m->cfg->smp.cpus - 1;
@@ -75,7 +83,7 @@ static int tell_machine(struct machine *m, struct err *err)
 	if (r == 0)
 		r = fw_cfg_add_item(m->fw_cfg, FW_CFG_IRQ0_OVERRIDE, &irq0_override, sizeof(irq0_override), err);
 	if (r == 0)
-		r = tell16(m, FW_CFG_NOGRAPHIC, m->cfg->nographic, err);
+		r = tell16(m, FW_CFG_NOGRAPHIC, has_com1(m->cfg), err);
 	if (r == 0)
 		r = tell16(m, FW_CFG_CPUS, (uint16_t)m->cfg->smp.cpus, err);
 	return r < 0 ? r : tell16(m, FW_CFG_MAX_CPUS, (uint16_t)(topology_apic_id(&m->topology, last) + 1), err);
@@ -129,8 +137,10 @@ int pc_firmware_tell(struct machine *m, const struct acpi_platform *acpi, struct
 {
 	int r;
 
-	if (m->firmware->told)
+	if (m->firmware->told) {
+		pc_boot_reset(m);
 		return 0;
+	}
 	r = tell_machine(m, err);
 	if (r == 0)
 		r = tell_e820(m, err);
@@ -138,6 +148,8 @@ int pc_firmware_tell(struct machine *m, const struct acpi_platform *acpi, struct
 		r = tell_acpi(m, acpi, err);
 	if (r == 0)
 		r = tell_smbios(m, err);
+	if (r == 0)
+		r = pc_boot_tell(m, err);
 	m->firmware->told = r == 0;
 	return r;
 }
