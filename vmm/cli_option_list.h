@@ -20,6 +20,9 @@ OPTION("cpu", "host|max[,+FEATURE][,-FEATURE][,FEATURE=on|off]", "what vCPUs off
 OPTION("name", "[guest=]NAME[,process=NAME][,debug-threads=on|off]", "the machine's name", .kind = CLI_OPTION_PROPS,
 	.props = &cli_name_props)
 OPTION("uuid", "UUID", "the machine's UUID, shown to the guest by SMBIOS", .kind = CLI_OPTION_CALL, .handle = cli_uuid)
+OPTION("smbios", "type=0|1|2|3|4|11|17[,PROPERTY=TEXT...]|file=FILE",
+	"what the guest is told of BIOS, system, board, chassis, CPUs, OEM strings, memory; or a structure of any type",
+	.kind = CLI_OPTION_CALL, .handle = cli_smbios)
 OPTION("rtc", "[base=utc|localtime|DATE]", "what the clock shows at start; DATE is YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS",
 	.kind = CLI_OPTION_CALL, .handle = cli_rtc)
 SWITCH("no-reboot", "end when the guest asks for a reset", .kind = CLI_OPTION_FLAG, .offset = offsetof(struct vm_config, no_reboot))

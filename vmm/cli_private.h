@@ -265,6 +265,9 @@ int cli_data_dir(struct cli *cli, const char *arg, struct err *err);
 int cli_boot(struct cli *cli, const char *arg, struct err *err);
 int cli_fw_cfg(struct cli *cli, const char *arg, struct err *err);
 
+/* cli_smbios.c */
+int cli_smbios(struct cli *cli, const char *arg, struct err *err);
+
 /* cli_finish.c */
 int cli_finish(struct cli *cli, struct err *err);
 

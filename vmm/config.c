@@ -65,6 +65,14 @@ void config_fini(struct vm_config *cfg)
 	free(cfg->bios);
 	for (size_t i = 0; i < cfg->n_data_dirs; i++)
 		free(cfg->data_dirs[i]);
+	for (size_t i = 0; i < CONFIG_SMBIOS_TEXTS; i++)
+		free(cfg->smbios.text[i]);
+	for (size_t i = 0; i < cfg->smbios.n_oem; i++) {
+		free(cfg->smbios.oem[i].text);
+		free(cfg->smbios.oem[i].path);
+	}
+	for (size_t i = 0; i < cfg->smbios.n_files; i++)
+		free(cfg->smbios.files[i]);
 	for (size_t i = 0; i < cfg->n_fw_cfg; i++) {
 		free(cfg->fw_cfg[i].name);
 		free(cfg->fw_cfg[i].file);

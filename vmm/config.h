@@ -19,6 +19,8 @@
 #define CONFIG_MAX_SERIALS 4
 #define CONFIG_MAX_DATA_DIRS 16
 #define CONFIG_MAX_FW_CFG 64
+#define CONFIG_MAX_OEM_STRINGS 64
+#define CONFIG_MAX_SMBIOS_FILES 16
 #define CONFIG_MAX_CHARDEVS 32
 #define CONFIG_MAX_CPU_FEATURES 128
 #define CONFIG_MAX_DEBUG_EXITS 4
@@ -214,6 +216,60 @@ struct config_fw_cfg {
 	char *name, *file, *string; /* one of the last two is NULL */
 };
 
+/* Texts of -smbios type=N, by the structure that has them. */
+enum config_smbios_text {
+	CONFIG_SMBIOS_BIOS_VENDOR, /* type 0 */
+	CONFIG_SMBIOS_BIOS_VERSION,
+	CONFIG_SMBIOS_BIOS_DATE,
+	CONFIG_SMBIOS_SYSTEM_MANUFACTURER, /* type 1 */
+	CONFIG_SMBIOS_SYSTEM_PRODUCT,
+	CONFIG_SMBIOS_SYSTEM_VERSION,
+	CONFIG_SMBIOS_SYSTEM_SERIAL,
+	CONFIG_SMBIOS_SYSTEM_SKU,
+	CONFIG_SMBIOS_SYSTEM_FAMILY,
+	CONFIG_SMBIOS_BOARD_MANUFACTURER, /* type 2 */
+	CONFIG_SMBIOS_BOARD_PRODUCT,
+	CONFIG_SMBIOS_BOARD_VERSION,
+	CONFIG_SMBIOS_BOARD_SERIAL,
+	CONFIG_SMBIOS_BOARD_ASSET,
+	CONFIG_SMBIOS_BOARD_LOCATION,
+	CONFIG_SMBIOS_CHASSIS_MANUFACTURER, /* type 3 */
+	CONFIG_SMBIOS_CHASSIS_VERSION,
+	CONFIG_SMBIOS_CHASSIS_SERIAL,
+	CONFIG_SMBIOS_CHASSIS_ASSET,
+	CONFIG_SMBIOS_CHASSIS_SKU,
+	CONFIG_SMBIOS_CPU_SOCKET, /* type 4; a number follows */
+	CONFIG_SMBIOS_CPU_MANUFACTURER,
+	CONFIG_SMBIOS_CPU_VERSION,
+	CONFIG_SMBIOS_CPU_SERIAL,
+	CONFIG_SMBIOS_CPU_ASSET,
+	CONFIG_SMBIOS_CPU_PART,
+	CONFIG_SMBIOS_MEMORY_LOCATOR, /* type 17; a number follows */
+	CONFIG_SMBIOS_MEMORY_BANK,
+	CONFIG_SMBIOS_MEMORY_MANUFACTURER,
+	CONFIG_SMBIOS_MEMORY_SERIAL,
+	CONFIG_SMBIOS_MEMORY_ASSET,
+	CONFIG_SMBIOS_MEMORY_PART,
+	CONFIG_SMBIOS_TEXTS,
+};
+
+/* -smbios. What was not given is NULL, 0 or false, and Kite's own is used. */
+struct config_smbios {
+	bool bios, board; /* there are such structures: types 0 and 2 */
+	char *text[CONFIG_SMBIOS_TEXTS];
+	bool bios_release_set, bios_uefi;
+	uint8_t bios_major, bios_minor;
+	uint16_t cpu_max_speed, cpu_speed; /* MHz */
+	uint64_t cpu_id;
+	uint16_t memory_speed; /* MT/s */
+	struct config_oem_string {
+		char *text, *path; /* one of them: itself, or a file that has it */
+	} oem[CONFIG_MAX_OEM_STRINGS]; /* type 11 */
+	size_t n_oem;
+	char *files[CONFIG_MAX_SMBIOS_FILES]; /* each a structure of any type, in place of Kite's own of that type */
+	size_t n_files;
+};
+
 enum rtc_base { RTC_BASE_UTC, RTC_BASE_LOCALTIME, RTC_BASE_DATE };
 
 struct vm_config {
@@ -232,6 +288,7 @@ struct vm_config {
 	char *data_dirs[CONFIG_MAX_DATA_DIRS]; /* -L: where firmware is looked for first */
 	size_t n_data_dirs;
 	struct config_boot boot;
+	struct config_smbios smbios;
 	struct config_fw_cfg fw_cfg[CONFIG_MAX_FW_CFG];
 	size_t n_fw_cfg;
 	bool nodefaults, nographic, no_reboot;

@@ -284,12 +284,21 @@ int machine_add_devices(struct machine *m, struct chardev *const *serials, struc
 
 struct tables_config machine_tables(const struct machine *m)
 {
+	const struct kvm_cpuid_entry2 *leaf1 = NULL;
+
+	for (uint32_t i = 0; i < m->cpuid.n; i++)
+		if (m->cpuid.entries[i].function == 1)
+			leaf1 = &m->cpuid.entries[i];
 	return (struct tables_config){
 		.vm = m->cfg,
 		.topology = &m->topology,
 		.com_ports = com_ports,
 		.board = m->board->name,
 		.fw_cfg = m->fw_cfg,
+		.firmware = m->firmware,
+		.cpu_signature = leaf1 ? leaf1->eax : 0,
+		.cpu_features = leaf1 ? leaf1->edx : 0,
+		.smbios = &m->smbios,
 		.ram_below_4g = m->ram_below_4g,
 		.ram_above_4g = m->ram_above_4g,
 	};
@@ -423,7 +432,7 @@ struct machine *machine_create(const struct vm_config *cfg, struct boot *boot, s
 			return NULL;
 		}
 	}
-	if (machine_init(m, loop, err) < 0) {
+	if (machine_smbios_load(&m->smbios, &cfg->smbios, err) < 0 || machine_init(m, loop, err) < 0) {
 		machine_destroy(m);
 		return NULL;
 	}
@@ -442,6 +451,7 @@ void machine_destroy(struct machine *m)
 		dev->ops->destroy(dev);
 	}
 	pc_firmware_close(m->firmware);
+	machine_smbios_free(&m->smbios);
 	irq_resample_fini(&m->intx);
 	msi_kvm_fini(&m->msis);
 	vm_destroy(m->vm);

@@ -11,6 +11,7 @@
 
 #include "arch/x86/cpuid.h"
 #include "arch/x86/irqchip.h"
+#include "arch/x86/machine_smbios.h"
 #include "arch/x86/tables.h"
 #include "arch/x86/topology.h"
 #include "firmware/boot.h"
@@ -57,6 +58,7 @@ struct machine {
 	uint64_t ram_below_4g, ram_above_4g;
 	struct irqchip irqchip;
 	struct cpuid_template cpuid;
+	struct machine_smbios smbios;
 	struct msi_kvm msis;
 	struct device_env env;
 	struct bus_region inside_kvm[MACHINE_INSIDE_KVM];

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arch/x86/machine_smbios.h"
 #include "arch/x86/memmap.h"
 #include "arch/x86/topology.h"
 #include "firmware/mptable.h"
@@ -116,6 +117,13 @@ int tables_build_smbios(const struct tables_config *cfg, struct smbios_tables *o
 		.threads = cfg->topology->threads,
 		.ram_below_4g = cfg->ram_below_4g,
 		.ram_above_4g = cfg->ram_above_4g,
+		.cpu_signature = cfg->cpu_signature,
+		.cpu_features = cfg->cpu_features,
+		.firmware = cfg->firmware,
+		.user = &cfg->vm->smbios,
+		.oem = cfg->smbios->oem,
+		.files = cfg->smbios->files,
+		.n_files = cfg->vm->smbios.n_files,
 	};
 
 	memcpy(platform.uuid, cfg->vm->uuid, sizeof(platform.uuid));
@@ -190,8 +198,8 @@ int tables_write_mp(const struct tables_config *cfg, const struct tables_mp *mp,
 	const struct mptable_platform platform = {
 		.apic_ids = apic_ids,
 		.n_cpus = cfg->vm->smp.cpus,
-		.cpu_signature = mp->cpu_signature,
-		.cpu_features = mp->cpu_features,
+		.cpu_signature = cfg->cpu_signature,
+		.cpu_features = cfg->cpu_features,
 		.lapic_addr = MEM_LAPIC,
 		.ioapic_addr = MEM_IOAPIC,
 		.ioapic_id = (uint8_t)(topology_apic_id(cfg->topology, last) + 1), /* APIC ids ascend */

@@ -19,6 +19,7 @@
 
 struct err;
 struct guest_mem;
+struct machine_smbios;
 struct topology;
 struct vm_config;
 
@@ -34,6 +35,9 @@ struct tables_config {
 	const char *board; /* "pc" */
 	uint64_t ram_below_4g, ram_above_4g;
 	bool fw_cfg; /* there is that device */
+	bool firmware; /* runs, and puts the tables into memory itself */
+	uint32_t cpu_signature, cpu_features; /* CPUID leaf 1, EAX and EDX */
+	const struct machine_smbios *smbios; /* the files of vm->smbios */
 };
 
 /*
@@ -48,7 +52,6 @@ int tables_build_smbios(const struct tables_config *cfg, struct smbios_tables *o
 
 /* MP tables instead of ACPI's: the pointer at MEM_MP_POINTER, the configuration table at MEM_ACPI_START; and SMBIOS. The same results. */
 struct tables_mp {
-	uint32_t cpu_signature, cpu_features; /* CPUID leaf 1, EAX and EDX */
 	uint32_t level_irqs; /* a bit for each IOAPIC pin: level-triggered, active high */
 };
 int tables_write_mp(const struct tables_config *cfg, const struct tables_mp *mp, struct guest_mem *mem, struct err *err);

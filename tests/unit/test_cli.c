@@ -57,6 +57,20 @@ static void show(struct text *t, const struct vm_config *cfg)
 		put(t, " order=%x,once=%x", cfg->boot.order, cfg->boot.once);
 	if (cfg->boot.menu || cfg->boot.strict || cfg->boot.splash_time >= 0 || cfg->boot.reboot_timeout >= 0)
 		put(t, " boot=%d,%d,%d,%d", cfg->boot.menu, cfg->boot.strict, cfg->boot.splash_time, cfg->boot.reboot_timeout);
+	for (size_t i = 0; i < CONFIG_SMBIOS_TEXTS; i++)
+		if (cfg->smbios.text[i])
+			put(t, " text%zu=%s", i, cfg->smbios.text[i]);
+	for (size_t i = 0; i < cfg->smbios.n_oem; i++)
+		put(t, " oem=%s%s", cfg->smbios.oem[i].path ? "@" : "", cfg->smbios.oem[i].path ? cfg->smbios.oem[i].path : cfg->smbios.oem[i].text);
+	for (size_t i = 0; i < cfg->smbios.n_files; i++)
+		put(t, " smbios=%s", cfg->smbios.files[i]);
+	if (cfg->smbios.bios || cfg->smbios.board)
+		put(t, " smbios:%d,%d,%d,%d,%u.%u", cfg->smbios.bios, cfg->smbios.board, cfg->smbios.bios_release_set, cfg->smbios.bios_uefi,
+		    cfg->smbios.bios_major, cfg->smbios.bios_minor);
+	if (cfg->smbios.cpu_id || cfg->smbios.cpu_speed || cfg->smbios.cpu_max_speed || cfg->smbios.memory_speed)
+		put(t, " speeds:%" PRIx64 ",%u,%u,%u", cfg->smbios.cpu_id, cfg->smbios.cpu_max_speed, cfg->smbios.cpu_speed, cfg->smbios.memory_speed);
+	for (size_t i = 0; i < cfg->n_debugcons; i++)
+		put(t, " debugcon=0x%x,0x%x@%s", cfg->debugcons[i].iobase, cfg->debugcons[i].readback, cfg->debugcons[i].chardev);
 	for (size_t i = 0; i < cfg->n_fw_cfg; i++)
 		put(t, " fw_cfg:%s=%s%s", cfg->fw_cfg[i].name, cfg->fw_cfg[i].file ? "@" : "",
 		    cfg->fw_cfg[i].file ? cfg->fw_cfg[i].file : cfg->fw_cfg[i].string);
@@ -114,6 +128,17 @@ static const struct good good[] = {
 	{ "-boot strict=on,menu=on,splash-time=5000,splash=x.jpg,reboot-timeout=70000", " boot=1,1,5000,65535" },
 	{ "-boot menu=on -boot strict=on,reboot-timeout=0 -boot menu=off,reboot-timeout=-1", " boot=0,1,-1,-1" },
 	{ "-fw_cfg opt/a,string=x,,y -fw_cfg name=opt/b,file=F -fw_cfg etc/c,string=", " fw_cfg:opt/a=x,y fw_cfg:opt/b=@F fw_cfg:etc/c=" },
+	{ "-smbios type=0,vendor=V,version=W,date=D,release=1.255,uefi=on", " text0=V text1=W text2=D smbios:1,0,1,1,1.255" },
+	{ "-smbios type=1,manufacturer=M,product=P,version=V,serial=S,sku=K,family=F -smbios type=1,serial=T",
+	  " text3=M text4=P text5=V text6=T text7=K text8=F" },
+	{ "-smbios type=1,uuid=00112233-4455-6677-8899-aabbccddeeff", " uuid=00..ff" },
+	{ "-smbios type=2,location=L", " text14=L smbios:0,1,0,0,0.0" },
+	{ "-smbios type=3,asset=A,sku=", " text18=A text19=" },
+	{ "-smbios type=4,sock_pfx=S,part=P,max-speed=3000,current-speed=2000,processor-id=0x123456789a", " text20=S text25=P speeds:123456789a,3000,2000,0" },
+	{ "-smbios type=11,value=a,value=b,,c,path=F -smbios type=11,value=d", " oem=a oem=b,c oem=@F oem=d" },
+	{ "-smbios type=17,loc_pfx=D,speed=2666 -smbios file=F -smbios file=G", " text26=D smbios=F smbios=G speeds:0,0,0,2666" },
+	{ "-debugcon null", " debugcon=0xe9,0xe9@debugcon0 debugcon0=null" },
+	{ "-chardev null,id=c -device isa-debugcon,iobase=0x402,chardev=c,readback=1", " debugcon=0x402,0x1@c c=null" },
 	/* -m */
 	{ "-m 512", " ram=524288K" },
 	{ "-m 512M", " ram=524288K" },
