@@ -55,6 +55,13 @@ static uint8_t *rom_at(const struct rom *rom, uint64_t gpa)
 	return MEM_BIOS_END - gpa <= copy ? rom->data + rom->size - (MEM_BIOS_END - gpa) : NULL;
 }
 
+static bool continues(const struct shadow_run *last, const struct shadow_run *run)
+{
+	if (run->read_only != last->read_only)
+		return false;
+	return last->hva ? run->hva == last->hva + last->size : !run->hva;
+}
+
 unsigned shadow_runs(const uint8_t pam[SHADOW_PAMS], uint8_t *ram, const struct rom *rom, struct shadow_run runs[SHADOW_SEGMENTS])
 {
 	unsigned n = 0;
@@ -65,8 +72,8 @@ unsigned shadow_runs(const uint8_t pam[SHADOW_PAMS], uint8_t *ram, const struct 
 		struct shadow_run run = { .gpa = start, .size = segment_end(i) - start, .read_only = how != (PAM_READ | PAM_WRITE) };
 		struct shadow_run *last = n ? &runs[n - 1] : NULL;
 
-		run.hva = how & PAM_READ ? ram + (start - MEM_SHADOW_START) : rom_at(rom, start);
-		if (last && run.read_only == last->read_only && run.hva == (last->hva ? last->hva + last->size : NULL))
+		run.hva = (how & PAM_READ) ? ram + (start - MEM_SHADOW_START) : rom_at(rom, start);
+		if (last && continues(last, &run))
 			last->size += run.size;
 		else
 			runs[n++] = run;
@@ -94,7 +101,9 @@ static int set_slot(struct shadow *s, struct vm_slot *slot, const struct vm_slot
 {
 	int r = vm_set_slot(s->vm, VM_FIRST_SLOT + (unsigned)(slot - s->slots), slot, now, err);
 
-	*slot = r < 0 ? (struct vm_slot){ .size = 0 } : *now;
+	*slot = *now;
+	if (r < 0)
+		slot->size = 0;
 	return r;
 }
 

@@ -394,7 +394,6 @@ START_TEST(test_notes)
 	ck_assert_str_eq(out, "kite: debug: -no-hpet has no effect\n"
 			      "kite: debug: -audiodev x has no effect\n"
 			      "kite: debug: -machine: usb=off has no effect\n"
-			      
 			      "kite: debug: -cpu: migratable=on has no effect\n"
 			      "kite: debug: -m: slots and maxmem have no effect\n");
 }
