@@ -39,12 +39,33 @@ MAIN_OBJ := $(B)/vmm/main.o
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/unit/%)
 
+# The process behind -netdev user. libslirp brings glib, which stays out of kite.
+USERNET_SRC := $(sort $(wildcard tools/user-net/*.c))
+USERNET_OBJ := $(USERNET_SRC:%.c=$(B)/%.o)
+USERNET_LIBS := -lslirp -l:libglib-2.0.so.0 -lseccomp
+LIBEXECDIR ?= $(PREFIX)/libexec/kite
+
 .PHONY: all check payloads lint bench clean install
-all: $(B)/kite
+all: $(B)/kite $(B)/kite-user-net $(B)/kite-bridge-helper
+
+$(B)/kite-user-net: $(USERNET_OBJ) $(B)/libkite.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(USERNET_OBJ) $(B)/libkite.a $(USERNET_LIBS)
+
+# Without main, for tests.
+$(B)/libusernet.a: $(filter-out $(B)/tools/user-net/main.o,$(USERNET_OBJ))
+	$(call say,AR,  $@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 $(B)/kite: $(MAIN_OBJ) $(B)/libkite.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(MAIN_OBJ) $(B)/libkite.a $(LIBS)
+
+# May be setuid: nothing in it but what it needs.
+BRIDGE_OBJ := $(B)/tools/bridge-helper/main.o $(B)/net/bridge_acl.o
+$(B)/kite-bridge-helper: $(BRIDGE_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(BRIDGE_OBJ)
 
 $(B)/libkite.a: $(LIB_OBJ)
 	$(call say,AR,  $@)
@@ -61,6 +82,12 @@ $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(UNIT_HELP) $(B)/libkite.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(UNIT_HELP) $(B)/libkite.a $(LIBS) -lcheck -lsubunit -lrt -lm
 
+# Parts of kite-user-net that need no libslirp.
+$(filter $(B)/tests/unit/test_usernet_%,$(UNIT_BIN)): $(B)/libusernet.a
+$(filter $(B)/tests/unit/test_usernet_%,$(UNIT_BIN)): LIBS := $(B)/libusernet.a $(B)/libkite.a $(LIBS)
+# It starts the real one.
+$(B)/tests/unit/test_user: | $(B)/kite-user-net
+
 # Calls that a test intercepts, to make them fail or to keep the time.
 wrap = $(1:%=-Wl,--wrap=%)
 $(B)/tests/unit/test_uring: LDFLAGS += $(call wrap,io_uring_peek_batch_cqe io_uring_queue_init_params preadv2 pwritev2)
@@ -73,13 +100,16 @@ check: $(UNIT_BIN)
 lint:
 	@tools/lint
 
-include $(wildcard tests/guest/guest.mk tests/bench/bench.mk tests/fuzz/fuzz.mk)
+include $(wildcard tests/net/net.mk tests/guest/guest.mk tests/bench/bench.mk tests/fuzz/fuzz.mk)
 
-install: $(B)/kite
+install: $(B)/kite $(B)/kite-user-net $(B)/kite-bridge-helper
 	install -D -m 755 $(B)/kite $(DESTDIR)$(PREFIX)/bin/kite
+	install -D -m 755 tools/kite-net $(DESTDIR)$(PREFIX)/bin/kite-net
+	install -D -m 755 $(B)/kite-user-net $(DESTDIR)$(LIBEXECDIR)/kite-user-net
+	install -D -m 755 $(B)/kite-bridge-helper $(DESTDIR)$(LIBEXECDIR)/kite-bridge-helper
 
 clean:
 	rm -rf $(B)
 
--include $(LIB_OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT_BIN:=.d) $(UNIT_HELP:.o=.d)
+-include $(USERNET_OBJ:.o=.d) $(LIB_OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(BRIDGE_OBJ:.o=.d) $(UNIT_BIN:=.d) $(UNIT_HELP:.o=.d)
 .SECONDARY:

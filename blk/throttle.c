@@ -2,10 +2,7 @@
 /*
  * Theory of operation
  *
- * Every limit is a leaking bucket. A request pours in its bytes, or its operations; the bucket leaks at the rate of the limit. A request
- * may go when the bucket is not over its mark, however much it then pours in. So the rate holds in the long run for requests of any size,
- * and the mark is what a burst may be ahead: `max` for `max_length` seconds, or a tenth of a second's worth. During a long
- * burst a second level, which leaks at the rate `max`, keeps to that rate.
+ * Every limit is a leaking bucket (vmm/bucket.h), into which a request pours its bytes, or its operations.
  *
  * Reads and writes wait in queues of their own, as they may have different limits. The devices of a group that have something
  * waiting in a direction stand in a line, which is the group's. Only the first of the line may admit a request, one, and then goes to its
@@ -29,11 +26,6 @@
 #include "vmm/util.h"
 
 enum { DIR_READ, DIR_WRITE, DIRS };
-
-struct bucket {
-	double level;       /* leaks at the rate `avg` */
-	double burst_level; /* at the rate `max` */
-};
 
 struct throttle;
 
@@ -78,30 +70,13 @@ static const unsigned char kinds_of[DIRS][4] = {
 
 /* Configuration */
 
-static int limit_check(enum throttle_kind kind, const struct throttle_limit *l, struct err *err)
-{
-	const char *name = kind_names[kind];
-
-	if (l->avg > THROTTLE_VALUE_MAX || l->max > THROTTLE_VALUE_MAX)
-		return err_set(err, -EINVAL, "%s and %s-max can be at most %llu", name, name, (unsigned long long)THROTTLE_VALUE_MAX);
-	if (l->max && !l->avg)
-		return err_set(err, -EINVAL, "%s-max needs %s", name, name);
-	if (l->max && l->max < l->avg)
-		return err_set(err, -EINVAL, "%s-max cannot be less than %s", name, name);
-	if (l->max_length > 1 && !l->max)
-		return err_set(err, -EINVAL, "%s-max-length needs %s-max", name, name);
-	if (l->max_length > THROTTLE_LENGTH_MAX)
-		return err_set(err, -EINVAL, "%s-max-length can be at most %d seconds", name, THROTTLE_LENGTH_MAX);
-	return 0;
-}
-
 int throttle_config_check(const struct throttle_config *cfg, struct err *err)
 {
 	const struct throttle_limit *l = cfg->limits;
 	int rc = 0;
 
 	for (unsigned i = 0; i < THROTTLE_KINDS && rc == 0; i++)
-		rc = limit_check(i, &l[i], err);
+		rc = throttle_limit_check(&l[i], kind_names[i], err);
 	if (rc < 0)
 		return rc;
 	for (unsigned i = 0; i < THROTTLE_KINDS; i += THROTTLE_IOPS_TOTAL)
@@ -123,44 +98,14 @@ bool throttle_config_is_set(const struct throttle_config *cfg)
 
 /* Buckets; all under the lock */
 
-static uint32_t burst_length(const struct throttle_limit *l)
-{
-	return l->max_length ? l->max_length : 1;
-}
-
-static double leak(double level, double amount)
-{
-	return level > amount ? level - amount : 0;
-}
-
 static void group_leak(struct throttle_group *g, int64_t now)
 {
 	double s = now > g->leaked_ns ? (double)(now - g->leaked_ns) / NS_PER_SEC : 0;
 
 	if (now > g->leaked_ns)
 		g->leaked_ns = now;
-	for (unsigned i = 0; i < THROTTLE_KINDS; i++) {
-		g->buckets[i].level = leak(g->buckets[i].level, s * (double)g->cfg.limits[i].avg);
-		g->buckets[i].burst_level = leak(g->buckets[i].burst_level, s * (double)g->cfg.limits[i].max);
-	}
-}
-
-/* Seconds until a bucket is down at its mark. */
-static double bucket_wait(const struct bucket *b, const struct throttle_limit *l)
-{
-	double avg = (double)l->avg, max = (double)l->max, wait = 0, extra;
-
-	if (!l->avg)
-		return 0;
-	extra = b->level - (l->max ? max * burst_length(l) : avg / 10);
-	if (extra > 0)
-		wait = extra / avg;
-	if (l->max && burst_length(l) > 1) {
-		extra = b->burst_level - max / 10;
-		if (extra > 0 && extra / max > wait)
-			wait = extra / max;
-	}
-	return wait;
+	for (unsigned i = 0; i < THROTTLE_KINDS; i++)
+		bucket_leak(&g->buckets[i], &g->cfg.limits[i], s);
 }
 
 /* Nanoseconds until a request may go in this direction. */
@@ -174,8 +119,7 @@ static int64_t group_wait(const struct throttle_group *g, unsigned dir)
 
 		wait = w > wait ? w : wait;
 	}
-	/* Rounded up, or the timer finds the bucket still a hair over the mark. No limit is so low that a year were too short. */
-	return wait > 0 ? (int64_t)((wait < 3.2e7 ? wait : 3.2e7) * NS_PER_SEC) + 1 : 0;
+	return bucket_wait_ns(wait);
 }
 
 static void group_account(struct throttle_group *g, unsigned dir, uint64_t bytes)
@@ -186,8 +130,7 @@ static void group_account(struct throttle_group *g, unsigned dir, uint64_t bytes
 		struct bucket *b = &g->buckets[kinds_of[dir][i]];
 		double units = kinds_of[dir][i] >= THROTTLE_IOPS_TOTAL ? ops : (double)bytes;
 
-		b->level += units;
-		b->burst_level += units;
+		bucket_add(b, units);
 	}
 }
 

@@ -12,21 +12,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vmm/bucket.h"
+
 struct blockdev;
 struct err;
 struct throttle_group;
 
 enum throttle_kind { THROTTLE_BPS_TOTAL, THROTTLE_BPS_READ, THROTTLE_BPS_WRITE, THROTTLE_IOPS_TOTAL, THROTTLE_IOPS_READ,
 		     THROTTLE_IOPS_WRITE, THROTTLE_KINDS };
-
-#define THROTTLE_VALUE_MAX UINT64_C(1000000000000000)
-#define THROTTLE_LENGTH_MAX 86400
-
-struct throttle_limit {
-	uint64_t avg;        /* bytes or operations a second; 0: no limit */
-	uint64_t max;        /* during a burst; 0: no bursts beyond a tenth of a second's worth */
-	uint32_t max_length; /* seconds that a burst may last, at least 1; 0 counts as 1 */
-};
 
 struct throttle_config {
 	struct throttle_limit limits[THROTTLE_KINDS];

@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "vmm/bucket.h"
 #include "vmm/device.h"
 #include "vmm/irq.h"
 #include "vmm/msi.h"
@@ -26,6 +27,7 @@ struct chardev;
 struct err;
 struct eventloop;
 struct guest_mem;
+struct netdev;
 struct virtio_dev;
 
 /* Where a device lives. Copied by constructors that keep it. */
@@ -193,5 +195,57 @@ struct virtio_rng_config {
 	uint32_t period_ms;    /* not 0 */
 };
 struct virtio_dev *virtio_rng_create(const struct device_env *env, const struct virtio_rng_config *cfg, struct err *err);
+
+/*
+ * hw/virtio_net.c: a network card (Virtio 1.2, 5.1), to be put behind a transport. The switches are QEMU's properties of these names: what is off, or
+ * what the back end cannot, is not offered.
+ */
+#define VIRTIO_NET_MAX_PAIRS 8
+#define VIRTIO_NET_MIN_QUEUE 64
+#define VIRTIO_NET_MIN_MTU 68
+#define VIRTIO_NET_SPEED_UNKNOWN 0xffffffffu
+enum virtio_net_duplex { VIRTIO_NET_HALF = 0, VIRTIO_NET_FULL = 1, VIRTIO_NET_DUPLEX_UNKNOWN = 0xff };
+/* Limits of one direction: they hold frames back, and drop none. */
+struct virtio_net_limits {
+	struct throttle_limit bytes, frames; /* a second; all zeroes: none */
+};
+struct virtio_net_config {
+	const char *id;        /* "net0", for messages */
+	struct netdev *netdev; /* borrowed; nobody else's while the device is there */
+	uint8_t mac[6];
+	unsigned queues;       /* pairs, 1 to VIRTIO_NET_MAX_PAIRS, and not more than the back end has */
+	uint16_t rx_queue_size, tx_queue_size; /* powers of two, VIRTIO_NET_MIN_QUEUE to VIRTQ_SIZE_MAX */
+	uint16_t mtu;          /* QEMU's host_mtu: told to the driver; 0: none */
+	uint32_t speed;        /* Mbit/s, told with duplex; VIRTIO_NET_SPEED_UNKNOWN */
+	enum virtio_net_duplex duplex;
+	bool csum, guest_csum, gso;
+	bool host_tso4, host_tso6, host_ecn, host_ufo, host_uso;
+	bool guest_tso4, guest_tso6, guest_ecn, guest_ufo, guest_uso4, guest_uso6;
+	bool mrg_rxbuf, status, guest_announce;
+	bool ctrl_vq, ctrl_rx, ctrl_vlan, ctrl_rx_extra, ctrl_mac_addr, ctrl_guest_offloads;
+	bool mq;               /* offered where there are several pairs */
+	bool rss, hash;        /* receive-side scaling, hash report */
+	struct virtio_net_limits tx, rx; /* tx: from the guest */
+};
+/* QEMU's defaults for everything but id, netdev and mac: one pair, queues of 256. */
+void virtio_net_config_init(struct virtio_net_config *cfg);
+/* `loop` is that of cfg->netdev. */
+struct virtio_dev *virtio_net_create(const struct device_env *env, struct eventloop *loop, const struct virtio_net_config *cfg,
+				     struct err *err);
+
+/* For a monitor; the main thread. */
+/* The cable, as set_link of QEMU: while it is out nothing goes through. Also the back end's own link has to be up. */
+void virtio_net_set_link(struct virtio_dev *dev, bool up);
+/* Has the driver announce itself to the network, as after a migration. False: it cannot. */
+bool virtio_net_announce(struct virtio_dev *dev);
+struct virtio_net_state {
+	uint8_t mac[6];
+	bool link_up, promisc, allmulti, alluni, nomulti, nouni, nobcast;
+	bool uni_overflow, multi_overflow; /* the driver's table is too long: everything of the kind is received */
+	unsigned n_unicast, n_multicast, n_vlans; /* entries of the filters */
+	unsigned pairs;    /* in use; 0: no driver is at work */
+	uint64_t features; /* chosen */
+};
+void virtio_net_query(struct virtio_dev *dev, struct virtio_net_state *state);
 
 #endif

@@ -14,7 +14,7 @@
  *
  * Thread: constructors and reset on the main thread with vCPUs paused; configuration and BAR accesses in vCPU threads, one at a time
  * for a function: its handlers and the ops below run under the function's mutex (configuration: the bus's mutex, too), so none of
- * them may access the function through a bus. pci_set_intx, pci_msix_enabled and pci_msix_fire any thread, also from handlers.
+ * them may access the function through a bus. pci_set_intx, pci_msix_enabled, pci_msix_fire and pci_msix_fd any thread, also from handlers.
  */
 #ifndef HW_PCI_H
 #define HW_PCI_H
@@ -95,6 +95,8 @@ struct pci_dev_ops {
 	void (*config_read)(struct pci_dev *dev, unsigned offset, unsigned len);
 	/* Bus master or decoding was switched. NULL: nothing. */
 	void (*command_changed)(struct pci_dev *dev, uint16_t command);
+	/* MSI-X vectors were masked, let through or given other messages. NULL: nothing. */
+	void (*msix_changed)(struct pci_dev *dev);
 };
 
 struct pci_msix;
@@ -144,5 +146,7 @@ void pci_set_intx(struct pci_dev *dev, bool level);
 bool pci_msix_enabled(const struct pci_dev *dev);
 /* Nothing when MSI-X is off or the vector does not exist. */
 void pci_msix_fire(struct pci_dev *dev, unsigned vector);
+/* The eventfd that fires the vector by itself, until msix_changed says otherwise; -1: there is none, or it is masked. Any thread. */
+int pci_msix_fd(struct pci_dev *dev, unsigned vector);
 
 #endif

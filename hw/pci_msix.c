@@ -81,6 +81,13 @@ static void vector_update(struct pci_msix *x, struct msix_vector *v)
 	}
 }
 
+/* Without the lock. */
+static void tell_changed(const struct pci_msix *x)
+{
+	if (x->dev->ops->msix_changed)
+		x->dev->ops->msix_changed(x->dev);
+}
+
 static void vector_free(struct msix_vector *v)
 {
 	if (v->msi.ops)
@@ -138,6 +145,7 @@ static void msix_write(void *opaque, uint64_t offset, const uint8_t *buf, unsign
 	uint64_t n = offset / PCI_MSIX_ENTRY_SIZE;
 	struct msix_vector *v;
 	uint8_t old[PCI_MSIX_ENTRY_SIZE];
+	bool changed;
 
 	if (offset >= x->half || n >= x->n)
 		return; /* the pending bits are read-only */
@@ -151,9 +159,12 @@ static void msix_write(void *opaque, uint64_t offset, const uint8_t *buf, unsign
 	for (unsigned i = 0; i < len; i += 4)
 		entry_store(v, (unsigned)(offset % PCI_MSIX_ENTRY_SIZE) + i, load_le32(buf + i));
 	/* A message that failed is tried again, even the same. */
-	if (memcmp(old, v->entry, sizeof(old)) || !v->live)
+	changed = memcmp(old, v->entry, sizeof(old)) || !v->live;
+	if (changed)
 		vector_update(x, v);
 	pthread_mutex_unlock(&x->lock);
+	if (changed)
+		tell_changed(x);
 }
 
 static const struct bus_ops msix_ops = {
@@ -205,10 +216,11 @@ void pci_msix_control_written(struct pci_dev *dev)
 	uint16_t control = load_le16(dev->config + x->cap + PCI_MSIX_CONTROL);
 	bool master = load_le16(dev->config + PCI_COMMAND) & PCI_COMMAND_MASTER;
 	/* A message is a write to memory, which only a bus master may do (6.2.2): until it may, messages are pending. */
-	bool enabled = control & PCI_MSIX_CONTROL_ENABLE, masked = control & PCI_MSIX_CONTROL_MASK_ALL || !master;
+	bool enabled = control & PCI_MSIX_CONTROL_ENABLE, masked = control & PCI_MSIX_CONTROL_MASK_ALL || !master, changed;
 
 	pthread_mutex_lock(&x->lock);
-	if (x->enabled != enabled || x->masked != masked) {
+	changed = x->enabled != enabled || x->masked != masked;
+	if (changed) {
 		x->enabled = enabled;
 		x->masked = masked;
 		for (unsigned i = 0; i < x->n; i++)
@@ -216,6 +228,8 @@ void pci_msix_control_written(struct pci_dev *dev)
 	}
 	pthread_mutex_unlock(&x->lock);
 	pci_intx_update(dev);
+	if (changed)
+		tell_changed(x);
 }
 
 void pci_msix_reset(struct pci_dev *dev)
@@ -268,4 +282,18 @@ void pci_msix_fire(struct pci_dev *dev, unsigned vector)
 			v->msi.ops->fire(&v->msi);
 	}
 	pthread_mutex_unlock(&x->lock);
+}
+
+int pci_msix_fd(struct pci_dev *dev, unsigned vector)
+{
+	struct pci_msix *x = dev->msix;
+	int fd = -1;
+
+	if (!x || vector >= x->n)
+		return -1;
+	pthread_mutex_lock(&x->lock);
+	if (lets_through(x, &x->vectors[vector]) && x->vectors[vector].live)
+		fd = x->vectors[vector].msi.fd;
+	pthread_mutex_unlock(&x->lock);
+	return fd;
 }

@@ -62,7 +62,7 @@ static void bell_ready(void *opaque, uint32_t revents)
 	/* How often it rang does not matter. */
 	if (read(queue->bell.fd, &count, sizeof(count)) != sizeof(count))
 		return;
-	if (dev->poll_queues)
+	if (dev->poll_queues && !(dev->unpolled & BIT64(queue - dev->queues)))
 		virtq_polled(&queue->vq, eventloop_poll_start(dev->loop, &queue->poll, true));
 	queue_kick(queue);
 }
@@ -141,7 +141,7 @@ uint64_t virtio_offered(struct virtio_dev *dev, bool legacy)
 	uint64_t features = (dev->ops->features(dev) & DEVICE_FEATURES) | CORE_FEATURES;
 
 	/* Legacy: 32 bits, and devices here take buffers of any layout (6.3: not offered to modern drivers, for whom it is a rule). */
-	return legacy ? (uint32_t)(features | VIRTIO_F_ANY_LAYOUT) : features | VIRTIO_F_VERSION_1;
+	return legacy ? (uint32_t)(features | VIRTIO_F_ANY_LAYOUT) : (features & ~dev->legacy_only) | VIRTIO_F_VERSION_1;
 }
 
 static void choose_locked(struct virtio_dev *dev, uint64_t features)
@@ -557,6 +557,14 @@ void virtio_expect_more(struct virtio_dev *dev, unsigned q)
 
 	if (dev->active && !queue->poll.active)
 		virtq_polled(&queue->vq, eventloop_poll_start(dev->loop, &queue->poll, false));
+}
+
+void virtio_look_away(struct virtio_dev *dev, unsigned q)
+{
+	struct virtio_queue *queue = &dev->queues[q];
+
+	eventloop_poll_stop(dev->loop, &queue->poll);
+	queue->vq.polled = false;
 }
 
 void virtio_config_changed(struct virtio_dev *dev)

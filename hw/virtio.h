@@ -61,6 +61,11 @@ struct virtio_dev_ops {
 	void (*kick)(struct virtio_dev *dev, unsigned q);
 	/* Drains and gives the queues back. */
 	void (*deactivate)(struct virtio_dev *dev);
+	/*
+	 * What queue_irqfd of the transport says may be different now; before the driver's next instruction. vCPU threads, under the transport's
+	 * locks. NULL: nothing.
+	 */
+	void (*irq_changed)(struct virtio_dev *dev);
 	/* As device_ops; main thread. NULL: nothing. */
 	void (*resume)(struct virtio_dev *dev);
 	/* Frees what the device owns, itself included; it is not active. */
@@ -71,6 +76,8 @@ struct virtio_dev_ops {
 struct virtio_transport_ops {
 	void (*notify_queue)(void *transport, unsigned q); /* an interrupt: used buffers in queue q */
 	void (*notify_config)(void *transport);            /* an interrupt: the configuration, or NEEDS_RESET */
+	/* An eventfd that is queue q's interrupt by itself, borrowed until irq_changed; -1: only notify_queue is. NULL: never. */
+	int (*queue_irqfd)(void *transport, unsigned q);
 	/* Under dev->lock: binds the doorbells of the enabled queues, or unbinds what is bound. NULL: nothing. */
 	void (*doorbells)(void *transport, bool on);
 	/* Under dev->lock, at the end of a reset: the transport's own registers, vectors and interrupt status. NULL: nothing. */
@@ -96,6 +103,8 @@ struct virtio_dev {
 	const struct guest_mem *mem;
 	unsigned config_size;      /* bytes */
 	bool poll_queues;          /* a kick takes all there is, so the loop may look at the rings instead of being woken */
+	uint64_t unpolled;         /* with poll_queues: a bit for each queue of which that is not true, as one that is kept filled */
+	uint64_t legacy_only;      /* features that modern drivers are not offered */
 	unsigned n_queues;
 	struct virtio_queue *queues; /* n_queues, owned by the core */
 	struct log_limit log;
@@ -129,6 +138,8 @@ void virtio_choose(struct virtio_dev *dev, uint64_t features); /* before FEATURE
 void virtio_notify(struct virtio_dev *dev, unsigned q);
 /* With poll_queues: before pushes that the driver is likely to answer with more requests. */
 void virtio_expect_more(struct virtio_dev *dev, unsigned q);
+/* With poll_queues: nothing can be taken from the queue for a while, so it is no use to look at it. Doorbells stay as they are. */
+void virtio_look_away(struct virtio_dev *dev, unsigned q);
 /* The configuration changed: a new generation, and an interrupt. Any thread. */
 void virtio_config_changed(struct virtio_dev *dev);
 /* The queue is broken: logs vq.why, sets NEEDS_RESET, tells the driver. The device goes on with its other queues. */

@@ -72,6 +72,25 @@ static void notify_queue(void *transport, unsigned q)
 		isr_raise(s, VIRTIO_PCI_ISR_QUEUE, true);
 }
 
+static int queue_irqfd(void *transport, unsigned q)
+{
+	struct virtio_pci *s = transport;
+	uint16_t v = atomic_load_explicit(&s->queue_vector[q], memory_order_relaxed);
+
+	return v == VIRTIO_NO_VECTOR ? -1 : pci_msix_fd(&s->pci, v);
+}
+
+static void irq_changed(struct virtio_pci *s)
+{
+	if (s->vdev->ops->irq_changed)
+		s->vdev->ops->irq_changed(s->vdev);
+}
+
+static void msix_changed(struct pci_dev *pci)
+{
+	irq_changed(CONTAINER_OF(pci, struct virtio_pci, pci));
+}
+
 /* 4.1.4.5.1: the bit is set with MSI-X, too. */
 static void notify_config(void *transport)
 {
@@ -100,10 +119,12 @@ void virtio_pci_set_config_vector(struct virtio_pci *s, uint16_t vector)
 
 void virtio_pci_set_queue_vector(struct virtio_pci *s, uint16_t vector)
 {
-	if (virtio_queue_at(s->vdev, s->r.queue_select))
+	if (virtio_queue_at(s->vdev, s->r.queue_select)) {
 		vector_set(s, &s->queue_vector[s->r.queue_select], vector);
-	else
+		irq_changed(s);
+	} else {
 		log_guest(&s->vdev->log, s->vdev->name, "there is no queue %u", s->r.queue_select);
+	}
 }
 
 uint16_t virtio_pci_config_vector(struct virtio_pci *s)
@@ -203,6 +224,7 @@ static void transport_reset(void *transport)
 static const struct virtio_transport_ops transport_ops = {
 	.notify_queue = notify_queue,
 	.notify_config = notify_config,
+	.queue_irqfd = queue_irqfd,
 	.doorbells = doorbells,
 	.reset = transport_reset,
 };
@@ -276,6 +298,7 @@ void virtio_pci_become_master(struct virtio_pci *s)
 
 static const struct pci_dev_ops pci_ops = {
 	.command_changed = command_changed,
+	.msix_changed = msix_changed,
 	.config_written = cfg_written,
 	.config_read = cfg_read,
 };

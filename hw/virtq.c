@@ -239,7 +239,7 @@ int virtq_pop(struct virtq *vq, struct virtq_chain *chain, struct iovec *iov, si
 	return rc ? rc : 1;
 }
 
-void virtq_push(struct virtq *vq, uint16_t head, uint32_t written)
+void virtq_put(struct virtq *vq, uint16_t head, uint32_t written)
 {
 	uint8_t *elem;
 
@@ -253,11 +253,22 @@ void virtq_push(struct virtq *vq, uint16_t head, uint32_t written)
 	store_le32(elem, head);
 	store_le32(elem + 4, written);
 	vq->used_idx++;
-	/* Pairs with the driver's barrier after it reads idx. */
-	ring_store(vq->used + VIRTQ_USED_IDX, vq->used_idx, memory_order_release);
 	/* 65,536 pushes since the driver was told: their number is not to be seen from the indices any more. */
 	if (vq->used_idx == vq->signalled)
 		vq->signalled_valid = false;
+}
+
+void virtq_publish(struct virtq *vq)
+{
+	/* Pairs with the driver's barrier after it reads idx. */
+	if (!vq->broken)
+		ring_store(vq->used + VIRTQ_USED_IDX, vq->used_idx, memory_order_release);
+}
+
+void virtq_push(struct virtq *vq, uint16_t head, uint32_t written)
+{
+	virtq_put(vq, head, written);
+	virtq_publish(vq);
 }
 
 bool virtq_should_interrupt(struct virtq *vq)

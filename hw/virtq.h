@@ -64,6 +64,9 @@ int virtq_pop(struct virtq *vq, struct virtq_chain *chain, struct iovec *iov, si
 
 /* Gives a chain back, `written` bytes of its writable part filled. */
 void virtq_push(struct virtq *vq, uint16_t head, uint32_t written);
+/* The same in two steps, for chains that the driver may only see together, or to tell it of many at once: each is put, and then all are published. */
+void virtq_put(struct virtq *vq, uint16_t head, uint32_t written);
+void virtq_publish(struct virtq *vq);
 
 /* After pushes: whether the driver wants to be interrupted (2.7.7). Resets the question. */
 bool virtq_should_interrupt(struct virtq *vq);

@@ -120,6 +120,7 @@ static void cli_fini(struct cli *cli)
 	cli_blockdev_fini(cli);
 	for (size_t i = 0; i < cli->n_vports; i++)
 		cli_vport_fini(&cli->vports[i]);
+	free(cli->hub);
 	strv_fini(&cli->device_ids);
 	strv_fini(&cli->notes);
 }

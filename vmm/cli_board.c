@@ -79,6 +79,9 @@ static int check_properties(const struct vm_config *cfg, struct err *err)
 		if (asks_for_pci(pci->modern_only, pci->legacy_only, pci->vectors, pci->addr))
 			name = is_serial ? cfg->virtio_serials[i].id : rng->id;
 	}
+	for (size_t i = 0; i < cfg->n_nics; i++)
+		if (asks_for_pci(cfg->nics[i].pci.modern_only, cfg->nics[i].pci.legacy_only, cfg->nics[i].pci.vectors, cfg->nics[i].pci.addr))
+			name = cfg->nics[i].id;
 	if (!name)
 		return 0;
 	return err_set(err, -EINVAL, "device '%s': addr, vectors, disable-legacy and disable-modern are properties of PCI, which the machine "

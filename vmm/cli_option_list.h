@@ -61,6 +61,22 @@ OPTION("object", "iothread|rng-random|rng-builtin|throttle-group,id=ID[,filename
 	"          (throttle-group=ID: x-iops-total=, x-bps-read=, x-iops-total-max= and the like); also as a JSON object",
 	.kind = CLI_OPTION_CALL, .handle = cli_object)
 
+GROUP("Network")
+OPTION("nic", "TYPE|none[,PROPERTY=VALUE...][,mac=MAC][,model=virtio-net-pci]", "a network card with the back end TYPE of -netdev, or no network",
+	.kind = CLI_OPTION_CALL, .handle = cli_nic)
+OPTION("netdev", "tap|bridge|user|stream|dgram|socket,id=ID[,PROPERTY=VALUE...]",
+	"a network back end for -device virtio-net-pci,netdev=ID; also as a JSON object:\n"
+	"          tap: ifname=, fd=, fds=, queues=, script=FILE|no, downscript=, br=, helper=, vhost=on|off, vhostfd=, vhostfds=,\n"
+	"          vhostforce=, sndbuf=; bridge: br=, helper=\n"
+	"          user: hostfwd=[tcp|udp]:[ADDRESS]:PORT-[ADDRESS]:PORT, guestfwd=, restrict=, net=, host=, dns=, dhcpstart=,\n"
+	"          hostname=, domainname=, dnssearch=, tftp=, bootfile=, tftp-server-name=, ipv4=, ipv6=, ipv6-net=, ipv6-host=,\n"
+	"          ipv6-dns=, metadata=DIRECTORY, helper=\n"
+	"          stream: server=on|off, reconnect=SECONDS, addr.type=inet|unix|fd, addr.host=, addr.port=, addr.path=, addr.str=\n"
+	"          dgram: local.type=, local.host=..., remote.type=, remote.host=...",
+	.kind = CLI_OPTION_CALL, .handle = cli_netdev)
+OPTION("net", "none|nic|user|tap|...", "the old form: -net nic and -net TYPE make a card and its back end", .kind = CLI_OPTION_CALL,
+	.handle = cli_net)
+
 GROUP("Consoles")
 SWITCH("nographic", "the first serial port on this terminal; Ctrl-a h shows its keys", .kind = CLI_OPTION_FLAG,
 	.offset = offsetof(struct vm_config, nographic))
@@ -98,9 +114,6 @@ OPTION("vga", "none", "there is no display", .kind = CLI_OPTION_IGNORE, .names =
 OPTION("vnc", "none", "the same", .kind = CLI_OPTION_IGNORE, .names = names_none, .why = "Kite has no display")
 OPTION("parallel", "none", "there is no parallel port", .kind = CLI_OPTION_IGNORE, .names = names_none,
 	.why = "Kite has no parallel port")
-OPTION("net", "none", "there is no default network device", .kind = CLI_OPTION_IGNORE, .names = names_none,
-	.why = "network devices are not available yet")
-OPTION("nic", "none", "the same", .kind = CLI_OPTION_IGNORE, .names = names_none, .why = "network devices are not available yet")
 OPTION("audiodev", "TEXT", "there is no sound", .kind = CLI_OPTION_IGNORE)
 OPTION("msg", "TEXT", "messages have one form", .kind = CLI_OPTION_IGNORE)
 OPTION("k", "LAYOUT", "there is no keyboard", .kind = CLI_OPTION_IGNORE)

@@ -53,7 +53,7 @@ struct cli_node {
 };
 
 /* A device that says where on the PCI bus it is to be. */
-#define CLI_MAX_PLACES (CONFIG_MAX_DISKS + CONFIG_MAX_VIRTIO_SERIALS + CONFIG_MAX_RNGS)
+#define CLI_MAX_PLACES (CONFIG_MAX_DISKS + CONFIG_MAX_VIRTIO_SERIALS + CONFIG_MAX_RNGS + CONFIG_MAX_NICS)
 struct cli_place {
 	int addr; /* slot << 3 | function */
 	bool multifunction;
@@ -86,6 +86,13 @@ struct cli_vport {
 	bool console;
 };
 
+/* What a NIC leaves to be settled, beside its struct config_nic. */
+struct cli_nic {
+	bool mac_set;
+	enum config_tristate mq;
+	bool hub; /* -net nic: its back end is that of -net */
+};
+
 /* One parse. */
 struct cli {
 	struct vm_config *cfg;
@@ -110,6 +117,10 @@ struct cli {
 	bool display_none, monitor_none;
 	struct cli_place places[CLI_MAX_PLACES];
 	size_t n_places;
+	struct cli_nic nics[CONFIG_MAX_NICS]; /* as cfg->nics */
+	bool net_given;                       /* somebody said what network there is to be, so there is none by default */
+	char *hub;                            /* the id of the back end that -net made; NULL: none */
+	unsigned n_auto_netdevs;              /* that got a name from Kite */
 };
 
 enum cli_option_kind {
@@ -178,6 +189,8 @@ int cli_device(struct cli *cli, const char *arg, struct err *err);
 /* A -device whose properties are in `l`, whatever they were written in. Takes items out of `l`. */
 int cli_device_add(struct cli *cli, struct prop_list *l, struct err *err);
 void cli_uart_fini(struct cli_uart *uart);
+/* Whether it is a network card of QEMU's that Kite has not. */
+bool cli_device_is_other_nic(const char *name);
 /* Notes the id of a device, if it has one (else NULL): it must be the only one of that name. */
 int cli_device_add_id(struct cli *cli, const char *id, const struct prop_ctx *ctx);
 
@@ -244,6 +257,35 @@ int cli_rng_builtin_add(struct cli *cli, const struct prop_list *l, const struct
 /* After cli_serial_finish. */
 int cli_virtio_finish(struct cli *cli, struct err *err);
 void cli_vport_fini(struct cli_vport *port);
+
+/* cli_netdev.c: network back ends. */
+int cli_netdev(struct cli *cli, const char *arg, struct err *err);
+/*
+ * Adds the back end `type` with the properties in `l`, which may have no `id` where `named` is false: then it gets one. NULL with ctx->err. The
+ * result is the last of cfg->netdevs.
+ */
+struct config_netdev *cli_netdev_add(struct cli *cli, const char *type, struct prop_list *l, bool named, const struct prop_ctx *ctx);
+/* The back end of that id; NULL: there is none. */
+struct config_netdev *cli_netdev_find(const struct cli *cli, const char *id);
+/* A number of a descriptor that Kite inherits. -EINVAL with ctx->err. */
+int cli_netdev_fd(const char *text, const char *key, int *fd, const struct prop_ctx *ctx);
+
+/* cli_netdev_user.c, cli_netdev_socket.c: fill `netdev`, but for its id. */
+int cli_netdev_user(struct config_netdev *netdev, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_netdev_stream(struct config_netdev *netdev, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_netdev_dgram(struct config_netdev *netdev, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_netdev_socket(struct config_netdev *netdev, const struct prop_list *l, const struct prop_ctx *ctx);
+
+/* cli_nic.c: -device virtio-net, -nic and -net, and what belongs to what. */
+int cli_nic(struct cli *cli, const char *arg, struct err *err);
+int cli_net(struct cli *cli, const char *arg, struct err *err);
+int cli_nic_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_nic_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_nic_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+/* The one that a machine has whose user said nothing of networks: on user mode. */
+int cli_nic_add_default(struct cli *cli, struct err *err);
+/* cli_nic_finish.c */
+int cli_nic_finish(struct cli *cli, struct err *err);
 
 /* cli_serial.c: which port has which UART, and which chardev. */
 int cli_serial_finish(struct cli *cli, struct err *err);

@@ -44,8 +44,11 @@ static int add_scalar(struct prop_list *l, const char *key, const json_t *value,
 static int add_array(struct prop_list *l, const char *key, const json_t *array, const struct prop_ctx *ctx)
 {
 	for (size_t i = 0; i < json_array_size(array); i++) {
-		const json_t *value = json_array_get(array, i);
+		const json_t *value = json_array_get(array, i), *str = json_object_get(value, "str");
 
+		/* Lists of strings are {"str": TEXT} each in some of QEMU's options. */
+		if (json_is_string(str) && json_object_size(value) == 1)
+			value = str;
 		if (json_is_object(value) || json_is_array(value))
 			return err_set(ctx->err, -EINVAL, "%s: property '%s': an array may not hold objects or arrays", ctx->what,
 				       cli_show(key).s);

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vmm/strv.h"
+
 struct err;
 
 /* A number in C's notation: 12, 0x1f, 017. */
@@ -51,15 +53,5 @@ int cli_near(const char *typed, const char *candidate);
 
 /* Replaces the owned string `*dst` by a copy of `src`. 0, or -ENOMEM with `e`. */
 int cli_set_string(char **dst, const char *src, struct err *e);
-
-/* A list of owned strings. */
-struct strv {
-	char **v;
-	size_t n;
-};
-int strv_add(struct strv *s, const char *text, struct err *e);
-int strv_addf(struct strv *s, struct err *e, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-bool strv_has(const struct strv *s, const char *text);
-void strv_fini(struct strv *s);
 
 #endif

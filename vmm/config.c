@@ -41,9 +41,45 @@ void config_disk_fini(struct config_disk *disk)
 	memset(disk, 0, sizeof(*disk));
 }
 
+static void config_net_addr_fini(struct config_net_addr *addr)
+{
+	free(addr->host);
+	free(addr->port);
+	free(addr->path);
+}
+
+void config_netdev_fini(struct config_netdev *netdev)
+{
+	struct config_user_net *user = &netdev->user;
+	char *strings[] = {
+		netdev->id,	    netdev->tap.ifname,	     netdev->tap.bridge,     netdev->tap.helper, netdev->tap.script,
+		netdev->tap.downscript, user->net,	     user->host,	     user->dns,		 user->dhcpstart,
+		user->hostname,	    user->domainname,	     user->tftp,	     user->bootfile,	 user->tftp_server_name,
+		user->ipv6_net,	    user->ipv6_host,	     user->ipv6_dns,	     user->helper,	 user->metadata,
+	};
+
+	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
+		free(strings[i]);
+	strv_fini(&user->dnssearch);
+	strv_fini(&user->hostfwd);
+	strv_fini(&user->guestfwd);
+	config_net_addr_fini(&netdev->stream.addr);
+	config_net_addr_fini(&netdev->dgram.local);
+	config_net_addr_fini(&netdev->dgram.remote);
+	memset(netdev, 0, sizeof(*netdev));
+}
+
+void config_nic_fini(struct config_nic *nic)
+{
+	free(nic->id);
+	free(nic->netdev);
+	free(nic->iothread);
+	memset(nic, 0, sizeof(*nic));
+}
+
 size_t config_virtio_devices(const struct vm_config *cfg)
 {
-	return cfg->n_disks + cfg->n_virtio_serials + cfg->n_rngs;
+	return cfg->n_disks + cfg->n_virtio_serials + cfg->n_rngs + cfg->n_nics;
 }
 
 static void config_virtio_serial_fini(struct config_virtio_serial *serial)
@@ -107,5 +143,9 @@ void config_fini(struct vm_config *cfg)
 		free(cfg->rngs[i].id);
 		free(cfg->rngs[i].source);
 	}
+	for (size_t i = 0; i < cfg->n_netdevs; i++)
+		config_netdev_fini(&cfg->netdevs[i]);
+	for (size_t i = 0; i < cfg->n_nics; i++)
+		config_nic_fini(&cfg->nics[i]);
 	memset(cfg, 0, sizeof(*cfg));
 }

@@ -14,6 +14,7 @@
 
 #include "vmm/chardev.h"
 #include "vmm/iothread.h"
+#include "vmm/strv.h"
 
 #define CONFIG_MAX_CPUS 64
 #define CONFIG_MAX_SERIALS 4
@@ -32,6 +33,9 @@
 #define CONFIG_MAX_VIRTIO_SERIALS 8
 #define CONFIG_MAX_VPORTS 31 /* ports of one */
 #define CONFIG_MAX_RNGS 8
+#define CONFIG_MAX_NETDEVS 32
+#define CONFIG_MAX_NICS 32
+#define CONFIG_MAX_NET_QUEUES 8 /* pairs */
 
 #define CONFIG_MAX_VIRTIO_MMIO 32 /* virtio devices of a microvm */
 
@@ -270,6 +274,92 @@ struct config_smbios {
 	size_t n_files;
 };
 
+/* A -netdev tap or bridge; and a tap that somebody else has opened. */
+struct config_tap {
+	char *ifname;               /* NULL: the host chooses */
+	int fds[CONFIG_MAX_NET_QUEUES]; /* inherited descriptors, one a queue pair */
+	unsigned n_fds;             /* 0: Kite opens the tap itself */
+	char *bridge, *helper;      /* a bridge helper opens it: the bridge, the program (NULL: Kite's own). `bridge` NULL: none does */
+	char *script, *downscript;  /* run when it is there and before it goes; NULL: none */
+	bool script_default;        /* `script` is QEMU's default, and is run only where there is one */
+	unsigned queues;            /* pairs */
+	uint64_t sndbuf;            /* bytes; 0: no limit */
+	enum config_tristate vnet_hdr;
+	bool vhost, vhost_force;
+	int vhost_fds[CONFIG_MAX_NET_QUEUES];
+	unsigned n_vhost_fds;       /* 0: Kite opens /dev/vhost-net */
+	uint64_t poll_us;           /* vhost's busy polling; 0: none */
+};
+
+/* A -netdev user: text as the helper program reads it, NULL: its default. */
+struct config_user_net {
+	char *net, *host, *dns, *dhcpstart; /* NET[/BITS], and IPv4 addresses */
+	char *hostname, *domainname;
+	char *tftp, *bootfile, *tftp_server_name;
+	char *ipv6_net, *ipv6_host, *ipv6_dns; /* PREFIX[/BITS], and IPv6 addresses */
+	char *helper;                       /* the helper program; NULL: where it is installed */
+	char *metadata;                     /* a directory that the guest sees at 169.254.169.254; NULL: none */
+	bool ipv4, ipv6, restrict_host;
+	struct strv dnssearch, hostfwd, guestfwd;
+};
+
+enum config_net_address { CONFIG_NET_NONE, CONFIG_NET_INET, CONFIG_NET_UNIX, CONFIG_NET_FD };
+
+/* The other end of a socket, or this one. */
+struct config_net_addr {
+	enum config_net_address type;
+	char *host, *port; /* CONFIG_NET_INET */
+	bool ipv4, ipv6;   /* what `host` may be looked up as: only these, and both false is both */
+	char *path;        /* CONFIG_NET_UNIX */
+	bool abstract;     /* not in the file system */
+	int fd;            /* CONFIG_NET_FD: inherited */
+};
+
+enum config_netdev_type { CONFIG_NETDEV_TAP, CONFIG_NETDEV_USER, CONFIG_NETDEV_STREAM, CONFIG_NETDEV_DGRAM };
+
+/* A -netdev, or what -nic or -net make of it. It is opened whether a NIC uses it or not. */
+struct config_netdev {
+	char *id; /* unique among network back ends */
+	enum config_netdev_type type;
+	bool optional; /* nobody asked for it: a machine without it is better than none */
+	struct config_tap tap;
+	struct config_user_net user;
+	struct {
+		bool server;
+		uint64_t reconnect_ms; /* 0: never again */
+		struct config_net_addr addr;
+	} stream;
+	struct {
+		struct config_net_addr local, remote;
+	} dgram;
+};
+
+/* What a NIC is held to, each 0: no limit; bytes and packets a second, as the guest sends (tx) and receives (rx) them. */
+enum config_net_limit { CONFIG_RX_BPS, CONFIG_RX_PPS, CONFIG_TX_BPS, CONFIG_TX_PPS, CONFIG_NET_LIMITS };
+
+struct config_net_limits {
+	uint64_t avg[CONFIG_NET_LIMITS], max[CONFIG_NET_LIMITS], length[CONFIG_NET_LIMITS]; /* as struct config_throttle */
+};
+
+enum config_duplex { CONFIG_DUPLEX_UNKNOWN, CONFIG_DUPLEX_HALF, CONFIG_DUPLEX_FULL };
+
+/* A virtio-net device. */
+struct config_nic {
+	char *id;       /* "virtio-net0" */
+	char *netdev;   /* the id of a config_netdev, which no other NIC uses; NULL: there is no cable */
+	char *iothread; /* the id of a config_iothread; NULL: the common one */
+	uint8_t mac[6];
+	unsigned queues; /* pairs */
+	unsigned rx_queue_size, tx_queue_size;
+	unsigned host_mtu;      /* 0: not told to the guest */
+	uint32_t speed;         /* Mbit/s; UINT32_MAX: not told */
+	enum config_duplex duplex;
+	uint64_t features_off;  /* VIRTIO_NET_F_... (virtio 1.2, 5.1.3) that are not offered, as BIT64 */
+	struct config_net_limits limits;
+	struct config_virtio_pci pci;
+	int bootindex; /* -1: none */
+};
+
 enum rtc_base { RTC_BASE_UTC, RTC_BASE_LOCALTIME, RTC_BASE_DATE };
 
 struct vm_config {
@@ -317,6 +407,10 @@ struct vm_config {
 	size_t n_rng_sources;
 	struct config_virtio_rng rngs[CONFIG_MAX_RNGS];
 	size_t n_rngs;
+	struct config_netdev netdevs[CONFIG_MAX_NETDEVS];
+	size_t n_netdevs;
+	struct config_nic nics[CONFIG_MAX_NICS];
+	size_t n_nics;
 	bool testdev;           /* -device pc-testdev */
 	bool debug_log;         /* -d debug */
 };
@@ -329,6 +423,8 @@ void config_cpu_fini(struct config_cpu *cpu);
 /* The same for one of a kind. */
 void config_drive_fini(struct config_drive *drive);
 void config_disk_fini(struct config_disk *disk);
+void config_netdev_fini(struct config_netdev *netdev);
+void config_nic_fini(struct config_nic *nic);
 
 /* How many virtio devices it describes. */
 size_t config_virtio_devices(const struct vm_config *cfg);

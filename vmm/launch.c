@@ -13,6 +13,7 @@
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/launch_disks.h"
+#include "vmm/launch_net.h"
 #include "vmm/launch_virtio.h"
 #include "vmm/log.h"
 #include "vmm/vm.h"
@@ -23,6 +24,7 @@ struct launch {
 	struct boot *boot;
 	struct machine *machine;
 	struct launch_disks *disks;
+	struct launch_net *net;
 	struct launch_virtio virtio;
 	struct chardev *chardevs[CONFIG_MAX_CHARDEVS]; /* as cfg->chardevs */
 };
@@ -91,10 +93,13 @@ static int launch_add_devices(struct launch *l, struct err *err)
 	if (machine_add_devices(l->machine, serials, debugcons, err) < 0)
 		return err->code;
 	/* Automatic places on the PCI bus are given out last. */
-	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, true, err) < 0 ||
+	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, true, err) < 0 || launch_net_add(l->net, l->machine, true, err) < 0 ||
 	    launch_disks_add(l->disks, l->machine, err) < 0)
 		return err->code;
-	return launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, false, err);
+	/* Networks last of all: a default one moves nothing else. */
+	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, false, err) < 0)
+		return err->code;
+	return launch_net_add(l->net, l->machine, false, err);
 }
 
 static int launch_open_kernel(struct launch *l, struct err *err)
@@ -120,11 +125,16 @@ static int launch_init(struct launch *l, struct err *err)
 	l->disks = launch_disks_open(l->cfg, err);
 	if (!l->disks)
 		return err->code;
+	l->net = launch_net_open(l->cfg, l->disks, err);
+	if (!l->net)
+		return err->code;
 	r = launch_open_chardevs(l, err);
 	if (r == 0)
 		r = launch_add_devices(l, err);
 	if (r == 0)
 		r = machine_ready(l->machine, err);
+	if (r == 0)
+		r = launch_net_ready(l->net, err);
 	if (r == 0)
 		r = vm_start(machine_vm(l->machine), err);
 	return r;
@@ -201,6 +211,7 @@ void launch_destroy(struct launch *l)
 	if (!l)
 		return;
 	machine_destroy(l->machine);
+	launch_net_close(l->net);
 	launch_disks_close(l->disks);
 	for (size_t i = l->cfg->n_chardevs; i-- > 0;)
 		chardev_destroy(l->chardevs[i]);

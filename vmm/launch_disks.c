@@ -350,6 +350,16 @@ struct blockdev *launch_disks_drive(const struct launch_disks *d, const char *id
 	return NULL;
 }
 
+struct eventloop *launch_disks_iothread(const struct launch_disks *d, const char *id)
+{
+	size_t i = 0;
+
+	while (i < d->cfg->n_iothreads && strcmp(d->cfg->iothreads[i].id, id))
+		i++;
+	assert(i < d->cfg->n_iothreads);
+	return iothread_loop(d->threads[i].thread);
+}
+
 /* ---- devices ---- */
 
 static int add_disk(const struct launch_disks *d, const struct config_disk *disk, struct machine *machine, struct err *err)

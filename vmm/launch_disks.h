@@ -12,6 +12,7 @@
 
 struct blockdev;
 struct err;
+struct eventloop;
 struct launch_disks;
 struct machine;
 struct vm_config;
@@ -22,6 +23,8 @@ struct launch_disks *launch_disks_open(const struct vm_config *cfg, struct err *
 int launch_disks_add(struct launch_disks *disks, struct machine *machine, struct err *err);
 /* The drive of that id, the name of its top node, for what its user asks of it on its loop (bd->loop). Borrowed; NULL: there is none. */
 struct blockdev *launch_disks_drive(const struct launch_disks *disks, const char *id);
+/* The loop of the iothread of that id, which there is. */
+struct eventloop *launch_disks_iothread(const struct launch_disks *disks, const char *id);
 /* NULL is fine. */
 void launch_disks_close(struct launch_disks *disks);
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Kite's figures, side by side with QEMU and with a floor, as ratios within one run.
 
-usage: tests/bench/run.py [--only start,memory,idle,disk,boot,idle-linux,disk-linux] [--runs N] [--here] [--json FILE]
+usage: tests/bench/run.py [--only start,memory,idle,disk,boot,idle-linux,disk-linux,net] [--runs N] [--here] [--json FILE]
 
   start        exec to the guest's first instruction, as the CPU time and the wall time of the whole process
   memory       resident memory of the process beside guest memory, with a guest that sleeps
@@ -11,6 +11,7 @@ usage: tests/bench/run.py [--only start,memory,idle,disk,boot,idle-linux,disk-li
   idle-linux   as idle, with a Linux guest at its prompt
   disk         requests of a bare-metal guest to its disk, beside QEMU and beside fio on the host
   disk-linux   fio in a Linux guest, its disk in the host's memory
+  net          iperf3 and ping with a Linux guest over tap, vhost-net and user mode
 
 Programs take turns, so that whatever else the machine does falls on all of them; a value is the median of N runs (10 unless
 told), with the quartiles in brackets. Linux guests run here when this machine's KVM runs guest kernels at full speed, else in the
@@ -34,9 +35,10 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "guest")]
 from common import (DEBUG_EXIT, GUEST, KITE, OUT, QEMU, BUILD, CannotMeasure, Figure, Running, kite, qemu, summary, timed,  # noqa: E402
                     wakeups)
 from disk import measure_disk, measure_disk_linux  # noqa: E402
+from net import measure_net_linux  # noqa: E402
 from vmmproc import resident_beside_ram  # noqa: E402
 
-MEASURES = ("start", "memory", "idle", "disk", "boot", "idle-linux", "disk-linux")
+MEASURES = ("start", "memory", "idle", "disk", "boot", "idle-linux", "disk-linux", "net")
 PAYLOAD_MEASURES = ("start", "memory", "idle", "disk")
 INTERPRETED = 200  # cycles for one round of the `speed` payload's loop: 1 on a processor, 2000 where it is interpreted
 
@@ -130,7 +132,7 @@ def measure_idle_linux(_runs, where, seconds=10):
 
 
 MEASURE = dict(zip(MEASURES, (measure_start, measure_memory, measure_idle, measure_disk, measure_boot, measure_idle_linux,
-                              measure_disk_linux)))
+                              measure_disk_linux, measure_net_linux)))
 
 
 # Where it is measured ----------------------------------------

@@ -43,8 +43,8 @@ static const struct {
 	const char *has; /* a letter for each of acpi, pic, pit, rtc (clock), serial, and kernel_cmdline */
 	size_t n_serials, n_virtio;
 } good[] = {
-	{ "-M pc", MACHINE_PC, "apics", 1, 0 },
-	{ "-machine pc,acpi=on", MACHINE_PC, "apics", 1, 0 },
+	{ "-M pc", MACHINE_PC, "apics", 1, 1 },
+	{ "-machine pc,acpi=on -net none", MACHINE_PC, "apics", 1, 0 },
 	{ "-M microvm", MACHINE_MICROVM, "apisk", 1, 0 },
 	{ "-M microvm,acpi=auto,pic=auto,pit=auto,rtc=auto,isa-serial=auto,auto-kernel-cmdline=auto", MACHINE_MICROVM, "apisk", 1, 0 },
 	{ "-M microvm,rtc,accel=kvm,x-option-roms=off,graphics=off", MACHINE_MICROVM, "apicsk", 1, 0 },
@@ -54,7 +54,7 @@ static const struct {
 	{ "-M microvm,isa-serial=off -nographic -serial none", MACHINE_MICROVM, "apik", 0, 0 },
 	{ "-M microvm,auto-kernel-cmdline=off -nodefaults", MACHINE_MICROVM, "apis", 0, 0 },
 	{ "-M acpi=off -M microvm -machine accel=kvm,pit=off", MACHINE_MICROVM, "pcsk", 1, 0 },
-	{ "-M microvm -M pc", MACHINE_PC, "apics", 1, 0 },
+	{ "-M microvm -M pc", MACHINE_PC, "apics", 1, 1 },
 	/* Devices, also in front of the machine */
 	{ "-drive if=none,id=d,file=F -device virtio-blk-device,drive=d -M microvm", MACHINE_MICROVM, "apisk", 1, 1 },
 	{ "-M microvm F -hdb G -drive file=H,if=virtio", MACHINE_MICROVM, "apisk", 1, 3 },

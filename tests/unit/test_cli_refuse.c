@@ -159,8 +159,7 @@ static const struct {
 	{ "-vnc :0", "-vnc: ':0' is not available" },
 	{ "-monitor stdio", "-monitor: 'stdio' is not available: Kite has no monitor yet; give none, and see Ctrl-a h" },
 	{ "-parallel null", "-parallel: 'null' is not available" },
-	{ "-net user", "-net: 'user' is not available: network devices are not available yet" },
-	{ "-nic user", "-nic: 'user' is not available" },
+	{ "-net user", "-net: a back end without a card" },
 	/* -serial, -chardev */
 	{ "-serial tcp::4444", "-serial: 'tcp::4444' is not available; use [mon:]stdio, pty, null, none" },
 	{ "-serial ''", "-serial: '' is not available" },
@@ -266,7 +265,9 @@ START_TEST(test_ugly_words)
 		"-%s", "-drive\037%s", "-drive\037file=F,%s=x", "-blockdev\037%s", "-object\037%s", "-m\037%s", "-m\037%s=1", "-m\037size=%s", "-cpu\037%s", "-cpu\037host,%s=x", "-machine\037%s", "-uuid\037%s",
 		"-machine\037pc,usb=%s", "-rtc\037base=%s", "-serial\037%s", "-serial\037chardev:%s", "-serial\037unix:a,%s=x", "-chardev\037%s",
 		"-chardev\037null,id=%s", "-device\037%s", "-device\037{%s", "-device\037{\"driver\":\"%s\"}", "-global\037a.b=%s", "-d\037%s",
-		"-display\037%s", "-monitor\037%s", "-vga\037%s", "-net\037%s", "-global\037%s", "-action\037reboot=%s",
+		"-display\037%s", "-monitor\037%s", "-vga\037%s", "-net\037%s", "-nic\037%s", "-nic\037user,model=%s", "-netdev\037%s", "-netdev\037tap,id=%s", "-netdev\037tap,id=a,fds=%s",
+		"-netdev\037stream,id=a,addr.type=fd,addr.str=%s", "-netdev\037socket,id=a,connect=%s",
+		"-device\037virtio-net,mac=%s", "-device\037virtio-net,netdev=%s", "-global\037%s", "-action\037reboot=%s",
 		"-device\037isa-serial,chardev=%s", "-device\037pc-testdev,id=%s", "-device\037pc-testdev,%s=1", "-smp\037%s",
 	};
 
