@@ -74,6 +74,7 @@ void config_nic_fini(struct config_nic *nic)
 	free(nic->id);
 	free(nic->netdev);
 	free(nic->iothread);
+	free(nic->romfile);
 	memset(nic, 0, sizeof(*nic));
 }
 

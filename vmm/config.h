@@ -358,6 +358,7 @@ struct config_nic {
 	struct config_net_limits limits;
 	struct config_virtio_pci pci;
 	int bootindex; /* -1: none */
+	char *romfile; /* the expansion ROM; NULL: the usual one where it may be booted from; "": none */
 };
 
 enum rtc_base { RTC_BASE_UTC, RTC_BASE_LOCALTIME, RTC_BASE_DATE };

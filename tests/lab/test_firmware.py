@@ -3,7 +3,8 @@
 from guests import boot_sector, cirros_raw
 from harness import BOOT, STEP, add_case, case
 
-NETWORK = 3 * BOOT  # CirrOS waits for a network that is not there
+NOTHING = rb"No bootable device"
+SLOW = 3 * BOOT  # CirrOS waits for a network that is not there
 
 
 def disk(path, *more):
@@ -83,6 +84,50 @@ def firmware_strict(t):
     t.check(b"Floppy" not in guest.console, "a drive without a bootindex was tried")
 
 
+def network(t, script):
+    """-netdev of user-mode networking that boots an iPXE script."""
+    t.write("boot.ipxe", script)
+    return ("-netdev", f"user,id=n,tftp={t.dir},bootfile=boot.ipxe", "-device", "virtio-net-pci,netdev=n")
+
+
+@case
+def firmware_network(t):
+    """Network boot: iPXE's ROM gets an address and a file, and runs it; which is asked for by the order of classes, or a card's bootindex."""
+    for options in (("-boot", "n", *network(t, b"#!ipxe\necho FETCHED ${net0/ip}\nexit\n")),
+                    (*network(t, b"#!ipxe\necho FETCHED ${net0/ip}\nexit\n")[:-1], "virtio-net-pci,netdev=n,bootindex=1,disable-legacy=on")):
+        guest = t.run("-m", "128", "-nographic", *options)
+        guest.expect(rb"iPXE", BOOT)
+        guest.expect(rb"FETCHED 10\.0\.2\.15", BOOT)
+        guest.close()
+
+
+@case
+def firmware_no_network(t):
+    """Without being asked for, or with romfile= empty, there is no ROM to wait for."""
+    for options in (network(t, b""), ("-boot", "n", *network(t, b"")[:-1], "virtio-net-pci,netdev=n,romfile=")):
+        guest = t.run("-m", "128", "-nographic", *options)
+        guest.expect(NOTHING, BOOT)
+        t.check(b"iPXE" not in guest.console, "there is a ROM")
+        guest.close()
+    guest = t.run("-m", "128", "-nographic", *network(t, b"")[:-1], "virtio-net-pci,netdev=n,romfile=nosuch.rom")
+    guest.ended(1)
+    t.check("there is no expansion ROM nosuch.rom" in guest.stderr(), guest.stderr())
+
+
+@case
+def firmware_once(t):
+    """once= counts until the first reset."""
+    guest = t.run(*disk(boot_sector(t, "DISK")), "-m", "128", "-nographic", "-boot", "once=n,order=c",
+                  *network(t, b"#!ipxe\necho FETCHED\nexit\n"))
+    guest.expect(rb"FETCHED", BOOT)
+    guest.expect(rb"BOOTED disk DISK time 1", BOOT)
+    guest.send("r")
+    guest.expect(rb"SeaBIOS", BOOT)
+    at = guest.position
+    guest.expect(rb"BOOTED disk DISK time 2", BOOT)
+    t.check(b"FETCHED" not in guest.console[at:], "the second start is from the network, too")
+
+
 def says(t, options, *words):
     """What does not boot says so on the console."""
     guest = t.run(*options, "-m", "64", "-nographic")
@@ -90,7 +135,6 @@ def says(t, options, *words):
         guest.expect(word, BOOT)
 
 
-NOTHING = rb"No bootable device"
 for row in (
         ("nothing", lambda t: (), NOTHING),
         ("no_boot_sector", lambda t: disk(t.write("d.raw", b"", 1 << 20)), rb"not a bootable disk", NOTHING),
@@ -151,7 +195,7 @@ def firmware_cirros(t):
                   "-smbios", "type=1,manufacturer=Maker,product=Product,serial=S-1", "-smbios", "type=3,asset=A-1", "-smbios", "type=2,serial=B-1",
                   "-fw_cfg", "opt/text,string=a text", "-fw_cfg", f"opt/file,file={secret}")
     for words in (rb"SeaBIOS", rb"GRUB", rb"Linux version", rb"cirros login:"):
-        guest.expect(words, NETWORK)
+        guest.expect(words, SLOW)
     guest.send("cirros\n")
     guest.expect(rb"assword:")
     guest.send("gocubsgo\n")
