@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The bridges that guests expect of the machine `pc`: a host bridge that answers like Intel's 82441FX (i440FX) and an ISA bridge like the
- * 82371SB (PIIX3). What they bridge is always on: their registers say so, and few can be written.
+ * 82371SB (PIIX3). What they bridge is always on: their registers say so, and few can be written: shadow RAM, and where the ISA bridge routes PCI interrupts for systems that use the 8259s.
  *
  * There is no 82371AB power management function (8086:7113): the ACPI tables tell where the PM block is, and a guest that found that
  * function would look for the block, and for an SMBus, where its own registers say.
  */
+#include <string.h>
+
 #include "hw/pci_priv.h"
 #include "hw/pci_regs.h"
 #include "vmm/endian.h"
@@ -26,7 +28,9 @@
 /* 82371SB */
 #define PIIX_PIRQ_A 0x60
 #define PIIX_PIRQS 4
-#define PIIX_PIRQ_OFF 0x80 /* the lines go to the IOAPIC only */
+#define PIIX_PIRQ_OFF 0x80 /* the line goes to the IOAPIC only */
+#define PIIX_PIRQ_IRQ 0x0f
+#define PIIX_PIRQ_IRQS 0xdef8u /* a bit for each ISA interrupt that a line can go to: 3 to 7, 9 to 12, 14, 15 */
 #define PIIX_DLC 0x82
 #define PIIX_DLC_PASSIVE_RELEASE 0x02
 
@@ -48,8 +52,38 @@ static void host_written(struct pci_dev *host, unsigned offset, unsigned len)
 		pam_changed(host);
 }
 
+void pci_intx_set(struct pci_bus *bus, unsigned line)
+{
+	bool level = bus->intx_drivers[line] > 0;
+
+	irq_set(&bus->cfg.intx[line], level);
+	irq_set(&bus->pirq[line], level);
+}
+
+/* The lines go where the router's registers say. */
+static void pirq_update(struct pci_bus *bus)
+{
+	pthread_mutex_lock(&bus->intx_lock);
+	for (unsigned i = 0; i < PIIX_PIRQS; i++) {
+		uint8_t route = bus->bridges[1].config[PIIX_PIRQ_A + i];
+		unsigned irq = route & PIIX_PIRQ_IRQ;
+		bool on = !(route & PIIX_PIRQ_OFF) && PIIX_PIRQ_IRQS & BIT(irq) && bus->cfg.isa_irq;
+
+		irq_set(&bus->pirq[i], false);
+		bus->pirq[i] = on ? bus->cfg.isa_irq(bus->cfg.isa_opaque, irq) : (struct irq_line){ .ops = NULL };
+		pci_intx_set(bus, i);
+	}
+	pthread_mutex_unlock(&bus->intx_lock);
+}
+
+static void isa_written(struct pci_dev *isa, unsigned offset, unsigned len)
+{
+	if (pci_touches(offset, len, PIIX_PIRQ_A, PIIX_PIRQS))
+		pirq_update(isa->bus);
+}
+
 static const struct pci_dev_ops host_ops = { .config_written = host_written };
-static const struct pci_dev_ops isa_ops = { 0 };
+static const struct pci_dev_ops isa_ops = { .config_written = isa_written };
 
 static void bridge_init(struct pci_dev *dev, const char *name, const struct pci_dev_ops *ops, uint16_t device, uint32_t class_code, uint8_t revision)
 {
@@ -80,8 +114,10 @@ int pci_bridges_add(struct pci_bus *bus, struct err *err)
 
 	bridge_init(isa, "ISA bridge", &isa_ops, DEVICE_82371SB_ISA, CLASS_ISA_BRIDGE, 0);
 	isa->config[PCI_COMMAND] |= PCI_COMMAND_IO;
-	for (unsigned i = 0; i < PIIX_PIRQS; i++)
+	for (unsigned i = 0; i < PIIX_PIRQS; i++) {
 		isa->config[PIIX_PIRQ_A + i] = PIIX_PIRQ_OFF;
+		isa->wmask[PIIX_PIRQ_A + i] = PIIX_PIRQ_OFF | PIIX_PIRQ_IRQ;
+	}
 	isa->config[PIIX_DLC] = PIIX_DLC_PASSIVE_RELEASE;
 
 	r = pci_dev_add(bus, host, PCI_DEVFN(0, 0), err);
@@ -93,6 +129,8 @@ void pci_bridges_reset(struct pci_bus *bus)
 	for (unsigned i = 0; i < PCI_BRIDGES; i++)
 		pci_dev_reset(&bus->bridges[i]);
 	pthread_mutex_lock(&bus->lock);
+	memset(bus->bridges[1].config + PIIX_PIRQ_A, PIIX_PIRQ_OFF, PIIX_PIRQS);
+	pirq_update(bus);
 	pam_changed(&bus->bridges[0]);
 	pthread_mutex_unlock(&bus->lock);
 }

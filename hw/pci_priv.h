@@ -36,6 +36,7 @@ struct pci_bus {
 	uint32_t address; /* CONFIG_ADDRESS */
 	struct pci_dev *functions[PCI_FUNCTIONS];
 	unsigned intx_drivers[4]; /* functions that drive a line high */
+	struct irq_line pirq[4];  /* where the ISA bridge routes the lines to; not connected: nowhere. Under intx_lock */
 	struct bus_region address_port, data_port, ecam;
 	struct log_limit log;
 	struct pci_dev bridges[PCI_BRIDGES];
@@ -54,6 +55,9 @@ void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned offset, cons
 bool pci_bars_update(struct pci_dev *dev);
 /* A place became free: tries again what had to stay off the bus. Under bus->lock only. */
 void pci_bars_retry(struct pci_bus *bus);
+
+/* Line `line` is driven by any function, or by none any more. Under bus->intx_lock. */
+void pci_intx_set(struct pci_bus *bus, unsigned line);
 
 /* What the function drives onto its interrupt line follows from its state. Takes bus->intx_lock. */
 void pci_intx_update(struct pci_dev *dev);

@@ -27,12 +27,19 @@ static void pc_pam_changed(void *opaque, const uint8_t pam[SHADOW_PAMS])
 	shadow_set(&m->firmware->shadow, pam);
 }
 
+static struct irq_line pc_isa_irq(void *opaque, unsigned irq)
+{
+	return machine_irq(opaque, irq);
+}
+
 static int pc_add_pci(struct machine *m, struct err *err)
 {
 	struct pci_bus_config cfg = {
 		.ecam_base = MEM_ECAM,
 		.io = { .base = PORT_PCI_START, .size = PORT_PCI_SIZE },
 		.mem32 = { .base = MEM_PCI32_START, .size = MEM_PCI32_SIZE },
+		.isa_irq = pc_isa_irq,
+		.isa_opaque = m,
 		.reset_ctl = m->reset_ctl,
 	};
 
