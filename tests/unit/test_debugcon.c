@@ -68,6 +68,7 @@ int main(void)
 	TCase *tc = tcase_create("debugcon");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, bytes);
 	tcase_add_test(tc, no_reader);
 	tcase_add_test(tc, taken);

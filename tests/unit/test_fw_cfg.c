@@ -284,6 +284,7 @@ int main(void)
 	TCase *tc = tcase_create("fw_cfg");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, signature);
 	tcase_add_test(tc, widths);
 	tcase_add_test(tc, directory);

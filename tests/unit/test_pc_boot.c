@@ -246,6 +246,7 @@ int main(void)
 	TCase *tc = tcase_create("pc_boot");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, order);
 	tcase_add_test(tc, strict);
 	tcase_add_test(tc, no_order);

@@ -153,6 +153,7 @@ int main(void)
 	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, identity);
 	tcase_add_test(tc, router);
 	tcase_add_test(tc, router_hostile);

@@ -389,7 +389,7 @@ END_TEST
 
 /* ---- what the user says instead ---- */
 
-static char words[CONFIG_SMBIOS_TEXTS][8];
+static char words[CONFIG_SMBIOS_TEXTS][16];
 static struct config_smbios user;
 
 /* Each text is its number: "t0", "t1", ... */
