@@ -14,11 +14,13 @@ static int request_check(const struct blockdev *bd, const struct blk_req *req)
 
 	if (req->op == BLK_FLUSH)
 		return 0;
-	if (req->op > BLK_WRITE_ZEROES)
+	if (req->op > BLK_STATUS)
 		return -ENOTSUP;
-	if (req->op != BLK_READ && bd->read_only)
+	if (req->op != BLK_READ && req->op != BLK_STATUS && bd->read_only)
 		return -EROFS;
-	if (!range_ok(req->off, req->len, bd->size) || req->off % align != 0 || req->len % align != 0)
+	if (req->op == BLK_STATUS && (req->len == 0 || !req->status))
+		return -EINVAL;
+	if (!range_ok(req->off, req->len, bd->grows && req->op == BLK_WRITE ? INT64_MAX : bd->size) || req->off % align != 0 || req->len % align != 0)
 		return -EINVAL;
 	if (req->op == BLK_WRITE_ZEROES && !bd->write_zeroes)
 		return -ENOTSUP;
@@ -96,6 +98,8 @@ void blockdev_submit(struct blockdev *bd, struct blk_req *req)
 
 	req->start_ns = now_ns();
 	bd->in_flight++;
+	if (rc == 0 && req->op == BLK_WRITE && bd->grows)
+		bd->size = max_u64(bd->size, req->off + req->len);
 	if (rc < 0 || request_is_void(bd, req)) {
 		done_later(bd, req, rc);
 		return;
@@ -143,6 +147,70 @@ int blockdev_resize(struct blockdev *bd, uint64_t size)
 	if (bd->resized)
 		bd->resized(bd->resized_opaque);
 	return 0;
+}
+
+int blockdev_truncate(struct blockdev *bd, uint64_t size, enum blk_prealloc prealloc)
+{
+	int rc;
+
+	if (!bd->ops->truncate)
+		return -ENOTSUP;
+	if (bd->read_only)
+		return -EROFS;
+	if (size % BLK_SECTOR != 0 || size > INT64_MAX)
+		return -EINVAL;
+	rc = bd->ops->truncate(bd, size, prealloc);
+	if (rc == 0)
+		bd->size = size;
+	return rc;
+}
+
+struct wait_req {
+	struct blk_req req;
+	bool done;
+	int result;
+};
+
+static void wait_done(struct blk_req *req, int result)
+{
+	struct wait_req *w = CONTAINER_OF(req, struct wait_req, req);
+
+	w->done = true;
+	w->result = result;
+}
+
+static int request_wait(struct blockdev *bd, struct wait_req *w)
+{
+	w->req.done = wait_done;
+	blockdev_submit(bd, &w->req);
+	while (!w->done)
+		blockdev_drain(bd);
+	return w->result;
+}
+
+int blockdev_do(struct blockdev *bd, enum blk_op op, unsigned flags, uint64_t off, void *buf, uint64_t len)
+{
+	struct iovec iov = { buf, buf ? len : 0 };
+	struct wait_req w = { .req = { .op = op, .flags = flags, .off = off, .len = len, .iov = &iov, .n = 1 } };
+
+	return request_wait(bd, &w);
+}
+
+int blockdev_status(struct blockdev *bd, uint64_t off, uint64_t len, struct blk_status *status)
+{
+	struct wait_req w = { .req = { .op = BLK_STATUS, .off = off, .len = len, .status = status } };
+
+	return request_wait(bd, &w);
+}
+
+struct blockdev *blockdev_file(const struct blockdev *bd)
+{
+	return bd->file;
+}
+
+struct blockdev *blockdev_backing(const struct blockdev *bd)
+{
+	return bd->backing;
 }
 
 static void close_on_loop(void *arg)

@@ -25,11 +25,27 @@ struct blockdev;
 struct err;
 struct uring;
 
-enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_WRITE_ZEROES };
+enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_WRITE_ZEROES, BLK_STATUS };
 
-#define BLK_REQ_UNMAP 1u /* WRITE_ZEROES: may give the space back */
+#define BLK_REQ_UNMAP 1u       /* WRITE_ZEROES: may give the space back */
+#define BLK_REQ_COMPRESSED 2u  /* WRITE of one whole cluster (shorter only at the end of the disk), stored compressed where that saves space */
+#define BLK_REQ_NO_FALLBACK 4u /* WRITE_ZEROES: -ENOTSUP rather than writing zeroes out */
 
 #define BLK_SECTOR 512
+
+/* What BLK_STATUS tells of the first bytes of its range, in this layer alone: what a backing file has there is asked of that. */
+#define BLK_ST_ALLOCATED 1u  /* this layer decides what is read; otherwise its backing file, or zeroes */
+#define BLK_ST_ZERO 2u       /* reads as zeroes */
+#define BLK_ST_DATA 4u       /* takes space that is read; with ALLOCATED and not ZERO always */
+#define BLK_ST_OFFSET 8u     /* `file` and `file_off` say where the bytes are, as they are */
+#define BLK_ST_COMPRESSED 16u
+
+struct blk_status {
+	uint64_t len;   /* bytes, from the request's offset on, that this is true of; 1 to req->len */
+	unsigned flags; /* BLK_ST_... */
+	struct blockdev *file;
+	uint64_t file_off;
+};
 
 struct blk_req {
 	enum blk_op op;
@@ -37,6 +53,10 @@ struct blk_req {
 	uint64_t off, len;       /* bytes; for READ and WRITE len is the size of iov */
 	const struct iovec *iov; /* borrowed until done */
 	size_t n;
+	/* WRITE with COMPRESSED: the cluster as the format packs it, if the user did that. `packed_len` 0: it does not get smaller. */
+	const void *packed;
+	uint32_t packed_len;
+	struct blk_status *status; /* STATUS: filled when it succeeds; borrowed until done */
 	/* `result` is 0 or -errno: -EROFS, -EINVAL (range, alignment), -ENOTSUP, -EIO, -ENOSPC... */
 	void (*done)(struct blk_req *req, int result);
 	/* The layers' own: */
@@ -55,6 +75,14 @@ enum blk_cache {            /*            O_DIRECT  flush on each write  flushes
 	BLK_CACHE_UNSAFE,       /*            no        no                   no  */
 };
 
+/* What truncating to a larger size does with the new part. */
+enum blk_prealloc {
+	BLK_PREALLOC_OFF,
+	BLK_PREALLOC_METADATA, /* formats only: tables say where everything goes */
+	BLK_PREALLOC_FALLOC,   /* space is taken */
+	BLK_PREALLOC_FULL,     /* space is taken and written */
+};
+
 enum blk_discard { BLK_DISCARD_IGNORE, BLK_DISCARD_UNMAP };
 
 struct blockdev_stats { /* completed, by what the user asked for */
@@ -70,6 +98,8 @@ struct blockdev_ops {
 	void (*drain)(struct blockdev *bd);
 	/* New size in bytes; 0 or -errno. NULL: -ENOTSUP. */
 	int (*resize)(struct blockdev *bd, uint64_t size);
+	/* As blockdev_truncate. NULL: -ENOTSUP. */
+	int (*truncate)(struct blockdev *bd, uint64_t size, enum blk_prealloc prealloc);
 	/* The back end's own end; nothing is in flight. */
 	void (*close)(struct blockdev *bd);
 };
@@ -86,6 +116,9 @@ struct blockdev {
 	bool read_only;
 	bool discard, write_zeroes; /* it can */
 	bool write_cache;           /* completed writes may need a flush */
+	bool grows;                 /* a format's file: a write past `size` makes it longer, what is between reads as zeroes */
+	/* Of image formats, owned by them; for others NULL. Through blockdev_file and blockdev_backing. */
+	struct blockdev *file, *backing;
 	unsigned in_flight;
 	struct blockdev_stats stats;
 	/* Called on the loop after a resize; NULL or set by the user of the device. */
@@ -104,6 +137,17 @@ struct blockdev {
 void blockdev_submit(struct blockdev *bd, struct blk_req *req);
 void blockdev_drain(struct blockdev *bd);
 int blockdev_resize(struct blockdev *bd, uint64_t size);
+/*
+ * For formats, of their own files: the length of a file, at once and without waiting for requests; none may be under way past a new
+ * end that is smaller. `prealloc` says what the new part is; not METADATA. 0 or -errno.
+ */
+int blockdev_truncate(struct blockdev *bd, uint64_t size, enum blk_prealloc prealloc);
+/* A request from beginning to end on the device's own thread, for tools: it drains. 0 or -errno. `buf` is NULL where the operation has none. */
+int blockdev_do(struct blockdev *bd, enum blk_op op, unsigned flags, uint64_t off, void *buf, uint64_t len);
+int blockdev_status(struct blockdev *bd, uint64_t off, uint64_t len, struct blk_status *status);
+/* The file that holds a format's image; what shows where an image has nothing. Borrowed; NULL where there is none. */
+struct blockdev *blockdev_file(const struct blockdev *bd);
+struct blockdev *blockdev_backing(const struct blockdev *bd);
 /* Drains, closes, frees, on the device's loop if a thread runs it. NULL is fine. */
 void blockdev_close(struct blockdev *bd);
 
@@ -119,6 +163,7 @@ struct blk_file_config {
 	enum blk_discard discard;
 	bool detect_zeroes;
 	bool lock;           /* OFD locks as below; off only for -U style use */
+	bool grows;          /* as struct blockdev: it is a format's, and not a disk by itself */
 	struct uring *uring; /* borrowed; of the loop */
 	struct eventloop *loop;
 };

@@ -55,6 +55,7 @@ struct filter_sub *filter_sub_get(struct filter *f, struct blk_req *req)
 	sub->req.len = req->len;
 	sub->req.iov = req->iov;
 	sub->req.n = req->n;
+	sub->req.status = req->status;
 	return sub;
 }
 

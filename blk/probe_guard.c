@@ -179,7 +179,7 @@ static void guard_submit(struct blockdev *bd, struct blk_req *req)
 {
 	struct guard *g = guard_of(bd);
 
-	if (req->op == BLK_READ || req->op == BLK_FLUSH || req->off >= g->head_len) {
+	if (req->op == BLK_READ || req->op == BLK_FLUSH || req->op == BLK_STATUS || req->off >= g->head_len) {
 		filter_forward(&g->filter, req);
 		return;
 	}

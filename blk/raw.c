@@ -22,10 +22,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -490,8 +488,13 @@ static struct raw_io *io_get(struct raw *raw)
 static void raw_submit(struct blockdev *bd, struct blk_req *req)
 {
 	struct raw *raw = CONTAINER_OF(bd, struct raw, bd);
-	struct raw_io *io = io_get(raw);
+	struct raw_io *io;
 
+	if (req->op == BLK_STATUS) {
+		blockdev_complete(bd, req, raw_status(raw, req));
+		return;
+	}
+	io = io_get(raw);
 	if (!io) {
 		blockdev_complete(bd, req, -ENOMEM);
 		return;
@@ -522,21 +525,6 @@ static void raw_drain(struct blockdev *bd)
 	uring_drain(raw->uring);
 }
 
-static int raw_resize(struct blockdev *bd, uint64_t size)
-{
-	struct raw *raw = CONTAINER_OF(bd, struct raw, bd);
-	uint64_t have;
-
-	if (raw->file.direct && size % raw->file.align != 0)
-		return -EINVAL;
-	if (!raw->file.block_device)
-		return ftruncate(raw->file.fd, (off_t)size) < 0 ? -errno : 0;
-	/* It has the size that its owner gives it; this is about taking notice. */
-	if (ioctl(raw->file.fd, BLKGETSIZE64, &have) < 0)
-		return -errno;
-	return size <= have ? 0 : -EINVAL;
-}
-
 static void raw_close(struct blockdev *bd)
 {
 	struct raw *raw = CONTAINER_OF(bd, struct raw, bd);
@@ -555,6 +543,7 @@ static const struct blockdev_ops raw_ops = {
 	.submit = raw_submit,
 	.drain = raw_drain,
 	.resize = raw_resize,
+	.truncate = raw_truncate,
 	.close = raw_close,
 };
 
@@ -586,6 +575,7 @@ struct blockdev *raw_open(const struct blk_file_config *cfg, struct err *err)
 		.discard = raw->unmap && !raw->file.read_only,
 		.write_zeroes = !raw->file.read_only,
 		.write_cache = !raw->dsync,
+		.grows = cfg->grows && !raw->file.block_device && !raw->file.read_only,
 	};
 	return &raw->bd;
 fail:

@@ -69,4 +69,9 @@ void raw_rw_start(struct raw_io *io);
 void raw_zero_start(struct raw_io *io);
 void raw_discard_start(struct raw_io *io);
 
+/* blk/raw_size.c: the ops, and BLK_STATUS, which needs no wait. */
+int raw_resize(struct blockdev *bd, uint64_t size);
+int raw_truncate(struct blockdev *bd, uint64_t size, enum blk_prealloc prealloc);
+int raw_status(struct raw *raw, const struct blk_req *req);
+
 #endif

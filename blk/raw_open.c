@@ -183,6 +183,9 @@ static int measure(struct raw_file *file, const struct blk_file_config *cfg, con
 		rc = measure_direct(file, cfg->path, err);
 	if (rc < 0 || !file->direct)
 		return rc;
+	/* A format's file is no disk by itself: that it seems longer harms nobody. */
+	if (cfg->grows && !file->block_device)
+		file->size = align_up(file->size, file->align);
 	if (file->size % file->align == 0) {
 		file->physical = (uint32_t)max_u64(file->physical, file->align);
 		return 0;

@@ -155,8 +155,7 @@ static uint64_t build_fadt(struct builder *b, uint64_t facs, uint64_t dsdt)
 	struct acpi_fadt fadt = {
 		.h = header("FACP", 6),
 		.minor_revision = 4,
-		.facs = le32_of((uint32_t)facs),
-		.x_facs = le64_of(facs),
+		.facs = le32_of((uint32_t)facs), /* the tables are below 4 GiB; with x_facs as well Linux lists it twice */
 		.dsdt = le32_of((uint32_t)dsdt),
 		.x_dsdt = le64_of(dsdt),
 		.c2_latency = le16_of(0xfff), /* above 100 and 1000: neither C2 nor C3 */
@@ -175,10 +174,8 @@ static uint64_t build_fadt(struct builder *b, uint64_t facs, uint64_t dsdt)
 	else
 		fadt_blocks(&fadt, p);
 	off = table_begin(b, &fadt, sizeof(fadt));
-	if (facs) {
+	if (facs)
 		fixup_pointer(b, off + offsetof(struct acpi_fadt, facs), 4);
-		fixup_pointer(b, off + offsetof(struct acpi_fadt, x_facs), 8);
-	}
 	fixup_pointer(b, off + offsetof(struct acpi_fadt, dsdt), 4);
 	fixup_pointer(b, off + offsetof(struct acpi_fadt, x_dsdt), 8);
 	return table_end(b, off);

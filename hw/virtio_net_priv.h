@@ -59,6 +59,7 @@ struct vnet_rx {
 	size_t direct;             /* bytes of the last room that are guest memory; the spill is behind them */
 	size_t held;               /* the length of a frame that waits for more buffers; 0: none */
 	unsigned held_pair;        /* the queue whose buffers it waits for */
+	struct event_timer held_timer; /* until it has waited long enough */
 	unsigned whole_left;       /* so many frames more get room for the largest in guest memory: there was a long one lately */
 	bool wants_bell;           /* the driver is asked to ring when there are buffers */
 	bool unflushed;            /* the driver has yet to be told of a frame */

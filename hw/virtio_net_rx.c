@@ -17,7 +17,8 @@
  *
  * A frame needs as many chains as its bytes do. With mergeable buffers it waits for them, in the chains that are there and the spill, while
  * the queue has no room for another; so nothing is lost when a driver is slow. It is dropped when it could never fit: all that the queue can
- * hold is there, or buffers do not merge. Chains that a frame has not used are for the next one. The driver sees all chains of a frame
+ * hold is there, or buffers do not merge. And it is dropped after VNET_HELD_NS: a driver that has given all that it ever will would wait
+ * for it as it waits for the driver, and whoever can send it a long frame could cut it off for good. Chains that a frame has not used are for the next one. The driver sees all chains of a frame
  * at the same time: they are put one by one and published together.
  *
  * The doorbell of these queues is off while there are buffers.
@@ -32,11 +33,14 @@
 
 #define VNET_SPILL (NETDEV_FRAME_MAX + NETDEV_HDR_MAX)
 #define VNET_WHOLE_FRAMES 64
+#define VNET_HELD_NS INT64_C(100000000)
 
 static struct virtq *rx_vq(const struct vnet_rx *rx)
 {
 	return &rx->net->dev.queues[vnet_rx_index(rx->pair)].vq;
 }
+
+static void rx_held_too_long(void *opaque);
 
 int vnet_rx_init(struct virtio_net *net, unsigned pair, unsigned size)
 {
@@ -45,6 +49,7 @@ int vnet_rx_init(struct virtio_net *net, unsigned pair, unsigned size)
 	rx->net = net;
 	rx->pair = pair;
 	rx->size = size;
+	rx->held_timer = (struct event_timer){ .fire = rx_held_too_long, .opaque = rx };
 	/* A chain has at most as many buffers as the queue: behind a queue's worth of them there is place for another chain. */
 	rx->iov_max = 2 * size;
 	rx->bufs = calloc(size, sizeof(*rx->bufs));
@@ -62,6 +67,7 @@ void vnet_rx_fini(struct vnet_rx *rx)
 
 void vnet_rx_reset(struct vnet_rx *rx)
 {
+	eventloop_cancel(rx->net->dev.loop, &rx->held_timer);
 	rx->first = rx->n = rx->iov_end = 0;
 	rx->direct = rx->held = 0;
 	rx->whole_left = 0;
@@ -200,9 +206,9 @@ unsigned vnet_rx_room(void *opaque, unsigned pair, size_t want, struct iovec *io
 	if (pair >= net->max_pairs)
 		return 0;
 	rx = &net->rx[pair];
-	rx->direct = 0;
 	if (!rx_open(rx))
 		return 0;
+	rx->direct = 0;
 	want = min_u64(want, VNET_SPILL);
 	if (net->link_up && !net->rss.steer) {
 		if (rx->n == 0 && !rx_pop(rx))
@@ -391,8 +397,10 @@ void vnet_rx_done(void *opaque, unsigned pair, size_t len)
 		rx_learn(rx, len);
 	if (rx->n && !net->rss.steer && !net->rss.report && rx_pass_plain(rx, len))
 		return;
-	if (rx_steer(rx, len) == -EAGAIN)
+	if (rx_steer(rx, len) == -EAGAIN) {
 		rx->held = len;
+		eventloop_arm(net->dev.loop, &rx->held_timer, now_ns() + VNET_HELD_NS);
+	}
 }
 
 void vnet_rx_flush(void *opaque, unsigned pair)
@@ -417,12 +425,25 @@ static void rx_pass_held(struct virtio_net *net, const struct vnet_rx *to)
 
 		if (len == 0 || rx->held_pair != to->pair)
 			continue;
-		rx->held = 0;
 		if (rx_steer(rx, len) == -EAGAIN)
-			rx->held = len;
-		else
-			vnet_rx_flush(net, i);
+			continue;
+		rx->held = 0;
+		eventloop_cancel(net->dev.loop, &rx->held_timer);
+		vnet_rx_flush(net, i);
 	}
+}
+
+static void rx_held_too_long(void *opaque)
+{
+	struct vnet_rx *rx = opaque;
+	struct virtio_net *net = rx->net;
+
+	if (!rx->held)
+		return;
+	log_guest(&net->dev.log, net->dev.name, "a frame of %zu bytes has waited in vain for buffers; dropped", rx->held);
+	net->nd->stats.rx_dropped++;
+	rx->held = 0;
+	netdev_rx_more(net->nd, rx->pair);
 }
 
 void vnet_rx_kick(struct vnet_rx *rx)

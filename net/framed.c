@@ -126,7 +126,8 @@ static size_t read_ahead(const struct framed *f)
 	return f->large ? prefix_size(f) : IN_SIZE - f->in_tail;
 }
 
-static int rx_fill(struct framed *f, size_t need)
+/* Reads to have `want` bytes or more in `in`; `need` are enough to go on with. */
+static int rx_fill(struct framed *f, size_t need, size_t want)
 {
 	size_t have = f->in_tail - f->in_head;
 	bool drained = true;
@@ -138,7 +139,7 @@ static int rx_fill(struct framed *f, size_t need)
 		f->in_head = 0;
 		f->in_tail = have;
 	}
-	got = rx_read(f, &iov, 0, f->large ? need - have : IN_SIZE - have, &drained);
+	got = rx_read(f, &iov, 0, f->large ? want - have : IN_SIZE - have, &drained);
 	if (got > 0)
 		f->in_tail += (size_t)got;
 	if (got > 0 && f->in_tail >= need)
@@ -236,7 +237,7 @@ static int rx_next(struct framed *f, size_t *bytes)
 		return -EPROTO;
 	}
 	if (have < prefix_size(f))
-		return rx_fill(f, prefix_size(f));
+		return rx_fill(f, prefix_size(f), prefix_size(f));
 	frame = len - hdr_size;
 	f->large = frame >= LARGE_FRAME;
 	if (frame < NETDEV_FRAME_MIN || (hdr && !hdr_wanted(f, hdr))) {
@@ -261,7 +262,7 @@ static int rx_step(struct framed *f, size_t *bytes)
 	if (f->to_len)
 		return rx_direct(f, bytes);
 	if (f->in_tail - f->in_head < FRAMED_LENGTH)
-		return rx_fill(f, prefix_size(f));
+		return rx_fill(f, FRAMED_LENGTH, prefix_size(f));
 	return rx_next(f, bytes);
 }
 

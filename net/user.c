@@ -33,7 +33,7 @@
 #define READY_TIMEOUT_MS 20000
 /* Room for bursts in both directions; the kernel may give less. */
 #define SOCKET_BUFFER (1 << 20)
-#define WARNINGS_A_SECOND 5
+#define LAST_WORDS 32 /* messages that are read of a helper that has gone */
 
 enum helper_state { HELPER_STARTING, HELPER_READY, HELPER_GONE };
 
@@ -133,9 +133,13 @@ static void helper_gone(struct user_net *u)
 	command_done(u, false, "the network's helper is gone");
 }
 
-/* As helper_gone, on the loop: a set-up that failed is said now. */
+static int control_read(struct user_net *u);
+
+/* As helper_gone, on the loop: a set-up that failed is said now. Its last words may still be in the socket. */
 static void helper_lost(struct user_net *u)
 {
+	for (int i = 0; i < LAST_WORDS && u->control.fd >= 0 && !u->why.code && control_read(u) > 0; i++)
+		;
 	helper_gone(u);
 	if (u->why.code && !u->said) {
 		u->said = true;

@@ -184,7 +184,8 @@ static const struct backend *parse_short(const char *arg, struct prop_list *l, c
 	return NULL;
 }
 
-int cli_chardev_short(struct cli *cli, const char *arg, const char *id, const struct prop_ctx *ctx)
+/* Makes the chardev `id` of a short form. */
+static int make_short(struct cli *cli, const char *arg, const char *id, const struct prop_ctx *ctx)
 {
 	struct prop_list l = { .items = NULL };
 	bool mon = !strncmp(arg, "mon:", 4);
@@ -197,9 +198,15 @@ int cli_chardev_short(struct cli *cli, const char *arg, const char *id, const st
 	return ret;
 }
 
+int cli_chardev_add_short(struct cli *cli, const char *arg, const char *id, const char *what, struct err *err)
+{
+	const struct prop_ctx ctx = { .what = what, .notes = &cli->notes, .err = err };
+
+	return make_short(cli, arg, id, &ctx);
+}
+
 int cli_serial_add(struct cli *cli, const char *arg, const char *what, struct err *err)
 {
-	struct prop_ctx ctx = { .what = what, .notes = &cli->notes, .err = err };
 	struct cli_port *port = &cli->ports[cli->n_ports];
 	const char *chardev = NULL;
 	char id[16];
@@ -210,7 +217,7 @@ int cli_serial_add(struct cli *cli, const char *arg, const char *what, struct er
 	if (!strncmp(arg, "chardev:", 8)) {
 		chardev = arg + 8;
 	} else if (strcmp(arg, "none")) {
-		if (cli_chardev_short(cli, arg, id, &ctx) < 0)
+		if (cli_chardev_add_short(cli, arg, id, what, err) < 0)
 			return err->code;
 		chardev = id;
 	}

@@ -54,7 +54,6 @@ int cli_debugcon_add(struct cli *cli, const struct prop_list *l, const struct pr
 
 int cli_debugcon(struct cli *cli, const char *arg, struct err *err)
 {
-	struct prop_ctx ctx = { .what = "-debugcon", .notes = &cli->notes, .err = err };
 	char id[24];
 	const struct debugcon_opts opts = { .chardev = id, .iobase = DEFAULT_PORT, .readback = READBACK };
 
@@ -66,7 +65,7 @@ int cli_debugcon(struct cli *cli, const char *arg, struct err *err)
 	snprintf(id, sizeof(id), "debugcon%zu", cli->cfg->n_debugcons);
 	if (!strcmp(arg, "none"))
 		return 0;
-	return cli_chardev_short(cli, arg, id, &ctx) < 0 ? err->code : add(cli, &opts, "-debugcon", err);
+	return cli_chardev_add_short(cli, arg, id, "-debugcon", err) < 0 ? err->code : add(cli, &opts, "-debugcon", err);
 }
 
 /* Who has the chardev beside the debug console with that number; NULL: nobody. */
@@ -79,6 +78,9 @@ static const char *other_user(const struct vm_config *cfg, const char *id, size_
 		for (size_t j = 0; j < cfg->virtio_serials[i].n_ports; j++)
 			if (cfg->virtio_serials[i].ports[j].chardev && !strcmp(cfg->virtio_serials[i].ports[j].chardev, id))
 				return cfg->virtio_serials[i].id;
+	for (size_t i = 0; i < cfg->n_monitors; i++)
+		if (!strcmp(cfg->monitors[i].chardev, id))
+			return "a monitor";
 	for (size_t i = 0; i < except; i++)
 		if (!strcmp(cfg->debugcons[i].chardev, id))
 			return "isa-debugcon";

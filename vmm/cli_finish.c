@@ -34,5 +34,7 @@ int cli_finish(struct cli *cli, struct err *err)
 		return err->code;
 	if (cli_virtio_finish(cli, err) < 0 || cli_nic_finish(cli, err) < 0 || cli_debugcon_finish(cli, err) < 0)
 		return err->code;
+	if (cli_monitor_finish(cli, err) < 0)
+		return err->code;
 	return cli_board_check(cli, err);
 }

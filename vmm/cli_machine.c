@@ -16,7 +16,7 @@ static const char *const names_kvm[] = { "kvm", NULL };
 static const char *const names_host[] = { "host", NULL };
 static const char *const names_driftfix[] = { "slew", "none", NULL };
 static const char *const names_reboot[] = { "reset", "shutdown", NULL };
-static const char *const names_poweroff[] = { "poweroff", NULL };
+static const char *const names_shutdown[] = { "poweroff", "pause", NULL };
 static const char *const names_false[] = { "false", "off", NULL };
 static const char *const names_guest_bits[] = { "0", "1", NULL };
 static const char *const names_tick_policy[] = { "delay", "discard", NULL };
@@ -194,12 +194,13 @@ int cli_global(struct cli *cli, const char *arg, struct err *err)
 }
 
 struct action_opts {
-	unsigned reboot; /* index in names_reboot */
+	unsigned reboot;   /* index in names_reboot */
+	unsigned shutdown; /* index in names_shutdown */
 };
 
 static const struct prop_row action_rows[] = {
 	{ .key = "reboot", .type = PROP_ENUM, .offset = offsetof(struct action_opts, reboot), .names = names_reboot },
-	{ .key = "shutdown", .type = PROP_FIXED, .names = names_poweroff, .why = "Kite always ends with the guest" },
+	{ .key = "shutdown", .type = PROP_ENUM, .offset = offsetof(struct action_opts, shutdown), .names = names_shutdown },
 	{ .key = NULL },
 };
 static const struct prop_table action_props = { .rows = action_rows };
@@ -207,11 +208,12 @@ static const struct prop_table action_props = { .rows = action_rows };
 int cli_action_option(struct cli *cli, const char *arg, struct err *err)
 {
 	struct prop_ctx ctx = { .what = "-action", .notes = &cli->notes, .err = err };
-	struct action_opts opts = { .reboot = cli->cfg->no_reboot };
+	struct action_opts opts = { .reboot = cli->cfg->no_reboot, .shutdown = cli->cfg->no_shutdown };
 
 	if (props_parse(arg, &action_props, &opts, &ctx) < 0)
 		return err->code;
 	cli->cfg->no_reboot = opts.reboot == 1;
+	cli->cfg->no_shutdown = opts.shutdown == 1;
 	return 0;
 }
 

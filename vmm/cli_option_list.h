@@ -26,7 +26,10 @@ OPTION("smbios", "type=0|1|2|3|4|11|17[,PROPERTY=TEXT...]|file=FILE",
 OPTION("rtc", "[base=utc|localtime|DATE]", "what the clock shows at start; DATE is YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS",
 	.kind = CLI_OPTION_CALL, .handle = cli_rtc)
 SWITCH("no-reboot", "end when the guest asks for a reset", .kind = CLI_OPTION_FLAG, .offset = offsetof(struct vm_config, no_reboot))
-OPTION("action", "reboot=reset|shutdown", "the same by QEMU's newer name", .kind = CLI_OPTION_CALL, .handle = cli_action_option)
+SWITCH("no-shutdown", "stay when the guest is off, until a monitor says quit or resets it", .kind = CLI_OPTION_FLAG,
+	.offset = offsetof(struct vm_config, no_shutdown))
+SWITCH("S", "wait for a monitor's cont before the first instruction", .kind = CLI_OPTION_FLAG, .offset = offsetof(struct vm_config, paused))
+OPTION("action", "reboot=reset|shutdown,shutdown=poweroff|pause", "the first two by QEMU's newer name", .kind = CLI_OPTION_CALL, .handle = cli_action_option)
 
 GROUP("Boot")
 OPTION("kernel", "FILE", "the kernel to start: bzImage, ELF or multiboot", .kind = CLI_OPTION_STRING,
@@ -90,6 +93,12 @@ OPTION("debugcon", "stdio|file:FILE|...", "isa-debugcon on such a character devi
 OPTION("display", "none", "no window, which Kite never has; without -nographic also no default console", .kind = CLI_OPTION_CALL,
 	.handle = cli_display)
 OPTION("monitor", "none", "no human monitor, which Kite does not have", .kind = CLI_OPTION_CALL, .handle = cli_monitor)
+
+GROUP("Control")
+OPTION("qmp", "unix:PATH[,server=on][,wait=off]|stdio|pty|chardev:ID", "a monitor that speaks QMP, QEMU's control protocol",
+	.kind = CLI_OPTION_CALL, .handle = cli_qmp)
+HIDDEN("qmp-pretty", true, .kind = CLI_OPTION_CALL, .handle = cli_qmp_pretty)
+OPTION("mon", "chardev=ID,mode=control[,pretty=on]", "the same on a -chardev", .kind = CLI_OPTION_CALL, .handle = cli_mon)
 
 GROUP("Devices")
 OPTION("device", "DRIVER[,PROPERTY=VALUE...]", "a device, also as a JSON object; -device help lists them", .kind = CLI_OPTION_CALL,

@@ -178,10 +178,20 @@ int cli_smp_finish(struct cli *cli, struct err *err);
 int cli_chardev(struct cli *cli, const char *arg, struct err *err);
 int cli_serial(struct cli *cli, const char *arg, struct err *err);
 
-/* Makes the chardev `id` of the short form that -serial takes, too. */
-int cli_chardev_short(struct cli *cli, const char *arg, const char *id, const struct prop_ctx *ctx);
 /* Errors start with `what`. */
 int cli_serial_add(struct cli *cli, const char *arg, const char *what, struct err *err);
+
+/*
+ * A chardev of its own with the id `id`, by the short form of -serial and -qmp. `chardev:ID` is the caller's to see to.
+ */
+int cli_chardev_add_short(struct cli *cli, const char *arg, const char *id, const char *what, struct err *err);
+
+/* cli_monitor.c */
+int cli_qmp(struct cli *cli, const char *arg, struct err *err);
+int cli_qmp_pretty(struct cli *cli, const char *arg, struct err *err);
+int cli_mon(struct cli *cli, const char *arg, struct err *err);
+/* After cli_serial_finish and cli_virtio_finish: whether every monitor has a chardev, for itself alone. */
+int cli_monitor_finish(struct cli *cli, struct err *err);
 
 /* cli_device.c */
 extern const char cli_device_help[];

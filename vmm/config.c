@@ -126,6 +126,8 @@ void config_fini(struct vm_config *cfg)
 	}
 	for (size_t i = 0; i < cfg->n_debugcons; i++)
 		free(cfg->debugcons[i].chardev);
+	for (size_t i = 0; i < cfg->n_monitors; i++)
+		free(cfg->monitors[i].chardev);
 	for (size_t i = 0; i < cfg->n_drives; i++)
 		config_drive_fini(&cfg->drives[i]);
 	for (size_t i = 0; i < cfg->n_disks; i++)

@@ -36,6 +36,7 @@
 #define CONFIG_MAX_NETDEVS 32
 #define CONFIG_MAX_NICS 32
 #define CONFIG_MAX_NET_QUEUES 8 /* pairs */
+#define CONFIG_MAX_MONITORS 8
 
 #define CONFIG_MAX_VIRTIO_MMIO 32 /* virtio devices of a microvm */
 
@@ -361,6 +362,12 @@ struct config_nic {
 	char *romfile; /* the expansion ROM; NULL: the usual one where it may be booted from; "": none */
 };
 
+/* -qmp, or -mon with mode=control. */
+struct config_monitor {
+	char *chardev; /* the id of a config_chardev, which nothing else uses */
+	bool pretty;
+};
+
 enum rtc_base { RTC_BASE_UTC, RTC_BASE_LOCALTIME, RTC_BASE_DATE };
 
 struct vm_config {
@@ -382,7 +389,8 @@ struct vm_config {
 	struct config_smbios smbios;
 	struct config_fw_cfg fw_cfg[CONFIG_MAX_FW_CFG];
 	size_t n_fw_cfg;
-	bool nodefaults, nographic, no_reboot;
+	bool nodefaults, nographic, no_reboot, no_shutdown;
+	bool paused;            /* -S: somebody starts it later */
 	enum rtc_base rtc_base;
 	int64_t rtc_date;       /* RTC_BASE_DATE: seconds since the epoch at start */
 
@@ -390,6 +398,8 @@ struct vm_config {
 	size_t n_chardevs;
 	struct config_serial serials[CONFIG_MAX_SERIALS];
 	size_t n_serials;
+	struct config_monitor monitors[CONFIG_MAX_MONITORS];
+	size_t n_monitors;
 	struct config_debug_exit debug_exits[CONFIG_MAX_DEBUG_EXITS];
 	size_t n_debug_exits;
 	struct config_debugcon debugcons[CONFIG_MAX_DEBUGCONS];

@@ -32,14 +32,17 @@ struct device {
 	const char *name; /* for messages: "serial0"; lives as long as the device */
 };
 
-/* What a device or the user asks of the machine. Ordered: a later one overrides an earlier one that has not been served yet. */
+/* What a device or the user asks of the machine. vmm/vm_run.c says what happens when several are asked for at once. */
 enum vm_request {
-	VM_REQUEST_NONE,
 	VM_REQUEST_IO_ERROR, /* a request that the device keeps failed on the host: stop, and go on when somebody has seen to it */
+	VM_REQUEST_PAUSE,    /* stop */
+	VM_REQUEST_WATCHDOG, /* stop: a watchdog has found the guest asleep */
+	VM_REQUEST_PANIC,    /* stop: the guest says that it has crashed */
 	VM_REQUEST_RESET,    /* reset by the guest: reset register, keyboard controller, triple fault */
 	VM_REQUEST_POWEROFF, /* power-off by the guest */
 	VM_REQUEST_EXIT,     /* end the process with a status: isa-debug-exit, or the user's quit */
 	VM_REQUEST_FAIL,     /* the vCPU cannot go on */
+	VM_REQUESTS,
 };
 
 /*

@@ -69,6 +69,7 @@ bool poll_set_rest(struct poll_set *set)
 		p->missed = true;
 		if (p->rest(p->opaque)) {
 			any = true;
+			p->missed = false;
 			p->serve(p->opaque);
 			/* It may have been started again, and then goes on being looked at. */
 			break;

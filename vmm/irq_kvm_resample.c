@@ -21,7 +21,9 @@
  * are rare (ISA devices, the SCI), vmm/irq_kvm.c has KVM_IRQ_LINE. KVM keeps the level of either apart and ORs them.
  *
  * The wake-up at each EOI is one of the loop's thread, and there is none without an interrupt. A guest that ends interrupts without looking at the
- * device gets the next one as fast as the loop turns: a storm of its own making, one system call of ours for each of its EOIs.
+ * device gets the next one as fast as the loop turns, and where loop and vCPU share a processor that can be before its next instruction:
+ * it would never again do anything else. Real interrupt controllers take a moment, which lets such a guest go on slowly. So after STORM interrupts in
+ * a row during which no device lowered its end, each further one is STORM_PAUSE_NS late.
  *
  * Reset: no EOI comes any more for what was raised, and there is no call to lower it but unbinding the eventfd. So lines that were raised
  * since they were bound are bound anew. Kernels before 5.11 do not empty the eventfd, and KVM takes what it finds in one at binding
@@ -39,6 +41,9 @@
 #include "vmm/err.h"
 #include "vmm/kvm.h"
 #include "vmm/util.h"
+
+#define STORM 1000
+#define STORM_PAUSE_NS (NS_PER_SEC / 1000)
 
 /* Under the lock. */
 static void pin_raise(struct irq_resample_pin *p)
@@ -59,10 +64,12 @@ static void irq_resample_set(void *ctl, unsigned pin, bool level)
 	struct irq_resample_pin *p = &irqs->pins[pin];
 
 	pthread_mutex_lock(&p->lock);
-	if (!level)
+	if (!level) {
 		p->drivers--;
-	else if (p->drivers++ == 0)
+		p->in_a_row = 0;
+	} else if (p->drivers++ == 0) {
 		pin_raise(p);
+	}
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -76,6 +83,18 @@ static void acked_ready(void *opaque, uint32_t revents)
 	(void)revents;
 	if (read(p->acked.fd, &count, sizeof(count)) != sizeof(count))
 		return;
+	pthread_mutex_lock(&p->lock);
+	if (p->drivers && p->in_a_row++ < STORM)
+		pin_raise(p);
+	else if (p->drivers)
+		eventloop_arm(p->irqs->loop, &p->pause, now_ns() + STORM_PAUSE_NS);
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void pause_over(void *opaque)
+{
+	struct irq_resample_pin *p = opaque;
+
 	pthread_mutex_lock(&p->lock);
 	if (p->drivers)
 		pin_raise(p);
@@ -101,6 +120,7 @@ static int pin_init(struct irq_resample *irqs, struct irq_resample_pin *p, unsig
 
 	*p = (struct irq_resample_pin){ .irqs = irqs, .gsi = gsi, .fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER };
 	p->acked = (struct event_fd){ .fd = -1, .ready = acked_ready, .opaque = p };
+	p->pause = (struct event_timer){ .fire = pause_over, .opaque = p };
 	p->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (p->fd < 0)
 		return -errno;
@@ -133,6 +153,7 @@ void irq_resample_fini(struct irq_resample *irqs)
 	while (irqs->n > 0) {
 		struct irq_resample_pin *p = &irqs->pins[--irqs->n];
 
+		eventloop_cancel(irqs->loop, &p->pause);
 		eventloop_del_fd(irqs->loop, &p->acked);
 		fd_close(&p->acked.fd);
 		fd_close(&p->fd); /* and KVM lets go of it */
@@ -146,7 +167,9 @@ static int pin_reset(struct irq_resample_pin *p)
 	uint64_t count;
 	int r = 0;
 
+	eventloop_cancel(p->irqs->loop, &p->pause);
 	pthread_mutex_lock(&p->lock);
+	p->in_a_row = 0;
 	if (p->raised) {
 		r = pin_irqfd(p, KVM_IRQFD_FLAG_DEASSIGN); /* with it KVM lowers the line */
 		(void)!read(p->fd, &count, sizeof(count));

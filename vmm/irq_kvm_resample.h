@@ -24,6 +24,8 @@ struct irq_resample_pin {
 	unsigned gsi;
 	int fd;                 /* written to: KVM raises the line. An irqfd */
 	struct event_fd acked;  /* KVM: the guest has ended an interrupt of the line, which is low now */
+	struct event_timer pause; /* in a storm, until the next one */
+	unsigned in_a_row;      /* interrupts since a device last lowered its end; under the lock */
 	pthread_mutex_t lock;
 	unsigned drivers;       /* how many ends drive it high; under the lock */
 	bool raised;            /* since it was bound; under the lock */

@@ -14,24 +14,14 @@
 #include "vmm/eventloop.h"
 #include "vmm/launch_disks.h"
 #include "vmm/launch_net.h"
-#include "vmm/launch_virtio.h"
+#include "vmm/launch_priv.h"
 #include "vmm/log.h"
+#include "vmm/monitor.h"
 #include "vmm/vm.h"
-
-struct launch {
-	const struct vm_config *cfg;
-	struct eventloop *loop;
-	struct boot *boot;
-	struct machine *machine;
-	struct launch_disks *disks;
-	struct launch_net *net;
-	struct launch_virtio virtio;
-	struct chardev *chardevs[CONFIG_MAX_CHARDEVS]; /* as cfg->chardevs */
-};
 
 static void launch_on_quit(void *opaque)
 {
-	launch_quit(opaque, 0);
+	launch_quit(opaque, LAUNCH_QUIT_UI);
 }
 
 static void launch_on_powerdown(void *opaque)
@@ -78,7 +68,7 @@ static struct chardev *launch_find_chardev(const struct launch *l, const char *i
 	for (size_t i = 0; i < l->cfg->n_chardevs; i++)
 		if (strcmp(l->cfg->chardevs[i].id, id) == 0)
 			return l->chardevs[i];
-	assert(!"a port without a chardev");
+	assert(!"a user without a chardev");
 	return NULL;
 }
 
@@ -113,6 +103,20 @@ static int launch_open_kernel(struct launch *l, struct err *err)
 	return l->boot ? 0 : err->code;
 }
 
+static int launch_add_monitors(struct launch *l, struct err *err)
+{
+	l->monitor = monitor_create(l, err);
+	if (!l->monitor)
+		return err->code;
+	for (size_t i = 0; i < l->cfg->n_monitors; i++) {
+		const struct config_monitor *m = &l->cfg->monitors[i];
+
+		if (monitor_add_qmp(l->monitor, launch_find_chardev(l, m->chardev), m->pretty, err) < 0)
+			return err->code;
+	}
+	return 0;
+}
+
 static int launch_init(struct launch *l, struct err *err)
 {
 	int r;
@@ -128,9 +132,12 @@ static int launch_init(struct launch *l, struct err *err)
 	l->net = launch_net_open(l->cfg, l->disks, err);
 	if (!l->net)
 		return err->code;
+	machine_vm(l->machine)->shutdown_pauses = l->cfg->no_shutdown;
 	r = launch_open_chardevs(l, err);
 	if (r == 0)
 		r = launch_add_devices(l, err);
+	if (r == 0 && l->cfg->n_monitors > 0)
+		r = launch_add_monitors(l, err);
 	if (r == 0)
 		r = machine_ready(l->machine, err);
 	if (r == 0)
@@ -170,7 +177,8 @@ int launch_run(struct launch *l, struct err *err)
 	int r;
 
 	*err = (struct err)ERR_INIT; /* what failed on the way and did not matter */
-	eventloop_post(l->loop, &begin);
+	if (!l->cfg->paused)
+		eventloop_post(l->loop, &begin);
 	r = eventloop_run(l->loop);
 	eventloop_cancel_work(l->loop, &begin);
 	if (r < 0) {
@@ -180,10 +188,12 @@ int launch_run(struct launch *l, struct err *err)
 	return vm->exit_status;
 }
 
-void launch_quit(struct launch *l, int status)
+void launch_quit(struct launch *l, enum launch_quit why)
 {
+	static const enum vm_cause causes[] = { [LAUNCH_QUIT_UI] = VM_CAUSE_HOST_UI, [LAUNCH_QUIT_SIGNAL] = VM_CAUSE_HOST_SIGNAL };
+
 	if (l->machine)
-		vm_request(machine_vm(l->machine), VM_REQUEST_EXIT, status);
+		vm_request_for(machine_vm(l->machine), VM_REQUEST_EXIT, causes[why], 0);
 }
 
 void launch_resume(struct launch *l)
@@ -210,6 +220,7 @@ void launch_destroy(struct launch *l)
 {
 	if (!l)
 		return;
+	monitor_destroy(l->monitor);
 	machine_destroy(l->machine);
 	launch_net_close(l->net);
 	launch_disks_close(l->disks);

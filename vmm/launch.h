@@ -19,8 +19,9 @@ struct launch *launch_create(const struct vm_config *cfg, struct eventloop *loop
 /* Runs the machine until it ends. Returns the process's exit status; `err` is filled when it is 1 for a reason not yet logged. */
 int launch_run(struct launch *launch, struct err *err);
 
-/* Ends the machine from outside, as `-serial mon:` Ctrl-a x and signals do: launch_run returns `status`. Loop thread. */
-void launch_quit(struct launch *launch, int status);
+/* Ends the machine from outside: launch_run returns 0. Loop thread. */
+enum launch_quit { LAUNCH_QUIT_UI /* Ctrl-a x */, LAUNCH_QUIT_SIGNAL };
+void launch_quit(struct launch *launch, enum launch_quit why);
 
 /* Lets a machine go on that an I/O error stopped (werror=stop), and else does nothing. Loop thread. */
 void launch_resume(struct launch *launch);

@@ -30,7 +30,7 @@ static void program_quit(void *opaque)
 	struct program *p = opaque;
 
 	if (p->launch)
-		launch_quit(p->launch, 0);
+		launch_quit(p->launch, LAUNCH_QUIT_SIGNAL);
 	else
 		eventloop_stop(p->loop);
 }

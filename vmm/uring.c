@@ -12,8 +12,9 @@
  * uring_submit only queues, and posts the work `flush` to the loop, which runs at the end of the turn and hands everything over in one
  * system call. Of many requests in a turn every SUBMIT_BATCH go ahead: a disk that completes in bursts then works on the first ones while the
  * rest of the burst is still taken from the guest, instead of both waiting for each other. (4 KiB at depth 32 on a virtio disk of the
- * host's: 1.2 times the requests of one call for all. Fewer than 4 bring no more, and cost more calls.) The last call of a turn also has the kernel complete what it can, so what needed no waiting is delivered in the same turn. All else
- * makes the ring's descriptor readable, which wakes the loop.
+ * host's: 1.2 times the requests of one call for all. Fewer than 4 bring no more, and cost more calls.) The last call of a turn also has
+ * the kernel complete what it can, so what needed no waiting is delivered in the same turn. All else makes the ring's descriptor
+ * readable, which wakes the loop.
  *
  * No more requests are in the kernel than the completion queue has entries, so that it cannot overflow.
  *

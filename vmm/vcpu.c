@@ -166,6 +166,7 @@ static void *vcpu_thread(void *arg)
 {
 	struct vcpu *vcpu = arg;
 
+	atomic_store(&vcpu->tid, gettid()); /* for vcpu_tid, which looks before it parks */
 	while (vcpu_park(vcpu) == VCPU_RUN)
 		vcpu_run(vcpu);
 	return NULL;
@@ -204,6 +205,13 @@ int vcpu_start(struct vcpu *vcpu, struct err *err)
 	vcpu->thread_started = true;
 	vcpu_name_thread(vcpu);
 	return 0;
+}
+
+pid_t vcpu_tid(struct vcpu *vcpu)
+{
+	while (vcpu->thread_started && atomic_load(&vcpu->tid) == 0)
+		sched_yield();
+	return atomic_load(&vcpu->tid);
 }
 
 void vcpu_join(struct vcpu *vcpu)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct arch_vcpu;
 struct err;
@@ -23,6 +24,7 @@ struct vcpu {
 	size_t run_size;
 	pthread_t thread;
 	bool thread_started;
+	_Atomic pid_t tid; /* the thread's own id, which it writes first of all; 0: it has not run yet */
 	struct arch_vcpu *arch; /* the architecture's own */
 };
 
@@ -38,6 +40,9 @@ void vcpu_join(struct vcpu *vcpu);
 
 /* Makes KVM_RUN return soon, now or the next time it is entered. Any thread, after the VM's goal changed. */
 void vcpu_kick(struct vcpu *vcpu);
+
+/* The thread's id, as ps shows it; waits for a thread that has just been started. Main thread. */
+pid_t vcpu_tid(struct vcpu *vcpu);
 
 /* Installs the empty handler of the kick signal; once in a process, before the first VM. */
 void vcpu_install_kick_handler(void);

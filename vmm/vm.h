@@ -50,9 +50,38 @@ struct vm_machine_ops {
 enum vm_state {
 	VM_CREATED,
 	VM_RUNNING,
-	VM_PAUSED,   /* by vm_pause */
+	VM_PAUSED,   /* by vm_pause or VM_REQUEST_PAUSE */
 	VM_IO_ERROR, /* by VM_REQUEST_IO_ERROR */
+	VM_WATCHDOG, /* by VM_REQUEST_WATCHDOG */
+	VM_PANICKED, /* by VM_REQUEST_PANIC */
+	VM_SHUTDOWN, /* it is off, and kept (-no-shutdown): needs a reset to go on */
+	VM_INTERNAL_ERROR, /* KVM cannot go on with a vCPU: needs a reset */
 	VM_ENDED,
+};
+
+/* Why it was reset or is off. */
+enum vm_cause {
+	VM_CAUSE_GUEST_SHUTDOWN,
+	VM_CAUSE_GUEST_RESET,
+	VM_CAUSE_GUEST_PANIC,
+	VM_CAUSE_HOST_ERROR,
+	VM_CAUSE_HOST_QUIT,  /* by the control protocol */
+	VM_CAUSE_HOST_RESET, /* the same */
+	VM_CAUSE_HOST_SIGNAL,
+	VM_CAUSE_HOST_UI,
+};
+
+/* Hears of what the machine does. Main thread, every vCPU parked; nothing of it may call back into the VM but vm_request. */
+struct vm_observer_ops {
+	void (*state)(void *opaque, enum vm_state state, enum vm_state before);
+	void (*reset)(void *opaque, enum vm_cause cause);
+	void (*shutdown)(void *opaque, enum vm_cause cause); /* also when it goes on as VM_SHUTDOWN */
+};
+
+/* What was asked for with a request. */
+struct vm_asked {
+	enum vm_cause cause;
+	int status;
 };
 
 struct vm {
@@ -68,7 +97,10 @@ struct vm {
 
 	const struct vm_machine_ops *machine_ops;
 	void *machine;
-	bool no_reboot;
+	const struct vm_observer_ops *observer_ops; /* NULL: nobody */
+	void *observer;
+	atomic_bool reset_ends; /* -no-reboot; written by the main thread, vCPU threads name it in a message */
+	bool shutdown_pauses;   /* -no-shutdown; main thread */
 	bool triple_fault_said; /* vCPU threads; under lock */
 	enum vm_state state; /* main thread */
 
@@ -77,8 +109,8 @@ struct vm {
 	_Atomic int goal; /* enum vcpu_goal; see vcpu.c for its ordering with immediate_exit */
 	unsigned parked, running_threads;
 	bool serve_when_parked; /* the last vCPU to park posts request_work */
-	enum vm_request request; /* the most important one not served yet */
-	int request_status;
+	unsigned requests; /* not served yet: a bit for each enum vm_request */
+	struct vm_asked asked[VM_REQUESTS];
 	struct event_work request_work;
 	int exit_status;
 };
@@ -120,6 +152,12 @@ int vm_set_slot(struct vm *vm, unsigned slot, const struct vm_slot *old, const s
 
 /* Before vm_start. `machine` is borrowed. */
 void vm_set_machine(struct vm *vm, const struct vm_machine_ops *ops, void *machine);
+/* The same; at most one. */
+void vm_set_observer(struct vm *vm, const struct vm_observer_ops *ops, void *opaque);
+
+/* For vm.c: vm_run.c's part of a VM. */
+void vm_run_init(struct vm *vm, bool no_reboot);
+void vm_run_fini(struct vm *vm);
 
 /* Starts the vCPU threads, paused. 0 or -errno with `err`, then none runs. */
 int vm_start(struct vm *vm, struct err *err);
@@ -128,7 +166,7 @@ void vm_stop(struct vm *vm);
 
 /*
  * Main thread. vm_pause returns with every vCPU parked outside KVM_RUN and its last I/O completed. It waits for them, and one of them may be
- * waiting for the main thread's loop: so not from a handler of that loop, where a request stops the machine instead (VM_REQUEST_IO_ERROR).
+ * waiting for the main thread's loop: so not from a handler of that loop, where a request stops the machine instead (VM_REQUEST_PAUSE).
  *
  * vm_resume starts the machine, or lets it go on whatever stopped it, unless a request waits to be served; then that decides. From
  * anywhere on the main thread; nothing happens once the machine has ended.
@@ -136,8 +174,13 @@ void vm_stop(struct vm *vm);
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
 
+/* Whether it can go on only after a reset. Main thread. */
+bool vm_needs_reset(const struct vm *vm);
+
 /* Any thread; see above and vmm/device.h. `status` counts for VM_REQUEST_EXIT. */
 void vm_request(struct vm *vm, enum vm_request what, int status);
+/* The same, asked by somebody else than the guest. */
+void vm_request_for(struct vm *vm, enum vm_request what, enum vm_cause cause, int status);
 
 /* For vcpu.c, under `lock`: the calling vCPU is parked from now on. */
 void vm_vcpu_parked(struct vm *vm);

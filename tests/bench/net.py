@@ -92,12 +92,12 @@ class Guest:
         self.vmm = Running(argv(
             "-m", "512", "-name", "bench,debug-threads=on", "-cpu", "host", "-kernel", files["kernel"], "-initrd", files["tools"], "-append",
             "console=ttyS0 quiet panic=-1 ipv6.disable=1 kite.do=shell kite.modules=virtio,tools", "-serial", "stdio",
-            "-netdev", f"tap,id=t,ifname={self.taps[0]},script=no,downscript=no", "-device", f"virtio-net-pci,netdev=t,mac=52:54:00:00:{self.number:02x}:01",
+            "-netdev", f"tap,id=t,ifname={self.taps[0]},script=no,downscript=no", "-device", f"virtio-net-pci,netdev=t,mac=52:54:00:00:{self.number:02x}:01,romfile=",
             "-netdev", f"tap,id=v,ifname={self.taps[1]},script=no,downscript=no,vhost=on", "-device",
-            f"virtio-net-pci,netdev=v,mac=52:54:00:00:{self.number:02x}:02",
+            f"virtio-net-pci,netdev=v,mac=52:54:00:00:{self.number:02x}:02,romfile=",
             "-netdev", f"user,id=u,hostfwd=tcp:127.0.0.1:{self.port}-:{PORT},hostfwd=udp:127.0.0.1:{self.port}-:{PORT}", "-device",
-            f"virtio-net-pci,netdev=u,mac=52:54:00:00:{self.number:02x}:03"))
-        self.vmm.until(b"GUEST-READY")
+            f"virtio-net-pci,netdev=u,mac=52:54:00:00:{self.number:02x}:03,romfile="))
+        self.vmm.until(b"GUEST-READY", 400)
         self.tell("stty -echo; " + "; ".join(f"ip addr add 10.{20 + self.number}.{n}.2/24 dev eth{n}; ip link set eth{n} up" for n in (0, 1)) +
                   "; ip addr add 10.0.2.15/24 dev eth2; ip link set eth2 up; ip route add default via 10.0.2.2; iperf3 -s -D")
 

@@ -6,6 +6,8 @@ import lzma
 import os
 import struct
 import sys
+import uuid
+import zlib
 
 PREF = 2 << 20
 
@@ -113,8 +115,60 @@ def probes():
     yield "zeroes", bytes([31, 0, 2]) + b"\1" * 512 + bytes([3, 0, 0, 4, 9, 1, 5, 0, 0])
 
 
+def vmdk_head(capacity, flags, gd, algorithm, descriptor=0):
+    head = struct.pack("<4sIIQQQQIQQQB4sH", b"KDMV", 3 if algorithm else 1, flags, capacity, 8, descriptor, 1 if descriptor else 0, 512, gd, gd, 8, 0,
+                       b"\n \r\n", algorithm)
+    return head.ljust(512, b"\0")
+
+
+def vmdks():
+    text = b'# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="monolithicSparse"\nRW 64 SPARSE "x"\n'
+    tables = struct.pack("<I", 3).ljust(512, b"\0") + struct.pack("<4I", 8, 0, 1, 16).ljust(2048, b"\0")
+    yield "sparse", vmdk_head(64, 7, 2, 0, 1) + text.ljust(512, b"\0") + tables + bytes(512) + b"data" * 2048
+    packed = zlib.compress(bytes(range(256)) * 16)
+    grain = (struct.pack("<QI", 0, len(packed)) + packed).ljust(512, b"\0")
+    tables = struct.pack("<I", 4).ljust(512, b"\0") + struct.pack("<2I", 1, 0).ljust(2048, b"\0")
+    footer = struct.pack("<QII", 1, 0, 3).ljust(512, b"\0") + vmdk_head(64, 0x30001, 3, 1) + bytes(512)
+    yield "stream", vmdk_head(64, 0x30001, 2**64 - 1, 1) + grain + bytes(512) + tables + footer
+    yield "flat", text.replace(b'RW 64 SPARSE "x"', b'RW 1 FLAT "x" 0\nRW 8 ZERO').ljust(1024, b"\n")
+
+
+def vdis():
+    for kind in (1, 2):
+        head = bytearray(512)
+        struct.pack_into("<IIIII", head, 0x40, 0xBEDA107F, 0x10001, 400, kind, 0)
+        struct.pack_into("<II", head, 0x154, 512, 1024)
+        struct.pack_into("<I", head, 0x168, 512)
+        struct.pack_into("<QIIII", head, 0x170, 4096, 1024, 0, 4, 2)
+        yield f"type{kind}", bytes(head) + struct.pack("<4I", 1, 0xFFFFFFFF, 0, 0xFFFFFFFE).ljust(512, b"\0") + b"data" * 1024
+
+
+def vpcs():
+    def footer(kind, where):
+        f = struct.pack(">8sIIQI4sIIQQHBBII16sB", b"conectix", 2, 0x10000, where, 0, b"win ", 0x50003, 0, 8192, 8192, 2, 2, 4, kind, 0, bytes(16), 0)
+        return f.ljust(512, b"\0")
+    head = struct.pack(">8sQQIIII", b"cxsparse", 2**64 - 1, 1536, 0x10000, 4, 2048, 0).ljust(1024, b"\0")
+    yield "dynamic", footer(3, 512) + head + struct.pack(">4I", 4, 2**32 - 1, 9, 2**32 - 1).ljust(512, b"\xff") + b"data" * 1280 + footer(3, 512)
+    yield "fixed", b"data" * 2048 + footer(2, 2**64 - 1)
+
+
+def vhdxs():
+    """The pieces that fuzz_vhdx puts where they belong."""
+    def guid(text):
+        return uuid.UUID(text).bytes_le
+    head = struct.pack("<4sIQ16s16s16sHHIQ", b"head", 0, 1, bytes(16), bytes(16), bytes(16), 0, 1, 1 << 20, 1 << 20)
+    regions = struct.pack("<4sIII", b"regi", 0, 2, 0) + guid("2dc27766-f623-4200-9d64-115e9bfd4a08") + struct.pack("<QII", 0x60000, 0x10000, 1) + \
+        guid("8b7ca206-4790-4b9a-b8fe-575f050f886e") + struct.pack("<QII", 0x50000, 0x10000, 1)
+    meta = b"metadata" + struct.pack("<HH20x", 0, 3)
+    for at, (name, size) in enumerate((("caa16737-fa36-4d43-b3b6-33f0aa44e76b", 8), ("2fa54224-cd1b-4876-b211-5dbed83bf4b8", 8),
+                                       ("8141bf1d-a96f-4709-ba47-f233a8faab5f", 4))):
+        meta += guid(name) + struct.pack("<IIII", 2048 + 8 * at, size, 4, 0)
+    meta = meta.ljust(2048, b"\0") + struct.pack("<IIQI", 1 << 20, 0, 3 << 20, 512)
+    yield "dynamic", head + regions.ljust(336, b"\0") + meta.ljust(4096, b"\0") + struct.pack("<3Q", 6 | 1 << 20, 0, 2)
+
+
 def main():
-    for fuzzer, seeds in {"kernel": kernels, "options": options, "probe": probes}.items():
+    for fuzzer, seeds in {"kernel": kernels, "options": options, "probe": probes, "vmdk": vmdks, "vdi": vdis, "vpc": vpcs, "vhdx": vhdxs}.items():
         where = os.path.join(sys.argv[1], fuzzer)
         os.makedirs(where, exist_ok=True)
         for name, data in seeds():

@@ -31,7 +31,7 @@ def net_kite_net(t):
     """kite-net: every kind comes up, twice is once, what is missing comes back, and nothing stays behind."""
     need_root()
     t.host("nft", "list", "ruleset")  # loads the modules
-    t.host("ip", "link", "add", "out0", "type", "dummy", undo=("ip", "link", "del", "out0"))
+    t.host("ip", "link", "add", "out0", "type", "bridge", undo=("ip", "link", "del", "out0"))
     before = state(t)
     t.undo.append((KITE_NET, "down"))
     said = network(t, "up", "--taps", "2", "--user", "nobody")
@@ -60,9 +60,23 @@ def net_kite_net(t):
     network(t, "up", "--mode", "routed", "--subnet", "10.77.0.0/20")
     t.check("masquerade" not in t.host("nft", "list", "ruleset"), "a routed network has another address")
     network(t, "down")
-    t.host("ip", "link", "add", "kite0", "type", "dummy", undo=("ip", "link", "del", "kite0"))
+    t.host("ip", "link", "add", "kite0", "type", "bridge", undo=("ip", "link", "del", "kite0"))
     t.check("not ours" in network(t, "up", status=1), "an interface of somebody else's is taken")
     t.check("kite0" in t.host("ip", "-br", "link"), "an interface of somebody else's is gone")
+
+
+@case
+def net_bridge_helper(t):
+    """kite-bridge-helper, setuid root, for a user: taps on bridges that the rules allow, and nothing else."""
+    need_root()
+    users = os.path.join(os.path.dirname(os.path.realpath(__file__)), "bridge_users.py")
+    lines = t.host("unshare", "-n", "-m", "python3", users, f"{os.path.dirname(t.kite)}/kite-bridge-helper", t.dir, "allow br0 br0", "deny all br0",
+                   "allow br0 br1", "allow all br1", "allow all lo", "allow all ../br0").splitlines()
+    t.check(lines[0].startswith("0 1  [") and "mtu 1400 master br0 state forwarding" in lines[0], f"an allowed bridge: {lines[0]}")
+    t.check(lines[0].endswith("[]"), f"the tap outlives its descriptor: {lines[0]}")
+    for line, words in zip(lines[1:], ("bridge 'br0' is not allowed", "bridge 'br1' is not allowed", "there is no bridge 'br1'", "cannot set the MTU",
+                                       "no interface has a name like that")):
+        t.check(line.startswith("1 0 ") and words in line and line.endswith("[] []"), f"expected {words!r}: {line}")
 
 
 def passt_socket(t):
@@ -93,7 +107,7 @@ def net_two(t):
     need_root()
     t.undo.append((KITE_NET, "down"))
     network(t, "up", "--taps", "0", "--subnet", "10.8.0.0/24")
-    t.host("ip", "link", "add", "out0", "type", "dummy", undo=("ip", "link", "del", "out0"))
+    t.host("ip", "link", "add", "out0", "type", "bridge", undo=("ip", "link", "del", "out0"))
     helper = f"{os.path.dirname(t.kite)}/kite-bridge-helper"
     script = t.write("up", b"#!/bin/sh\nip addr add 10.7.0.1/24 dev $1 && ip link set $1 up\n")
     down = t.write("down", f"#!/bin/sh\necho $1 >{t.path('was')}\n".encode())

@@ -243,6 +243,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "tapguest: opened in %.3f ms, CPU %.3f ms\n", (double)(now_ns() - wall) / 1e6, (double)(cpu_ns() - cpu) / 1e6);
 	if (!g->nd || user_net_wait(g->nd, &err) < 0) {
 		fprintf(stderr, "%s\n", err.msg);
+		netdev_close(g->nd);
+		eventloop_destroy(g->loop);
+		free(g);
+		free(o);
 		return 1;
 	}
 	fprintf(stderr, "tapguest: ready after %.3f ms\n", (double)(now_ns() - wall) / 1e6);

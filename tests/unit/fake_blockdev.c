@@ -63,6 +63,7 @@ static void fake_do(struct fake_blk *b, const struct blk_req *req)
 		memset(b->data + req->off, 0, req->len);
 		break;
 	case BLK_FLUSH:
+	case BLK_STATUS:
 		break;
 	}
 }

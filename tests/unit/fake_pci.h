@@ -37,6 +37,7 @@
 
 /* Vectors */
 #define FAKE_MSIS 4096
+#define FAKE_MSI_FD 100000 /* and its number; nobody opens so many */
 struct fake_msis {
 	unsigned allocated, allocs, sets, fires, room;
 	int set_error;
@@ -92,7 +93,7 @@ static inline int fake_msi_alloc(void *ctl, struct msi *msi)
 	m->of[i].used = true;
 	m->allocated++;
 	m->allocs++;
-	*msi = (struct msi){ .ops = &fake_msi_ops, .ctl = m, .gsi = i, .fd = -1 };
+	*msi = (struct msi){ .ops = &fake_msi_ops, .ctl = m, .gsi = i, .fd = FAKE_MSI_FD + i };
 	return 0;
 }
 
@@ -101,7 +102,7 @@ struct fake_fn {
 	struct device dev;
 	struct pci_dev pci;
 	uint8_t mem[4096];
-	unsigned reads, writes, moves, commands, config_reads, config_writes;
+	unsigned reads, writes, moves, commands, config_reads, config_writes, msix_changes;
 	uint64_t place[PCI_BARS]; /* where `moved` said; 0: nowhere */
 	uint16_t command;
 };
@@ -159,7 +160,13 @@ static inline void fake_fn_command(struct pci_dev *dev, uint16_t command)
 	fake_fn_of(dev)->command = command;
 }
 
+static inline void fake_fn_msix_changed(struct pci_dev *dev)
+{
+	fake_fn_of(dev)->msix_changes++;
+}
+
 static const struct pci_dev_ops fake_fn_ops = {
+	.msix_changed = fake_fn_msix_changed,
 	.config_written = fake_fn_config_written, .config_read = fake_fn_config_read, .command_changed = fake_fn_command,
 };
 

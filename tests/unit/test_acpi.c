@@ -181,9 +181,9 @@ START_TEST(fadt)
 	ck_assert_uint_eq(le32_get(f->flags), 0x565);
 	ck_assert_uint_eq(le16_get(f->iapc_boot_arch), 7);
 
-	ck_assert_uint_eq(le64_get(f->x_facs), le32_get(f->facs));
-	ck_assert_uint_eq(le64_get(f->x_facs) % 64, 0);
-	facs = at(BASE, le64_get(f->x_facs), 64);
+	ck_assert_uint_eq(le64_get(f->x_facs), 0);
+	ck_assert_uint_eq(le32_get(f->facs) % 64, 0);
+	facs = at(BASE, le32_get(f->facs), 64);
 	ck_assert_mem_eq(facs->signature, "FACS", 4);
 	ck_assert_uint_eq(le32_get(facs->length), 64);
 	ck_assert_uint_eq(le64_get(f->x_dsdt), le32_get(f->dsdt));
@@ -483,8 +483,8 @@ static void iasl_all(void)
 	}
 	t = table_at(BASE, le64_get(f->x_dsdt), "DSDT", &len);
 	iasl_table("dsdt", t, len);
-	if (le64_get(f->x_facs))
-		iasl_table("facs", at(BASE, le64_get(f->x_facs), 64), 64);
+	if (le32_get(f->facs))
+		iasl_table("facs", at(BASE, le32_get(f->facs), 64), 64);
 	t = table_at(BASE, le64_get(rsdp->xsdt), "XSDT", &len);
 	iasl_table("xsdt", t, len);
 	t = table_at(BASE, le32_get(rsdp->rsdt), "RSDT", &len);

@@ -96,12 +96,15 @@ static void show(struct text *t, const struct vm_config *cfg)
 		put(t, " rtc=%s", cfg->rtc_base == RTC_BASE_DATE ? "date" : "localtime");
 	if (cfg->rtc_base == RTC_BASE_DATE)
 		put(t, ":%" PRId64, cfg->rtc_date);
+	put(t, "%s%s", cfg->no_shutdown ? " no-shutdown" : "", cfg->paused ? " paused" : "");
 	put(t, "%s%s%s%s", cfg->no_reboot ? " no-reboot" : "", cfg->testdev ? " testdev" : "", cfg->debug_log ? " debug" : "",
 	    cfg->debug_threads ? " debug-threads" : "");
 	for (size_t i = 0; i < cfg->n_chardevs; i++)
 		put_chardev(t, &cfg->chardevs[i]);
 	for (size_t i = 0; i < cfg->n_serials; i++)
 		put(t, " com%u=%s@%s", cfg->serials[i].index + 1, cfg->serials[i].id, cfg->serials[i].chardev);
+	for (size_t i = 0; i < cfg->n_monitors; i++)
+		put(t, " mon=%s%s", cfg->monitors[i].chardev, cfg->monitors[i].pretty ? ",pretty" : "");
 	for (size_t i = 0; i < cfg->n_debug_exits; i++)
 		put(t, " exit=0x%x+%u", cfg->debug_exits[i].iobase, cfg->debug_exits[i].iosize);
 }
@@ -208,6 +211,13 @@ static const struct good good[] = {
 	{ "-action reboot=shutdown", " no-reboot" },
 	{ "-action reboot=shutdown -action shutdown=poweroff", " no-reboot" },
 	{ "-no-reboot -action reboot=reset", "" },
+	{ "-no-shutdown -S", " no-shutdown paused" },
+	{ "-action shutdown=pause", " no-shutdown" },
+	{ "-no-shutdown -action shutdown=poweroff", "" },
+	/* monitors */
+	{ "-qmp none", "" },
+	{ "-qmp unix:/q,server=on,wait=off", " compat_monitor0=socket:/q+server mon=compat_monitor0" },
+	{ "-chardev pty,id=c -mon c,mode=control,pretty=on -qmp-pretty chardev:d -chardev null,id=d", " c=pty d=null mon=c,pretty mon=d,pretty" },
 	/* accepted without effect */
 	{ "-audiodev {\"id\":\"audio1\",\"driver\":\"none\"} -msg timestamp=on -overcommit mem-lock=off,cpu-pm=on -no-hpet -k de", "" },
 	{ "-no-fd-bootchk -nodefconfig -no-user-config -net none -nic none -vga none -vnc none -parallel none -monitor none", "" },
@@ -351,7 +361,7 @@ START_TEST(test_help_text)
 		for (size_t j = i + 1; j < cli_n_options; j++)
 			ck_assert_str_ne(opt->name, cli_options[j].name);
 	}
-	ck_assert_uint_eq(shown, cli_n_options - 8);
+	ck_assert_uint_eq(shown, cli_n_options - 9);
 	for (const char *p = text; *p; p += strcspn(p, "\n") + 1)
 		ck_assert_msg(strcspn(p, "\n") <= 125, "too wide: %.130s", p);
 }

@@ -145,6 +145,40 @@ START_TEST(level)
 }
 END_TEST
 
+/* How long the line was low after an EOI. */
+static int64_t low_ns(unsigned n)
+{
+	int64_t start = now_ns();
+
+	eoi(n);
+	do
+		fake_run_for(loop, 0);
+	while (!kvm_sees(n));
+	return now_ns() - start;
+}
+
+/* A guest that never serves the device is given a moment between interrupts, once there were many; serving it ends that. */
+START_TEST(storm)
+{
+	struct irq_line a;
+
+	init();
+	a = irq_resample_line(&irqs, 1);
+	irq_set(&a, true);
+	for (unsigned i = 0; i < STORM; i++) {
+		low_ns(1);
+		ck_assert_int_eq(irqs.pins[1].pause.deadline_ns, 0);
+	}
+	ck_assert_int_ge(low_ns(1), STORM_PAUSE_NS);
+	ck_assert_int_ge(low_ns(1), STORM_PAUSE_NS);
+	irq_set(&a, false);
+	irq_set(&a, true);
+	irqs.pins[1].pause.deadline_ns = 0;
+	low_ns(1);
+	ck_assert_int_eq(irqs.pins[1].pause.deadline_ns, 0);
+}
+END_TEST
+
 /* Lines that nobody acknowledges any more are low after a reset, and work. */
 START_TEST(reset)
 {
@@ -271,6 +305,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, level);
+	tcase_add_test(tc, storm);
 	tcase_add_loop_test(tc, reset, 0, 2);
 	tcase_add_test(tc, failures);
 	tcase_add_test(tc, nothing_is_lost);

@@ -272,6 +272,47 @@ START_TEST(races)
 }
 END_TEST
 
+/* The eventfd of a vector is told of while it is let through, and whoever has it hears of a change. */
+START_TEST(direct)
+{
+	unsigned before;
+
+	ck_assert_int_eq(pci_msix_fd(&fn->pci, 1), -1);
+	control(ENABLE);
+	message(1, 0xfee00000, 0x41);
+	ck_assert_int_eq(pci_msix_fd(&fn->pci, 1), -1);
+	before = fn->msix_changes;
+	mask(1, false);
+	ck_assert_uint_gt(fn->msix_changes, before);
+	ck_assert_int_ge(pci_msix_fd(&fn->pci, 1), FAKE_MSI_FD);
+	ck_assert_int_eq(pci_msix_fd(&fn->pci, 0), -1);
+	ck_assert_int_eq(pci_msix_fd(&fn->pci, VECTORS), -1);
+	before = fn->msix_changes;
+	mask(1, true);
+	ck_assert_uint_gt(fn->msix_changes, before);
+	ck_assert_int_eq(pci_msix_fd(&fn->pci, 1), -1);
+	mask(1, false);
+	before = fn->msix_changes;
+	control(ENABLE | MASK_ALL);
+	ck_assert_uint_gt(fn->msix_changes, before);
+	ck_assert_int_eq(pci_msix_fd(&fn->pci, 1), -1);
+	control(ENABLE);
+	ck_assert_int_ge(pci_msix_fd(&fn->pci, 1), FAKE_MSI_FD);
+	/* No bus master: no messages. */
+	before = fn->msix_changes;
+	fake_command(&pci, FN, PCI_COMMAND_MEMORY);
+	ck_assert_uint_gt(fn->msix_changes, before);
+	ck_assert_int_eq(pci_msix_fd(&fn->pci, 1), -1);
+	/* The host has none left for it. */
+	fake_command(&pci, FN, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	pci.msis.set_error = -EINVAL;
+	message(1, 0xfee01000, 0x42);
+	ck_assert_int_eq(pci_msix_fd(&fn->pci, 1), -1);
+	control(0);
+	ck_assert_int_eq(pci_msix_fd(&fn->pci, 1), -1);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("pci_msix");
@@ -285,6 +326,7 @@ int main(void)
 	tcase_add_test(tc, table);
 	tcase_add_test(tc, fires);
 	tcase_add_test(tc, masks);
+	tcase_add_test(tc, direct);
 	tcase_add_test(tc, no_room);
 	tcase_add_test(tc, silences_intx);
 	tcase_add_test(tc, sizes);

@@ -8,6 +8,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -168,6 +170,7 @@ static enum exit_action fake_exit_dispatch(struct vcpu *vcpu)
 #define exit_dispatch fake_exit_dispatch
 #include "vmm/vcpu.c"
 #include "vmm/vm.c"
+#include "vmm/vm_run.c"
 #undef pthread_create
 
 static struct vm *vm;
@@ -323,7 +326,7 @@ START_TEST(priorities)
 		enum vm_request first, second;
 		int code, status;
 	} cases[] = {
-		{ VM_REQUEST_POWEROFF, VM_REQUEST_NONE, 0, 0 },       { VM_REQUEST_RESET, VM_REQUEST_POWEROFF, 0, 0 },
+		{ VM_REQUEST_POWEROFF, VM_REQUEST_POWEROFF, 0, 0 },   { VM_REQUEST_RESET, VM_REQUEST_POWEROFF, 0, 0 },
 		{ VM_REQUEST_POWEROFF, VM_REQUEST_RESET, 0, 0 },      { VM_REQUEST_EXIT, VM_REQUEST_RESET, 33, 33 },
 		{ VM_REQUEST_POWEROFF, VM_REQUEST_EXIT, 35, 35 },     { VM_REQUEST_EXIT, VM_REQUEST_FAIL, 33, 1 },
 		{ VM_REQUEST_FAIL, VM_REQUEST_EXIT, 0, 1 },
@@ -331,8 +334,7 @@ START_TEST(priorities)
 
 	start(false);
 	vm_request(vm, cases[_i].first, cases[_i].code);
-	if (cases[_i].second)
-		vm_request(vm, cases[_i].second, cases[_i].code);
+	vm_request(vm, cases[_i].second, cases[_i].code);
 	run_to_end(cases[_i].status);
 	ck_assert_uint_eq(n_resets, 0);
 	for (unsigned i = 0; i < N_VCPUS; i++)
@@ -540,6 +542,115 @@ START_TEST(start_failures)
 }
 END_TEST
 
+/* ---- what an observer hears ---- */
+
+static char heard[400];
+
+static void hear(const char *fmt, ...)
+{
+	size_t n = strlen(heard);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(heard + n, sizeof(heard) - n, fmt, ap);
+	va_end(ap);
+}
+
+static void hear_state(void *opaque, enum vm_state state, enum vm_state before)
+{
+	ck_assert_ptr_eq(opaque, heard);
+	hear(" %d>%d", before, state);
+}
+
+static void hear_reset(void *opaque, enum vm_cause cause)
+{
+	(void)opaque;
+	hear(" reset%d", cause);
+}
+
+static void hear_shutdown(void *opaque, enum vm_cause cause)
+{
+	(void)opaque;
+	hear(" shutdown%d", cause);
+}
+
+static const struct vm_observer_ops hear_ops = { .state = hear_state, .reset = hear_reset, .shutdown = hear_shutdown };
+
+/* Asks for `n` things at once, and lets the loop serve them. */
+static void ask(const char *want, size_t n, const enum vm_request *what)
+{
+	struct event_timer timer = { .fire = stop_loop, .opaque = loop };
+
+	heard[0] = 0;
+	for (size_t i = 0; i < n; i++)
+		vm_request(vm, what[i], 0);
+	eventloop_arm(loop, &timer, now_ns() + 20000000);
+	ck_assert_int_eq(eventloop_run(loop), 0);
+	ck_assert_str_eq(heard, want);
+	for (unsigned i = 0; i < N_VCPUS; i++)
+		ck_assert_int_eq(fakes[i].inside, vm->state == VM_RUNNING);
+}
+#define ASK(want, ...) ask(want, sizeof((enum vm_request[]){ __VA_ARGS__ }) / sizeof(enum vm_request), (enum vm_request[]){ __VA_ARGS__ })
+
+static void go(void)
+{
+	vm_resume(vm);
+	ck_assert_int_eq(vm->state, VM_RUNNING);
+	wait_inside();
+}
+
+START_TEST(states)
+{
+	char text[100];
+	static const struct {
+		enum vm_request request;
+		enum vm_state state;
+	} stops_it[] = {
+		{ VM_REQUEST_PAUSE, VM_PAUSED }, { VM_REQUEST_IO_ERROR, VM_IO_ERROR }, { VM_REQUEST_WATCHDOG, VM_WATCHDOG },
+		{ VM_REQUEST_PANIC, VM_PANICKED },
+	};
+
+	start(false);
+	vm_set_observer(vm, &hear_ops, heard);
+	vm->shutdown_pauses = true;
+	go();
+	for (size_t i = 0; i < ARRAY_SIZE(stops_it); i++) {
+		snprintf(text, sizeof(text), " %d>%d", VM_RUNNING, stops_it[i].state);
+		ASK(text, stops_it[i].request);
+		ASK("", stops_it[i].request, VM_REQUEST_PAUSE); /* it stands already, for the reason that it stands for */
+		go();
+	}
+	snprintf(text, sizeof(text), " reset%d %d>%d", VM_CAUSE_GUEST_RESET, VM_RUNNING, VM_PAUSED);
+	ASK(text, VM_REQUEST_PAUSE, VM_REQUEST_RESET);
+	go();
+	/* Off, and kept: it goes on only after a reset, and not by itself. */
+	snprintf(text, sizeof(text), " shutdown%d %d>%d", VM_CAUSE_GUEST_SHUTDOWN, VM_RUNNING, VM_SHUTDOWN);
+	ASK(text, VM_REQUEST_POWEROFF);
+	vm_resume(vm);
+	ck_assert_int_eq(vm->state, VM_SHUTDOWN);
+	snprintf(text, sizeof(text), " reset%d %d>%d", VM_CAUSE_GUEST_RESET, VM_SHUTDOWN, VM_PAUSED);
+	ASK(text, VM_REQUEST_RESET);
+	go();
+	snprintf(text, sizeof(text), " %d>%d", VM_RUNNING, VM_INTERNAL_ERROR);
+	ASK(text, VM_REQUEST_FAIL);
+	vm_resume(vm);
+	ck_assert_int_eq(vm->state, VM_INTERNAL_ERROR);
+	snprintf(text, sizeof(text), " reset%d %d>%d", VM_CAUSE_GUEST_RESET, VM_INTERNAL_ERROR, VM_PAUSED);
+	ASK(text, VM_REQUEST_RESET);
+	/* No reset, and no shutdown either: -no-reboot -no-shutdown. */
+	go();
+	vm->reset_ends = true;
+	snprintf(text, sizeof(text), " shutdown%d %d>%d", VM_CAUSE_GUEST_RESET, VM_RUNNING, VM_SHUTDOWN);
+	ASK(text, VM_REQUEST_RESET);
+	heard[0] = 0;
+	vm_request_for(vm, VM_REQUEST_EXIT, VM_CAUSE_HOST_QUIT, 4);
+	ck_assert_int_eq(eventloop_run(loop), 0);
+	ck_assert_int_eq(vm->exit_status, 4);
+	snprintf(text, sizeof(text), " shutdown%d %d>%d", VM_CAUSE_HOST_QUIT, VM_SHUTDOWN, VM_ENDED);
+	ck_assert_str_eq(heard, text);
+}
+END_TEST
+
 /* ---- everything at once ---- */
 
 #define STRESS_NS (2 * NS_PER_SEC)
@@ -572,18 +683,19 @@ struct stress {
 
 static atomic_uint n_called;
 
+/* Each call has its own number, and all numbers come. */
 static void called(void *arg)
 {
-	(void)arg;
-	n_called++;
+	unsigned *turn = arg;
+
+	*turn = ++n_called;
 }
 
 static enum exit_action exit_waits_for_the_loop(struct vcpu *vcpu)
 {
 	unsigned turn;
 
-	eventloop_call_sync(loop, called, NULL);
-	turn = n_called;
+	eventloop_call_sync(loop, called, &turn);
 	if (turn % 8 == 0)
 		vm_request(vcpu->vm, turn < 400 ? VM_REQUEST_RESET : VM_REQUEST_EXIT, 7);
 	return EXIT_CONTINUE;
@@ -670,6 +782,7 @@ int main(void)
 	tcase_add_test(tc, reset_failure);
 	tcase_add_test(tc, triple_fault_said_once);
 	tcase_add_test(tc, paused_stays_paused);
+	tcase_add_test(tc, states);
 	tcase_add_test(tc, io_error_stops);
 	tcase_add_test(tc, loop_outlives_vm);
 	tcase_add_test(tc, creation_failures);

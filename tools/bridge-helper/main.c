@@ -4,7 +4,7 @@
  * installed setuid root or with the file capability CAP_NET_ADMIN; who may use which bridge is in /etc/kite/bridge.conf and
  * /etc/qemu/bridge.conf (net/bridge_acl.h). Its command line and protocol are those of qemu-bridge-helper, so that either serves the other's VMM.
  *
- * The first thing that it does is to become its caller, with CAP_NET_ADMIN and nothing else of root's. So files are opened as the caller
+ * Once /dev/net/tun is open it becomes its caller, with CAP_NET_ADMIN and nothing else of root's. So files are opened as the caller
  * may open them. The environment is not looked at. What it makes is gone when the descriptor is closed.
  */
 #include <errno.h>
@@ -123,21 +123,17 @@ static void check_allowed(const char *bridge)
 		die("bridge '%s' is not allowed; see %s", bridge, acl_files[0]);
 }
 
-static int make_tap(const struct request *r, char ifname[IFNAMSIZ])
+static void make_tap(const struct request *r, int fd, char ifname[IFNAMSIZ])
 {
 	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI };
 	unsigned features = 0;
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
-	if (fd < 0)
-		die("cannot open /dev/net/tun: %s", strerror(errno));
 	if (r->vnet && ioctl(fd, TUNGETFEATURES, &features) == 0 && (features & IFF_VNET_HDR))
 		ifr.ifr_flags |= IFF_VNET_HDR;
 	memcpy(ifr.ifr_name, "tap%d", sizeof("tap%d"));
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
 		die("cannot make a tap: %s", strerror(errno));
 	memcpy(ifname, ifr.ifr_name, IFNAMSIZ);
-	return fd;
 }
 
 static void set_name(struct ifreq *ifr, const char *name)
@@ -210,17 +206,22 @@ int main(int argc, char **argv)
 {
 	struct request r;
 	char ifname[IFNAMSIZ];
-	int tap;
+	int tap, error;
 
 	/* 0 to 2 are there, so that no file opened here is taken for one of them. */
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
 		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
 			return EXIT_FAILURE;
 	clearenv();
+	/* Some systems let only root open it. By itself it is nothing yet. */
+	tap = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	error = errno;
 	drop_privileges();
 	r = parse(argc, argv);
 	check_allowed(r.bridge);
-	tap = make_tap(&r, ifname);
+	if (tap < 0)
+		die("cannot open /dev/net/tun: %s", strerror(error));
+	make_tap(&r, tap, ifname);
 	connect_tap(ifname, r.bridge);
 	hand_over(r.fd, tap);
 	return EXIT_SUCCESS;

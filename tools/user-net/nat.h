@@ -22,6 +22,7 @@ struct nat {
 	struct in_addr host; /* whose Ethernet address it has */
 };
 
+/* Frames with whole checksums. */
 void nat_from_guest(const struct nat *nat, uint8_t *frame, size_t len);
 void nat_to_guest(const struct nat *nat, uint8_t *frame, size_t len);
 /* Whether the frame of the guest's asks for the address; then `reply` is what it is to get. */

@@ -183,9 +183,10 @@ static void take_frame(struct helper *h, const uint8_t *hdr, uint8_t *frame, siz
 		offload_to_guest(&h->offload, reply, sizeof(reply), emit, h);
 		return;
 	}
-	nat_from_guest(&h->nat, frame, len);
-	if (offload_from_guest(&h->offload, hdr, frame, len))
-		slirp_input(h->slirp, frame, (int)len);
+	if (!offload_from_guest(&h->offload, hdr, frame, len))
+		return;
+	nat_from_guest(&h->nat, frame, len); /* behind the checksums, which it adjusts */
+	slirp_input(h->slirp, frame, (int)len);
 }
 
 static void read_frames(struct helper *h)

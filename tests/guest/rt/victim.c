@@ -109,6 +109,8 @@ bool victim_request(struct victim *v)
 		return blk_request(&v->vq, BLK_IN, 0, v->data, 4096) == BLK_OK;
 	case VIRTIO_RNG:
 		return virtio_request(&v->vq, &b, 0, 1, &len, ANSWER_MS) && len > 0 && len <= 64;
+	case VIRTIO_NET: /* a frame to nobody, behind its header */
+		return virtio_request(&v->vq, &b, 1, 0, NULL, ANSWER_MS);
 	case VIRTIO_CONSOLE:
 		b = (struct buffer){ text, sizeof(text) - 1 };
 		return virtio_request(&v->vq, &b, 1, 0, NULL, ANSWER_MS);
@@ -153,7 +155,7 @@ static void victim_create(struct victim *v)
 {
 	v->modern = v->dev;
 	v->has_legacy = virtio_as_legacy(&v->modern, &v->legacy);
-	v->queue = v->dev.type == VIRTIO_CONSOLE ? 1 : 0;
+	v->queue = v->dev.type == VIRTIO_CONSOLE || v->dev.type == VIRTIO_NET ? 1 : 0; /* output, transmitting */
 	v->rings = dma_alloc(RINGS_BYTES, 4096);
 	v->data = dma_alloc(VICTIM_DATA, 4096);
 	canary_place();

@@ -16,7 +16,7 @@ struct victim {
 	struct virtio dev;     /* by the interface in use */
 	struct virtio modern, legacy;
 	bool has_legacy;
-	unsigned queue;        /* the attacked one: requests, random numbers, port 0's output */
+	unsigned queue;        /* the attacked one: requests, random numbers, port 0's output, frames to be sent */
 	struct virtq vq;
 	uint8_t *rings, *data; /* VICTIM_DATA bytes to work with, in the middle of canaries */
 	char serial[21];       /* of a disk */

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+/* The input is a vdi image. */
+#include "tests/fuzz/import_fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	fuzz_import(vdi_open, data, size);
+	return 0;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* What launch.c and the monitors share: a machine that has been brought up, with all that belongs to it. Included by vmm/{launch,monitor}*.c only. */
+#ifndef VMM_LAUNCH_PRIV_H
+#define VMM_LAUNCH_PRIV_H
+
+#include "vmm/config.h"
+#include "vmm/launch.h"
+#include "vmm/launch_virtio.h"
+
+struct boot;
+struct chardev;
+struct eventloop;
+struct launch_disks;
+struct launch_net;
+struct machine;
+struct monitor;
+
+struct launch {
+	const struct vm_config *cfg;
+	struct eventloop *loop;
+	struct boot *boot;
+	struct machine *machine;
+	struct launch_disks *disks;
+	struct launch_net *net;
+	struct launch_virtio virtio;
+	struct chardev *chardevs[CONFIG_MAX_CHARDEVS]; /* as cfg->chardevs */
+	struct monitor *monitor; /* NULL: none was asked for */
+};
+
+#endif

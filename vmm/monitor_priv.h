@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the monitor share. Included by vmm/monitor*.c only. */
+#ifndef VMM_MONITOR_PRIV_H
+#define VMM_MONITOR_PRIV_H
+
+#include "vmm/launch_priv.h"
+#include "vmm/monitor.h"
+#include "vmm/qmp.h"
+#include "vmm/vm.h"
+
+#define MONITOR_MAX_WAITING QMP_MAX_MONITORS /* a monitor waits for one reply at a time */
+
+struct monitor {
+	struct launch *launch;
+	struct vm *vm;
+	struct qmp *qmp;
+	struct qmp_call *waiting[MONITOR_MAX_WAITING]; /* `stop`, until the machine stands */
+	unsigned n_waiting;
+};
+
+/* Of a command: its monitor. */
+static inline struct monitor *monitor_of(const struct qmp_call *call)
+{
+	return qmp_opaque(call);
+}
+
+/* Gives a new value as a command's reply: 0, or -ENOMEM with `err` when there is none. */
+int monitor_give(json_t *value, json_t **ret, struct err *err);
+/* QEMU's name of the state the machine is in (qapi/run-state.json, RunState). */
+const char *monitor_run_state(const struct vm *vm);
+
+/* monitor_vm.c: run state. */
+extern const struct qmp_command monitor_vm_commands[];
+extern const struct qmp_event monitor_vm_events[];
+/* monitor_query.c: what the machine is. */
+extern const struct qmp_command monitor_query_commands[];
+
+#endif
