@@ -56,7 +56,12 @@ struct rtc_config {
 	int64_t start_seconds;   /* what the clock shows at creation, seconds since 1970 in the guest's time base */
 	uint64_t ram_below_4g;   /* bytes, for the memory size fields of CMOS */
 	uint64_t ram_above_4g;
+	uint8_t cpus;            /* for CMOS: at most 255 */
+	uint16_t boot_order;     /* for CMOS: 4 bits a choice, the first in the lowest; 1 floppy, 2 disk, 3 CD, 4 network. 0: none */
+	bool check_floppy;       /* for CMOS: whether firmware looks for a boot signature on floppies */
 };
+/* Changes the boot order in CMOS. */
+void rtc_set_boot_order(struct device *dev, uint16_t order);
 struct device *rtc_create(const struct device_env *env, const struct rtc_config *cfg, struct err *err);
 
 /* hw/i8042.c: a keyboard controller, ports 0x60 and 0x64, with nothing plugged in: self-test, A20, and reset by command 0xfe. */
@@ -108,6 +113,14 @@ struct debug_exit_config {
 	uint16_t iobase, iosize; /* iosize 1 to 8 */
 };
 struct device *debug_exit_create(const struct device_env *env, const struct debug_exit_config *cfg, struct err *err);
+
+/* hw/debugcon.c: isa-debugcon, a port for firmware's messages. */
+struct debugcon_config {
+	uint16_t iobase;
+	uint8_t readback;        /* what the port reads as */
+	struct chardev *chardev; /* borrowed; nobody else's */
+};
+struct device *debugcon_create(const struct device_env *env, const struct debugcon_config *cfg, struct err *err);
 
 /* hw/testdev.c: pc-testdev, what small test kernels expect of QEMU's: I/O echo ports, interrupt lines, test memory. */
 #define TESTDEV_IRQS 24

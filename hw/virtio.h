@@ -160,8 +160,12 @@ struct virtio_pci_config {
 	uint32_t class_code;
 };
 struct pci_bus;
+struct pci_dev;
 struct device *virtio_pci_create(const struct device_env *env, struct pci_bus *bus, struct virtio_dev *dev,
 				 const struct virtio_pci_config *cfg, struct err *err);
+
+/* The function of a device that such a transport is in front of. */
+const struct pci_dev *virtio_pci_function(const struct virtio_dev *dev);
 
 /* hw/virtio_mmio.c: version 2 of section 4.2, 512 bytes at `base`. Takes `dev` over on success. */
 struct device *virtio_mmio_create(const struct device_env *env, struct virtio_dev *dev, uint64_t base, struct irq_line irq,

@@ -472,3 +472,10 @@ struct device *virtio_pci_create(const struct device_env *env, struct pci_bus *b
 	}
 	return &s->dev;
 }
+
+const struct pci_dev *virtio_pci_function(const struct virtio_dev *dev)
+{
+	const struct virtio_pci *s = dev->transport;
+
+	return &s->pci;
+}

@@ -155,6 +155,8 @@ static int add_testdev(struct cli *cli, const struct prop_list *l, const struct 
 	DRIVER("scsi-cd", cli_scsi_cd_add, ANY, NULL, "a CD-ROM drive, without drive= an empty one: [drive=ID][,bus=ID.0][,scsi-id=N]...") \
 	DRIVER("scsi-block", cli_scsi_block_add, ANY, NULL, "not available: use scsi-hd")                                      \
 	DRIVER("isa-debug-exit", add_debug_exit, ANY, NULL, "a port that ends Kite: [iobase=0x501][,iosize=2]; status is value * 2 + 1") \
+	DRIVER("isa-debugcon", cli_debugcon_add, ANY, NULL,                                                                    \
+	       "a port for firmware's messages: chardev=ID[,iobase=0xe9][,readback=0xe9]; SeaBIOS writes to 0x402")            \
 	DRIVER("pc-testdev", add_testdev, ANY, NULL, "ports, interrupt lines and memory for small test kernels")
 
 struct driver {

@@ -180,7 +180,7 @@ extern const char cli_options_help[];
 bool cli_is_help(const char *arg);
 
 /* cli_machine.c */
-extern const struct prop_table cli_accel_props, cli_overcommit_props, cli_boot_props, cli_name_props;
+extern const struct prop_table cli_accel_props, cli_overcommit_props, cli_name_props;
 int cli_machine(struct cli *cli, const char *arg, struct err *err);
 int cli_memory(struct cli *cli, const char *arg, struct err *err);
 int cli_memory_finish(struct cli *cli, struct err *err);
@@ -391,6 +391,20 @@ int cli_pci_settle(struct cli *cli, const struct cli_pci_opts *o, bool modern, s
 int cli_pci_place(struct cli *cli, int addr, bool multifunction, const struct prop_ctx *ctx);
 /* Whether guests find all of them. -EINVAL with `err`. Two at one place are the bus's to refuse. */
 int cli_pci_finish(struct cli *cli, struct err *err);
+
+/* cli_debugcon.c: a port for firmware's messages. */
+int cli_debugcon_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_debugcon(struct cli *cli, const char *arg, struct err *err);
+/* After cli_virtio_finish. */
+int cli_debugcon_finish(const struct cli *cli, struct err *err);
+
+/* cli_firmware.c: firmware, and what it is told. */
+int cli_data_dir(struct cli *cli, const char *arg, struct err *err);
+int cli_boot(struct cli *cli, const char *arg, struct err *err);
+int cli_fw_cfg(struct cli *cli, const char *arg, struct err *err);
+
+/* cli_smbios.c */
+int cli_smbios(struct cli *cli, const char *arg, struct err *err);
 
 /* cli_finish.c */
 int cli_finish(struct cli *cli, struct err *err);

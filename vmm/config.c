@@ -12,6 +12,7 @@ void config_init(struct vm_config *cfg)
 		.ram_size = CONFIG_DEFAULT_RAM,
 		.smp = { .cpus = 1, .sockets = 1, .cores = 1, .threads = 1 },
 		.rtc_base = RTC_BASE_UTC,
+		.boot = { .order = CONFIG_BOOT_ORDER, .splash_time = -1, .reboot_timeout = -1 },
 	};
 }
 
@@ -89,6 +90,7 @@ void config_nic_fini(struct config_nic *nic)
 	free(nic->id);
 	free(nic->netdev);
 	free(nic->iothread);
+	free(nic->romfile);
 	memset(nic, 0, sizeof(*nic));
 }
 
@@ -136,6 +138,22 @@ void config_fini(struct vm_config *cfg)
 	free(cfg->kernel);
 	free(cfg->initrd);
 	free(cfg->append);
+	free(cfg->bios);
+	for (size_t i = 0; i < cfg->n_data_dirs; i++)
+		free(cfg->data_dirs[i]);
+	for (size_t i = 0; i < CONFIG_SMBIOS_TEXTS; i++)
+		free(cfg->smbios.text[i]);
+	for (size_t i = 0; i < cfg->smbios.n_oem; i++) {
+		free(cfg->smbios.oem[i].text);
+		free(cfg->smbios.oem[i].path);
+	}
+	for (size_t i = 0; i < cfg->smbios.n_files; i++)
+		free(cfg->smbios.files[i]);
+	for (size_t i = 0; i < cfg->n_fw_cfg; i++) {
+		free(cfg->fw_cfg[i].name);
+		free(cfg->fw_cfg[i].file);
+		free(cfg->fw_cfg[i].string);
+	}
 	config_cpu_fini(&cfg->cpu);
 	for (size_t i = 0; i < cfg->n_chardevs; i++) {
 		free(cfg->chardevs[i].id);
@@ -147,6 +165,8 @@ void config_fini(struct vm_config *cfg)
 		free(cfg->serials[i].id);
 		free(cfg->serials[i].chardev);
 	}
+	for (size_t i = 0; i < cfg->n_debugcons; i++)
+		free(cfg->debugcons[i].chardev);
 	for (size_t i = 0; i < cfg->n_monitors; i++)
 		free(cfg->monitors[i].chardev);
 	for (size_t i = 0; i < cfg->n_drives; i++)

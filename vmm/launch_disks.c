@@ -331,9 +331,12 @@ static int add_disk(const struct launch_disks *d, const struct config_disk *disk
 		.vectors = disk->vectors,
 		.class_code = CLASS_STORAGE,
 	};
+	const struct machine_boot boot = { .name = disk->id, .unit = "disk@0,0", .bootindex = disk->bootindex };
 	struct virtio_dev *virtio = virtio_blk_create(machine_env(machine), &cfg, err);
 
-	return virtio ? machine_plug(machine, virtio, &pci, err) : err->code;
+	if (!virtio || machine_plug(machine, virtio, &pci, err) < 0)
+		return err->code;
+	return machine_boot_device(machine, virtio, &boot, err);
 }
 
 int launch_disks_add(struct launch_disks *d, struct machine *machine, struct err *err)

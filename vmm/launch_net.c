@@ -287,6 +287,7 @@ static int add_nic(struct launch_net *net, size_t i, struct machine *machine, st
 		.vectors = nic->pci.vectors,
 		.class_code = CLASS_ETHERNET,
 	};
+	const struct machine_boot boot = { .name = nic->id, .unit = "ethernet-phy@0", .bootindex = nic->bootindex, .romfile = nic->romfile };
 	struct netdev *nd = nic->netdev ? launch_net_netdev(net, nic->netdev) : net->unplugged[i];
 	struct virtio_net_config cfg;
 	struct virtio_dev *virtio;
@@ -310,7 +311,9 @@ static int add_nic(struct launch_net *net, size_t i, struct machine *machine, st
 	cfg.rx = (struct virtio_net_limits){ .bytes = limit(&nic->limits, CONFIG_RX_BPS), .frames = limit(&nic->limits, CONFIG_RX_PPS) };
 	cfg.tx = (struct virtio_net_limits){ .bytes = limit(&nic->limits, CONFIG_TX_BPS), .frames = limit(&nic->limits, CONFIG_TX_PPS) };
 	virtio = virtio_net_create(machine_env(machine), nd->loop, &cfg, err);
-	return virtio ? machine_plug(machine, virtio, &pci, err) : err->code;
+	if (!virtio || machine_plug(machine, virtio, &pci, err) < 0)
+		return err->code;
+	return machine_boot_device(machine, virtio, &boot, err);
 }
 
 int launch_net_add(struct launch_net *net, struct machine *machine, bool fixed, struct err *err)

@@ -277,8 +277,8 @@ static const struct {
 static const struct {
 	const char *line, *message;
 } bad[] = {
-	{ "!F", "there is no firmware yet that boots from a disk: give a kernel with -kernel FILE" },
-	{ "!-drive file=F,format=raw", "no firmware yet" },
+	{ "!-M microvm F", "a microvm has no firmware that boots from a disk: give a kernel with -kernel FILE" },
+	{ "!-M microvm -drive file=F,format=raw", "has no firmware" },
 	{ "''", "'': the name of a disk image is empty" },
 	{ "-hda ''", "-hda: the name of a disk image is empty" },
 	{ "A B", "'B': index 0 is already taken by 'A'; give index=1 or leave it out" },

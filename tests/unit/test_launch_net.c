@@ -42,6 +42,13 @@ const struct device_env *machine_env(struct machine *machine)
 	return &env;
 }
 
+int machine_boot_device(struct machine *machine, const struct virtio_dev *virtio, const struct machine_boot *boot, struct err *e)
+{
+	(void)machine, (void)virtio, (void)e;
+	ck_assert_str_eq(boot->unit, "ethernet-phy@0");
+	return 0;
+}
+
 int machine_plug(struct machine *machine, struct virtio_dev *virtio, const struct virtio_pci_config *pci, struct err *e)
 {
 	(void)machine;
