@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,6 +71,23 @@ static int add_units(struct launch_scsi *s, size_t adapter, struct machine *mach
 	return 0;
 }
 
+/* What may be booted from; firmware names units by target and LUN. */
+static int tell_firmware(const struct launch_scsi *s, size_t adapter, struct machine *machine, struct err *err)
+{
+	for (size_t i = 0; i < s->cfg->n_scsi_units; i++) {
+		const struct config_scsi_unit *unit = &s->cfg->scsi_units[i];
+		char path[48];
+		const struct machine_boot boot = { .name = unit->id, .unit = path, .bootindex = unit->bootindex };
+
+		if (unit->scsi != adapter)
+			continue;
+		snprintf(path, sizeof(path), "channel@0/disk@%x,%x", unit->target, unit->lun);
+		if (machine_boot_device(machine, s->adapters[adapter], &boot, err) < 0)
+			return err->code;
+	}
+	return 0;
+}
+
 static int add_adapter(struct launch_scsi *s, size_t i, struct machine *machine, struct err *err)
 {
 	const struct config_scsi *scsi = &s->cfg->scsis[i];
@@ -98,7 +116,9 @@ static int add_adapter(struct launch_scsi *s, size_t i, struct machine *machine,
 		s->adapters[i]->ops->destroy(s->adapters[i]);
 		return err->code;
 	}
-	return machine_plug(machine, s->adapters[i], &pci, err);
+	if (machine_plug(machine, s->adapters[i], &pci, err) < 0)
+		return err->code;
+	return tell_firmware(s, i, machine, err);
 }
 
 int launch_scsi_add(struct launch_scsi *s, struct machine *machine, const struct vm_config *cfg, struct launch_disks *disks, bool fixed,
