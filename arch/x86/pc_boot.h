@@ -15,7 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PC_BOOT_MAX 128
+#include "vmm/config.h"
+
+#define PC_BOOT_MAX (CONFIG_MAX_DISKS + CONFIG_MAX_SCSI_UNITS + CONFIG_MAX_NICS)
 
 struct err;
 struct machine;

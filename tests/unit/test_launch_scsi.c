@@ -49,6 +49,21 @@ int machine_plug(struct machine *machine, struct virtio_dev *virtio, const struc
 	return 0;
 }
 
+static struct {
+	char unit[32];
+	int bootindex;
+} booted[4];
+static size_t n_booted;
+
+int machine_boot_device(struct machine *machine, const struct virtio_dev *virtio, const struct machine_boot *boot, struct err *e)
+{
+	(void)machine, (void)e;
+	ck_assert_ptr_eq(virtio, added[n_added - 1]);
+	snprintf(booted[n_booted].unit, sizeof(booted[0].unit), "%s", boot->unit);
+	booted[n_booted++].bootindex = boot->bootindex;
+	return 0;
+}
+
 /* ---- files ---- */
 
 static char dir[] = "/tmp/kite-scsi-XXXXXX", path[3][64];
@@ -77,7 +92,7 @@ static void scsi_setup(void)
 	config_init(&cfg);
 	scsi = (struct launch_scsi){ .cfg = NULL };
 	disks = NULL;
-	n_added = 0;
+	n_added = n_booted = 0;
 	bus_full = false;
 }
 
@@ -140,6 +155,18 @@ START_TEST(test_adapters)
 	ck_assert_ptr_eq(added[0]->loop, launch_disks_drive(disks, "d")->loop);
 	ck_assert_uint_eq(added[0]->id, VIRTIO_ID_SCSI);
 	look("cd", false, false);
+}
+END_TEST
+
+START_TEST(test_boot)
+{
+	ck_assert_int_eq(start("-device virtio-scsi-pci,id=a -device virtio-scsi-pci,id=b -drive if=none,id=d,file=@,format=raw "
+			       "-device scsi-cd,bus=b.0,scsi-id=200,lun=17,bootindex=3 -device scsi-hd,drive=d,bus=a.0"), 0);
+	ck_assert_uint_eq(n_booted, 2);
+	ck_assert_str_eq(booted[0].unit, "channel@0/disk@0,0");
+	ck_assert_int_eq(booted[0].bootindex, -1);
+	ck_assert_str_eq(booted[1].unit, "channel@0/disk@c8,11");
+	ck_assert_int_eq(booted[1].bootindex, 3);
 }
 END_TEST
 
@@ -228,7 +255,7 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = { test_adapters, test_nothing, test_failures, test_bad_unit, test_media, test_fixed };
+	const TTest *const tests[] = { test_adapters, test_boot, test_nothing, test_failures, test_bad_unit, test_media, test_fixed };
 
 	return suite_run("launch_scsi", tests, ARRAY_SIZE(tests), scsi_setup, scsi_teardown);
 }
