@@ -142,7 +142,7 @@ static const struct wire_file *find_file(const struct fw_cfg *s, const char *nam
 /* The directory is the item whose bytes change with each file. */
 static int update_directory(struct fw_cfg *s)
 {
-	struct item *dir = (struct item *)find_item(s, FW_CFG_FILE_DIR);
+	struct item *dir = &s->items[find_item(s, FW_CFG_FILE_DIR) - s->items];
 	size_t size = 4 + s->n_files * sizeof(s->files[0]);
 	uint8_t *data = malloc(size);
 

@@ -25,7 +25,7 @@ static const struct prop_row rows[] = {
 };
 static const struct prop_table props = { .rows = rows };
 
-static int add(struct cli *cli, const struct debugcon_opts *opts, const char *what, struct err *err)
+static int add(struct cli *cli, const char *chardev, uint16_t iobase, uint8_t readback, const char *what, struct err *err)
 {
 	struct vm_config *cfg = cli->cfg;
 	struct config_debugcon *con = &cfg->debugcons[cfg->n_debugcons];
@@ -34,9 +34,9 @@ static int add(struct cli *cli, const struct debugcon_opts *opts, const char *wh
 		return err_set(err, -E2BIG, "%s: more than %d of them", what, CONFIG_MAX_DEBUGCONS);
 	/* Counted before it is filled, so that config_fini frees it whatever happens. */
 	cfg->n_debugcons++;
-	con->iobase = opts->iobase;
-	con->readback = (uint8_t)opts->readback;
-	return cli_set_string(&con->chardev, opts->chardev, err);
+	con->iobase = iobase;
+	con->readback = readback;
+	return cli_set_string(&con->chardev, chardev, err);
 }
 
 int cli_debugcon_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
@@ -47,7 +47,7 @@ int cli_debugcon_add(struct cli *cli, const struct prop_list *l, const struct pr
 	if (ret == 0)
 		ret = cli_device_add_id(cli, opts.id, ctx);
 	if (ret == 0)
-		ret = add(cli, &opts, ctx->what, ctx->err);
+		ret = add(cli, opts.chardev, opts.iobase, (uint8_t)opts.readback, ctx->what, ctx->err);
 	props_fini(&props, &opts);
 	return ret;
 }
@@ -55,17 +55,15 @@ int cli_debugcon_add(struct cli *cli, const struct prop_list *l, const struct pr
 int cli_debugcon(struct cli *cli, const char *arg, struct err *err)
 {
 	char id[24];
-	const struct debugcon_opts opts = { .chardev = id, .iobase = DEFAULT_PORT, .readback = READBACK };
 
-	if (!strncmp(arg, "chardev:", 8)) {
-		const struct debugcon_opts named = { .chardev = (char *)arg + 8, .iobase = DEFAULT_PORT, .readback = READBACK };
-
-		return add(cli, &named, "-debugcon", err);
-	}
-	snprintf(id, sizeof(id), "debugcon%zu", cli->cfg->n_debugcons);
 	if (!strcmp(arg, "none"))
 		return 0;
-	return cli_chardev_add_short(cli, arg, id, "-debugcon", err) < 0 ? err->code : add(cli, &opts, "-debugcon", err);
+	if (!strncmp(arg, "chardev:", 8))
+		return add(cli, arg + 8, DEFAULT_PORT, READBACK, "-debugcon", err);
+	snprintf(id, sizeof(id), "debugcon%zu", cli->cfg->n_debugcons);
+	if (cli_chardev_add_short(cli, arg, id, "-debugcon", err) < 0)
+		return err->code;
+	return add(cli, id, DEFAULT_PORT, READBACK, "-debugcon", err);
 }
 
 /* Who has the chardev beside the debug console with that number; NULL: nobody. */
