@@ -99,6 +99,7 @@ $(B)/tests/unit/test_uring: LDFLAGS += $(call wrap,io_uring_peek_batch_cqe io_ur
 $(B)/tests/unit/test_raw: LDFLAGS += $(call wrap,uring_submit statx)
 $(B)/tests/unit/test_throttle: LDFLAGS += $(call wrap,now_ns eventloop_arm eventloop_cancel)
 $(B)/tests/unit/test_tap: LDFLAGS += $(call wrap,ioctl open readv writev)
+$(B)/tests/unit/test_vhost: LDFLAGS += $(call wrap,ioctl open)
 $(B)/tests/unit/test_virtio_net: LDFLAGS += $(call wrap,now_ns)
 
 # The thread sanitizer has nothing to find in a test of one thread, and this one takes many minutes under it.

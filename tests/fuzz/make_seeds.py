@@ -96,6 +96,10 @@ def options():
         "-object iothread,id=t -drive file=F,if=none,id=d -device virtio-blk-pci,drive=d,iothread=t,queue-size=8,logical_block_size=4096",
         "-device virtio-serial-pci,id=v -chardev null,id=c -device virtconsole,chardev=c,bus=v.0,nr=0",
         "-object rng-random,id=r,filename=/dev/urandom -device virtio-rng-pci,rng=r,max-bytes=9,period=1",
+        "-netdev tap,id=t,ifname=i,queues=4,vhost=on,script=no -device virtio-net-pci,netdev=t,mac=52:54:00:00:00:01,mq=on,rx-bps=5,tx-pps-max=9",
+        "-netdev tap,id=t,fds=3:4,vhostfds=5:6 -netdev bridge,id=b,br=x -nic none -nic user,hostfwd=tcp::1-:2,restrict=on,model=virtio",
+        "-netdev stream,id=s,addr.type=unix,addr.path=p,reconnect=1 -netdev dgram,id=d,local.type=fd,local.str=3 -net nic -net user",
+        '-netdev {"type":"user","id":"u","hostfwd":[{"str":"tcp::1-:2"}]} -netdev socket,id=k,connect=[::1]:5 -device virtio-net,netdev=k',
         "-drive file=F,throttling.group=g,throttling.bps-read=5 -drive file=G,throttling.group=g,throttling.bps-read=5",
     )
     for n, line in enumerate(lines):
