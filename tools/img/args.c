@@ -97,6 +97,34 @@ static const struct img_option *row_find(const struct img_option *rows, int c)
 	return NULL;
 }
 
+/* Of the long option that is meant, or NULL. */
+static const char *option_near(const struct img_option *rows, const char *text)
+{
+	const char *best = NULL;
+	char name[64];
+	int least = -1;
+
+	snprintf(name, sizeof(name), "%.*s", (int)min_u64(strcspn(text, "="), sizeof(name) - 1), text);
+	for (int i = 0; rows[i].kind != ARG_END; i++) {
+		int far = rows[i].name ? cli_near(name, rows[i].name) : -1;
+
+		if (far >= 0 && (least < 0 || far < least)) {
+			best = rows[i].name;
+			least = far;
+		}
+	}
+	return best;
+}
+
+static int unknown_option(const struct img_command *cmd, const char *text, struct err *err)
+{
+	const char *best = strncmp(text, "--", 2) == 0 ? option_near(cmd->options, text + 2) : NULL;
+
+	if (best)
+		return err_set(err, -EINVAL, "%s has no option '%s'; did you mean '--%s'?", cmd->name, cli_show(text).s, best);
+	return err_set(err, -EINVAL, "%s has no option '%s'; see kite-img %s --help", cmd->name, cli_show(text).s, cmd->name);
+}
+
 int img_args_parse(const struct img_command *cmd, int argc, char **argv, struct img_args *args, struct err *err)
 {
 	struct parser p;
@@ -113,8 +141,7 @@ int img_args_parse(const struct img_command *cmd, int argc, char **argv, struct 
 		if (!row && optopt > 0 && optopt < LONG_BASE)
 			return err_set(err, -EINVAL, "%s has no option '-%c'; see kite-img %s --help", cmd->name, optopt, cmd->name);
 		if (!row)
-			return err_set(err, -EINVAL, "%s has no option '%s'; see kite-img %s --help", cmd->name, cli_show(argv[optind - 1]).s,
-				       cmd->name);
+			return unknown_option(cmd, argv[optind - 1], err);
 		if (store(args, row, optarg, err) < 0)
 			return err->code;
 	}
