@@ -77,6 +77,10 @@ struct vnet_tx {
 	struct iovec *iovs;
 	unsigned iov_end, iov_max;
 	bool blocked;              /* the back end is full: tx_ready follows */
+	bool deferred;             /* the doorbell is off, and the timer says when to look */
+	struct event_timer defer_timer;
+	unsigned streak, streak_goal; /* short runs in quick succession, and how many are enough */
+	int64_t last_run, gap;     /* when the last one ended; nanoseconds between them, of late */
 	struct event_work more;    /* goes on after others had their turn */
 };
 

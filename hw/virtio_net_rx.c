@@ -99,14 +99,14 @@ static bool rx_broken(struct vnet_rx *rx, const char *why)
 	return false;
 }
 
-/* The next chain that is in the ring; asks for the doorbell when there is none. */
-static int rx_pop_chain(struct vnet_rx *rx, struct virtq_chain *chain)
+/* The next chain that is in the ring; with `needed`, asks for the doorbell when there is none. */
+static int rx_pop_chain(struct vnet_rx *rx, struct virtq_chain *chain, bool needed)
 {
 	struct virtq *vq = rx_vq(rx);
 	struct iovec *iov = rx->iovs + rx->iov_end;
 	int rc = virtq_pop(vq, chain, iov, rx->iov_max - rx->iov_end);
 
-	if (rc == 0) {
+	if (rc == 0 && needed) {
 		rx->wants_bell = true;
 		if (virtq_doorbell_on(vq))
 			rc = virtq_pop(vq, chain, iov, rx->iov_max - rx->iov_end);
@@ -119,7 +119,7 @@ static int rx_pop_chain(struct vnet_rx *rx, struct virtq_chain *chain)
 }
 
 /* Takes one more chain from the ring. False: none is there, or no place for it. */
-static bool rx_pop(struct vnet_rx *rx)
+static bool rx_pop(struct vnet_rx *rx, bool needed)
 {
 	struct virtq *vq = rx_vq(rx);
 	struct virtq_chain chain;
@@ -131,7 +131,7 @@ static bool rx_pop(struct vnet_rx *rx)
 		rx_compact(rx);
 	if (rx->iov_end > rx->size)
 		return false;
-	rc = rx_pop_chain(rx, &chain);
+	rc = rx_pop_chain(rx, &chain, needed);
 	if (rc < 0)
 		return rx_broken(rx, "a chain of more buffers than the queue has descriptors");
 	if (rc == 0)
@@ -211,10 +211,10 @@ unsigned vnet_rx_room(void *opaque, unsigned pair, size_t want, struct iovec *io
 	rx->direct = 0;
 	want = min_u64(want, VNET_SPILL);
 	if (net->link_up && !net->rss.steer) {
-		if (rx->n == 0 && !rx_pop(rx))
+		if (rx->n == 0 && !rx_pop(rx, true))
 			return 0;
 		chains = net->mergeable && rx->whole_left ? rx->size : 1;
-		for (unsigned i = 0; i < chains && n < NETDEV_RX_IOV - 1 && rx->direct < want && (i < rx->n || rx_pop(rx)); i++)
+		for (unsigned i = 0; i < chains && n < NETDEV_RX_IOV - 1 && rx->direct < want && (i < rx->n || rx_pop(rx, false)); i++)
 			n = room_add(rx, i, want, iov, n);
 	}
 	if (rx->direct < want)
@@ -243,7 +243,7 @@ static unsigned rx_gather(struct vnet_rx *rx, size_t len)
 	unsigned n = 0;
 
 	while (room < len) {
-		if (n == rx->n && !rx_pop(rx))
+		if (n == rx->n && !rx_pop(rx, true))
 			return 0;
 		room += rx_buf(rx, n++)->len;
 		if (!rx->net->mergeable)
