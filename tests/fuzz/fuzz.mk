@@ -11,6 +11,7 @@ FUZZ_S ?= 60
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_BIN := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/%)
 FUZZ_LIB_OBJ := $(LIB_SRC:%.c=$(B)/fuzz/obj/%.o)
+FUZZ_USERNET_OBJ := $(patsubst %.c,$(B)/fuzz/obj/%.o,$(filter-out %/main.c %/stack.c %/forward.c %/control.c %/sandbox.c,$(USERNET_SRC)))
 FUZZ_SAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 FUZZ_CFLAGS := -std=gnu11 -O1 -g -fno-omit-frame-pointer $(WARN) -pthread
 FUZZ_SEEDS := $(B)/fuzz/corpus/.seeds
@@ -29,6 +30,13 @@ $(B)/fuzz/fuzz_%: $(B)/fuzz/obj/tests/fuzz/fuzz_%.o $(B)/fuzz/libkite.a
 	$(call say,LINK,$@)
 	$(Q)$(FUZZ_CC) $(FUZZ_CFLAGS) $(FUZZ_SAN) -fsanitize=fuzzer -o $@ $< $(B)/fuzz/libkite.a $(LIBS)
 
+# Parts of kite-user-net that need no libslirp.
+$(filter $(B)/fuzz/fuzz_usernet_%,$(FUZZ_BIN)): $(B)/fuzz/libusernet.a
+$(filter $(B)/fuzz/fuzz_usernet_%,$(FUZZ_BIN)): LIBS := $(B)/fuzz/libusernet.a $(B)/fuzz/libkite.a $(LIBS)
+$(B)/fuzz/libusernet.a: $(FUZZ_USERNET_OBJ)
+	$(call say,AR,  $@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
 $(FUZZ_SEEDS): tests/fuzz/make_seeds.py
 	@mkdir -p $(@D)
 	$(Q)python3 $< $(@D)
@@ -42,4 +50,4 @@ fuzz: $(FUZZ_BIN) $(FUZZ_SEEDS)
 			-artifact_prefix=$(B)/fuzz/$$name- $(B)/fuzz/corpus/$$name || exit 1; \
 	done
 
--include $(FUZZ_LIB_OBJ:.o=.d) $(FUZZ_SRC:%.c=$(B)/fuzz/obj/%.d)
+-include $(FUZZ_USERNET_OBJ:.o=.d) $(FUZZ_LIB_OBJ:.o=.d) $(FUZZ_SRC:%.c=$(B)/fuzz/obj/%.d)

@@ -186,8 +186,59 @@ def qcow2s():
             yield f"table-{kind}-{n}", bytes([kind]) + change(at + n % 4 * 8, value, 8) + bytes([7 | n % 2 * 16])
 
 
+def tcp_frame(version, flags, options=b"", data=b"", dst=bytes([10, 0, 2, 2]), port=80):
+    """An Ethernet frame with a TCP segment, its checksums zero."""
+    tcp = struct.pack(">HHIIBBHHH", 1000, port, 1, 2, (20 + len(options)) // 4 << 4, flags, 65535, 0, 0) + options + data
+    if version == 4:
+        ip = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0) + bytes([10, 0, 2, 15]) + dst
+    else:
+        ip = struct.pack(">IHBB", 6 << 28, len(tcp), 6, 64) + bytes(range(32))
+    return bytes(12) + (b"\x08\x00" if version == 4 else b"\x86\xdd") + ip + tcp
+
+
+def wire(frame, hdr=bytes(12)):
+    return struct.pack(">I", len(hdr) + len(frame)) + hdr + frame
+
+
+def frames():
+    """The stream from Kite to its helper, behind the guest's offloads."""
+    mss = b"\2\4\5\xb4"
+    csum = struct.pack("<BBHHHHH", 1, 0, 0, 0, 34, 16, 0)
+    tso = struct.pack("<BBHHHHH", 1, 1, 54, 1460, 34, 16, 0)
+    arp = b"\xff" * 6 + bytes(6) + bytes([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]) + bytes(16) + bytes([169, 254, 169, 254])
+    for version in (4, 6):
+        syn, large = tcp_frame(version, 2, mss + b"\1\1\1\0"), tcp_frame(version, 0x18, data=bytes(9000))
+        yield f"tcp{version}", b"\x0e" + wire(syn) + wire(large, tso) + wire(syn, csum)
+        yield f"cut{version}", b"\0" + wire(syn) + wire(large)
+    yield "metadata", b"\x0e" + wire(tcp_frame(4, 2, mss, dst=bytes([169, 254, 169, 254])), csum) + wire(arp)
+
+
+def streams():
+    """Frames of a peer, behind how the guest takes them."""
+    for n, start in enumerate((b"\3\0\0", b"\2\1\x0e", b"\7\2\0")):
+        hdr = bytes(12) if start[1] & 1 else b""
+        yield f"stream-{n}", start + b"".join(wire(bytes(size), hdr) for size in (14, 60, 1514, 20000, 13))
+
+
+def requests():
+    for n, text in enumerate(("GET /latest/meta-data/ HTTP/1.1\nHost: 169.254.169.254\nUser-Agent: curl/7.88\nAccept: */*\n\n",
+                              "PUT /latest/api/token HTTP/1.1\nHost: x\nX-aws-ec2-metadata-token-ttl-seconds: 60\nContent-Length: 0\n\n",
+                              "HEAD /a%20b?c HTTP/1.0\nConnection: keep-alive, close\nX-aws-ec2-metadata-token: abc\nX-Forwarded-For: y\n\n",
+                              "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n")):
+        yield f"request-{n}", text.replace("\n", "\r\n").encode()
+
+
+def network_options():
+    yield "addresses", b"net=192.168.76.0/24\nhost=192.168.76.1\ndhcpstart=192.168.76.9\nipv6-net=2001:db8::/48\nrestrict=on\nhostname=h\n"
+    yield "rules", b"hostfwd=tcp:127.0.0.1:2222-10.0.2.15:22\nguestfwd=tcp:10.0.2.100:80-cmd:sh -c 'a \\b'\ndnssearch=x\nmetadata=/d"
+    yield "command", b"udp::53-:5353"
+
+
 def main():
-    for fuzzer, seeds in {"kernel": kernels, "options": options, "probe": probes, "qcow2": qcow2s, "vmdk": vmdks, "vdi": vdis, "vpc": vpcs, "vhdx": vhdxs}.items():
+    makers = {"kernel": kernels, "options": options, "probe": probes, "qcow2": qcow2s, "vmdk": vmdks, "vdi": vdis, "vpc": vpcs, "vhdx": vhdxs,
+              "framed": streams, "usernet_frames": frames, "usernet_http": requests,
+              "usernet_config": network_options}
+    for fuzzer, seeds in makers.items():
         where = os.path.join(sys.argv[1], fuzzer)
         os.makedirs(where, exist_ok=True)
         for name, data in seeds():
