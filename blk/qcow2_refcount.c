@@ -338,7 +338,7 @@ static int search(struct qcow2 *q, uint64_t n, uint64_t *found)
 
 int q_alloc_locked(struct qcow2 *q, uint64_t n, uint64_t *off)
 {
-	uint64_t first;
+	uint64_t first = 0;
 	bool made;
 	int rc;
 

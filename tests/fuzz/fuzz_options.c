@@ -54,14 +54,28 @@ static bool power_of_two(uint64_t v, uint64_t max)
 	return v >= 512 && v <= max && !(v & (v - 1));
 }
 
+static void check_image(const struct config_image *m, unsigned depth)
+{
+	if (!m)
+		return;
+	require(depth <= 3 * CONFIG_MAX_DRIVES, "images on top of each other end");
+	require(m->path && *m->path, "an image's file");
+	require(m->cache <= CONFIG_CACHE_UNSAFE, "an image's cache mode");
+	require(!m->qcow2.cache_size || (m->qcow2.l2_cache_size <= m->qcow2.cache_size && m->qcow2.refcount_cache_size <= m->qcow2.cache_size),
+		"caches that fit");
+	require(!m->data_file || (m->data_file->format && !strcmp(m->data_file->format, "raw")), "a raw data file");
+	check_image(m->backing, depth + 1);
+	check_image(m->data_file, depth + 1);
+}
+
 static void check_drives(const struct vm_config *cfg)
 {
 	require(cfg->n_drives <= CONFIG_MAX_DRIVES && cfg->n_disks <= CONFIG_MAX_DISKS && cfg->n_iothreads <= CONFIG_MAX_IOTHREADS, "counts");
 	for (size_t i = 0; i < cfg->n_drives; i++) {
 		const struct config_drive *d = &cfg->drives[i];
 
-		require(d->id && *d->id && d->path && *d->path, "a drive's id and file");
-		require(d->cache <= CONFIG_CACHE_UNSAFE, "a drive's cache mode");
+		require(d->id && *d->id, "a drive's id");
+		check_image(&d->image, 0);
 		for (unsigned n = 0; n < CONFIG_LIMITS; n++)
 			require(d->throttle.max[n] == 0 || d->throttle.avg[n] != 0, "a burst with a limit");
 		for (size_t j = 0; j < i; j++)

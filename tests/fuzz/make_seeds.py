@@ -96,6 +96,10 @@ def options():
         "-object iothread,id=t -drive file=F,if=none,id=d -device virtio-blk-pci,drive=d,iothread=t,queue-size=8,logical_block_size=4096",
         "-device virtio-serial-pci,id=v -chardev null,id=c -device virtconsole,chardev=c,bus=v.0,nr=0",
         "-object rng-random,id=r,filename=/dev/urandom -device virtio-rng-pci,rng=r,max-bytes=9,period=1",
+        "-blockdev qcow2,node-name=q,file=f,backing=b,l2-cache-size=1M -blockdev file,node-name=f,filename=F -blockdev vdi,node-name=b,file.driver=file,"
+        "file.filename=B -device virtio-blk,drive=q",
+        '-blockdev {"driver":"qcow2","node-name":"q","file":{"driver":"file","filename":"F"},"backing":null,"data-file":{"driver":"file","filename":"D"}}',
+        "-snapshot -drive file=F,format=qcow2,backing.driver=qcow2,backing.file.filename=B,backing.backing=,lazy-refcounts=on",
         "-drive file=F,throttling.group=g,throttling.bps-read=5 -drive file=G,throttling.group=g,throttling.bps-read=5",
     )
     for n, line in enumerate(lines):

@@ -80,6 +80,9 @@ static const char *const words[] = {
 	"-device", "pc-testdev,id=t", "-global", "PIIX4_PM.disable_s3=1",
 	"-drive", "file=d,if=none,id=d,serial=s,throttling.group=g,iops=5,aio=native", "-hdb", "b", "-object", "iothread,id=io,poll-max-ns=1",
 	"-blockdev", "{\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\",\"filename\":\"f\"}}",
+	"-blockdev", ("{\"driver\":\"qcow2\",\"node-name\":\"q\",\"file\":{\"driver\":\"file\",\"filename\":\"q\"},\"backing\":{\"driver\":\"vdi\","
+		      "\"file\":{\"driver\":\"file\",\"filename\":\"v\"}},\"data-file\":{\"driver\":\"file\",\"filename\":\"e\"}}"),
+	"-drive", "file.filename=k,driver=qcow2,if=none,backing.driver=qcow2,backing.file.filename=l,backing.backing=",
 	"-device", "virtio-blk-pci,drive=d,iothread=io,addr=3,bus=pci.0", "-device", "virtio-blk,drive=n,serial=t,id=v",
 	"-netdev", "tap,id=ta,ifname=i,vhost=on", "-netdev", "bridge,id=br", "-netdev", "{\"type\":\"user\",\"id\":\"us\",\"hostfwd\":[\"a\",\"b\"],\"net\":\"n\"}",
 	"-netdev", "stream,id=st,addr.type=inet,addr.host=h,addr.port=1", "-netdev", "socket,id=so,mcast=h:1,localaddr=l", "-nic",
