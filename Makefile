@@ -5,6 +5,7 @@
 #   make check           unit tests
 #   make payloads        bare-metal guests for tests and benchmarks
 #   make lint            layering, style and static checks
+#   make soak            qcow2 and kite-img killed and shaken for longer: SOAK_SECONDS, QCOW2_SEEDS
 #   make bench           side-by-side figures
 #   make SAN=address,undefined B=build-asan ...    the same with sanitizers
 #   make CC=clang B=build-clang ...
@@ -103,9 +104,16 @@ $(B)/tests/unit/test_tap: LDFLAGS += $(call wrap,ioctl open readv writev)
 $(B)/tests/unit/test_virtio_net: LDFLAGS += $(call wrap,now_ns)
 
 # The thread sanitizer has nothing to find in a test of one thread, and this one takes many minutes under it.
-CHECK_BIN := $(if $(filter thread,$(SAN)),$(filter-out %/test_qcow2_model,$(UNIT_BIN)),$(UNIT_BIN))
+CHECK_BIN := $(if $(filter thread,$(SAN)),$(filter-out %/test_qcow2_model %/test_qcow2_crash,$(UNIT_BIN)),$(UNIT_BIN))
 check: $(CHECK_BIN)
 	@tests/unit/run $(CHECK_BIN)
+
+# kite-img killed at random moments for SOAK_SECONDS, then random sequences of requests with QCOW2_SEEDS seeds each.
+.PHONY: soak
+soak: $(B)/kite-img $(B)/tests/unit/test_qcow2_model $(B)/tests/unit/test_qcow2_crash
+	@tests/img/soak
+	@QCOW2_SEEDS=$${QCOW2_SEEDS:-100} $(B)/tests/unit/test_qcow2_model
+	@QCOW2_SEEDS=$${QCOW2_SEEDS:-100} QCOW2_ORACLE=$${QCOW2_ORACLE:-997} $(B)/tests/unit/test_qcow2_crash
 
 lint:
 	@tools/lint

@@ -249,7 +249,7 @@ static void setup(void)
 {
 	struct err err = ERR_INIT;
 
-	log_set_level(LOG_LEVEL_ERROR);
+	log_set_level(LOG_LEVEL_NONE);
 	fz.loop = eventloop_create(&err);
 	for (unsigned i = 0; i < KINDS; i++)
 		sound_make(i);

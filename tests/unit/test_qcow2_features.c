@@ -289,7 +289,7 @@ END_TEST
 static int snapshots_make(void)
 {
 	struct err err = ERR_INIT;
-	char name[8];
+	char name[16];
 	int n, rc;
 
 	for (n = 0; n < 20; n++) {

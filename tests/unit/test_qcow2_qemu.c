@@ -133,9 +133,9 @@ static void load(const char *name, uint8_t *to, uint64_t len)
 	fclose(f);
 }
 
-static void scribble(struct blockdev *bd)
+static void scribble_for(struct blockdev *bd, unsigned n)
 {
-	for (unsigned i = 0; i < 150; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		uint64_t off = align_down(fake_random(&seed) % bd->size, 512), len = 512 * (1 + fake_random(&seed) % 400);
 		unsigned what = (unsigned)(fake_random(&seed) % 6);
 
@@ -155,6 +155,11 @@ static void scribble(struct blockdev *bd)
 		memcpy(buf, model + off, len);
 		ck_assert_int_eq(blockdev_do(bd, BLK_WRITE, 0, off, buf, len), 0);
 	}
+}
+
+static void scribble(struct blockdev *bd)
+{
+	scribble_for(bd, 150);
 }
 
 static void check_here(struct blockdev *bd, bool tidy)
@@ -410,6 +415,77 @@ START_TEST(test_repair)
 }
 END_TEST
 
+/* Every way to the host's disk, with clusters smaller and larger than its blocks. */
+START_TEST(test_cache_modes)
+{
+	static const enum blk_cache modes[] = { BLK_CACHE_WRITEBACK, BLK_CACHE_NONE, BLK_CACHE_WRITETHROUGH, BLK_CACHE_DIRECTSYNC, BLK_CACHE_UNSAFE };
+	struct qcow2_create_config over = { .backing_file = "base.qcow2", .backing_format = "qcow2", .cluster_size = _i % 2 ? 512 : 65536 };
+	struct qcow2_create_config base = { .size = SIZE / 2, .cluster_size = 1024 };
+	struct image_config cfg = { .path = path_of("over.qcow2"), .format = "qcow2", .discard = BLK_DISCARD_UNMAP, .cache = modes[_i / 2],
+				    .uring = uring, .loop = loop };
+	unsigned n = cfg.cache == BLK_CACHE_WRITETHROUGH || cfg.cache == BLK_CACHE_DIRECTSYNC ? 4 : 100; /* each write waits for the disk */
+	struct err err = ERR_INIT;
+	struct blockdev *bd;
+
+	if (!have_qemu())
+		return;
+	create("base.qcow2", &base);
+	bd = image("base.qcow2", false, NULL);
+	write_compressed(bd);
+	scribble(bd);
+	blockdev_close(bd);
+	create("over.qcow2", &over);
+	bd = image_open(&cfg, &err);
+	if (!bd && (cfg.cache == BLK_CACHE_NONE || cfg.cache == BLK_CACHE_DIRECTSYNC))
+		return; /* no O_DIRECT here */
+	ck_assert_msg(bd != NULL, "%s", err.msg);
+	if (_i % 2 == 0 && n > 10)
+		write_compressed(bd);
+	scribble_for(bd, n);
+	ck_assert_int_eq(qcow2_snapshot_create(bd, "s", &err), 0);
+	scribble_for(bd, n);
+	ck_assert_int_eq(blockdev_resize(bd, SIZE + 65536), 0);
+	memset(model + SIZE, 0, 65536);
+	same(bd, model, SIZE + 65536);
+	blockdev_close(bd);
+	qemu_agrees("over.qcow2", SIZE + 65536);
+}
+END_TEST
+
+/* Bitmaps of QEMU's: what follows writes is in use after ours, the others stay, and nothing is lost. */
+START_TEST(test_bitmaps)
+{
+	struct qcow2_bitmap_info *list;
+	struct err err = ERR_INIT;
+	struct blockdev *bd;
+
+	if (!have_qemu())
+		return;
+	must(sh("qemu-img create -f qcow2 b.qcow2 %u && qemu-img bitmap --add -g 64k b.qcow2 b0 && qemu-img bitmap --add --disable b.qcow2 b1", SIZE), "add");
+	bd = image("b.qcow2", true, NULL);
+	check_here(bd, true);
+	blockdev_close(bd);
+	must(sh("! qemu-img info b.qcow2 | grep -q in-use"), "not touched by a reader");
+	bd = image("b.qcow2", false, NULL);
+	scribble(bd);
+	check_here(bd, true);
+	blockdev_close(bd);
+	qemu_agrees("b.qcow2", SIZE);
+	must(sh("[ $(qemu-img info b.qcow2 | grep -c in-use) = 1 ]"), "one in use");
+	bd = image("b.qcow2", true, NULL);
+	ck_assert_int_eq(qcow2_bitmaps(bd, &list, &err), 2);
+	ck_assert_uint_eq(list[0].flags, QCOW2_BITMAP_AUTO | QCOW2_BITMAP_IN_USE);
+	ck_assert_uint_eq(list[1].flags, 0);
+	qcow2_bitmaps_free(list, 2);
+	blockdev_close(bd);
+	must(sh("qemu-img bitmap --remove b.qcow2 b0 && qemu-img bitmap --enable b.qcow2 b1 && qemu-img check b.qcow2"), "remove");
+	bd = image("b.qcow2", false, NULL);
+	ck_assert_int_eq(blockdev_resize(bd, SIZE + 65536), 0);
+	blockdev_close(bd);
+	must(sh("qemu-img check b.qcow2 && qemu-img bitmap --remove b.qcow2 b1 && qemu-img check b.qcow2"), "after a resize");
+}
+END_TEST
+
 /* A guest may have written what a probed image says of other files. */
 START_TEST(test_probed_is_not_trusted)
 {
@@ -443,7 +519,7 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("qcow2_qemu");
-	TCase *tests = tcase_create("qcow2_qemu");
+	TCase *tests = tcase_create("qcow2_qemu"), *modes = tcase_create("modes");
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
@@ -454,8 +530,13 @@ int main(void)
 	tcase_add_loop_test(tests, test_snapshots, 0, 2);
 	tcase_add_loop_test(tests, test_backing, 0, 2);
 	tcase_add_loop_test(tests, test_repair, 0, 3);
+	tcase_set_timeout(modes, 120);
+	tcase_add_checked_fixture(modes, setup, teardown);
+	tcase_add_loop_test(modes, test_cache_modes, 0, 10);
+	tcase_add_test(modes, test_bitmaps);
 	tcase_add_test(tests, test_probed_is_not_trusted);
 	suite_add_tcase(suite, tests);
+	suite_add_tcase(suite, modes);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
