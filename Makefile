@@ -46,6 +46,7 @@ USERNET_SRC := $(sort $(wildcard tools/user-net/*.c))
 USERNET_OBJ := $(USERNET_SRC:%.c=$(B)/%.o)
 USERNET_LIBS := -lslirp -l:libglib-2.0.so.0 -lseccomp
 LIBEXECDIR ?= $(PREFIX)/libexec/kite
+$(B)/net/user_helper.o: CPPFLAGS += -DKITE_LIBEXECDIR='"$(LIBEXECDIR)"'
 
 .PHONY: all check payloads lint bench clean install
 all: $(B)/kite $(B)/kite-img $(B)/kite-user-net $(B)/kite-bridge-helper
