@@ -42,8 +42,8 @@ from net import measure_net_linux  # noqa: E402
 from vmmproc import resident_beside_ram  # noqa: E402
 
 MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2", "boot", "idle-linux", "disk-linux", "img", "net")
-HOST_MEASURES = ("img",)  # without a guest
 COUNTED = ("net",)
+HOST_MEASURES = ("img",)  # without a guest
 PAYLOAD_MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2")
 INTERPRETED = 200  # cycles for one round of the `speed` payload's loop: 1 on a processor, 2000 where it is interpreted
 
