@@ -70,6 +70,17 @@ def firmware_order(t):
 
 
 @case
+def firmware_scsi(t):
+    """A SCSI disk is booted from, and bootindex= finds one by its target and LUN."""
+    first, second = (disk(boot_sector(t, name), "if=none", f"id={name}") for name in ("AAAA", "BBBB"))
+    for index, want in (("", b"AAAA"), (",bootindex=1", b"BBBB")):
+        guest = t.run(*first, *second, "-device", "virtio-scsi-pci,id=s", "-device", "scsi-hd,drive=AAAA,bus=s.0",
+                      "-device", f"scsi-hd,drive=BBBB,bus=s.0,scsi-id=11,lun=1{index}", "-nographic")
+        guest.expect(rb"BOOTED disk " + want, BOOT)
+        guest.close()
+
+
+@case
 def firmware_strict(t):
     """strict=on: what has no bootindex is not tried, not even the floppy drive that every PC might have."""
     bad = t.write("bad.raw", b"", 1 << 20)
