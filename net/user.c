@@ -205,10 +205,15 @@ static int control_read(struct user_net *u)
 	char buf[USER_PROTO_MAX + 1];
 	const char *rest;
 	ssize_t got;
+	bool again;
 
-	do
+	/* ECONNRESET comes once, when the helper ended with messages of ours unread, and before what it said last. */
+	for (unsigned resets = 0;; resets++) {
 		got = recv(u->control.fd, buf, USER_PROTO_MAX, MSG_DONTWAIT);
-	while (got < 0 && errno == EINTR);
+		again = got < 0 && (errno == EINTR || (errno == ECONNRESET && resets == 0));
+		if (!again)
+			break;
+	}
 	if (got < 0)
 		return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
 	if (got == 0)

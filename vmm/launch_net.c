@@ -137,18 +137,36 @@ static struct netdev *open_netdev(const struct config_netdev *n, struct eventloo
 	return NULL;
 }
 
+/* On its loop: an iothread that others share runs already. */
+struct open_job {
+	const struct config_netdev *n;
+	struct eventloop *loop;
+	struct err *err;
+	struct netdev *nd; /* the result */
+};
+
+static void open_on_loop(void *arg)
+{
+	struct open_job *job = arg;
+
+	job->nd = open_netdev(job->n, job->loop, job->err);
+}
+
 static int open_one(struct launch_net *net, size_t i, struct err *err)
 {
 	const struct config_netdev *n = &net->cfg->netdevs[i];
 	const struct config_nic *nic = nic_of(net->cfg, n);
 	struct eventloop *loop = loop_of(net, nic, err);
+	struct open_job job;
 
 	if (!loop)
 		return err->code;
 	if (!nic)
 		log_warn("netdev '%s' has no network card; add -device virtio-net-pci,netdev=%s", n->id, n->id);
-	net->netdevs[i] = open_netdev(n, loop, err);
-	if (net->netdevs[i])
+	job = (struct open_job){ .n = n, .loop = loop, .err = err };
+	eventloop_call_sync(loop, open_on_loop, &job);
+	net->netdevs[i] = job.nd;
+	if (job.nd)
 		return 0;
 	if (!n->optional)
 		return err->code;

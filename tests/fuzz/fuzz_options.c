@@ -107,7 +107,7 @@ static void check_config(const struct vm_config *cfg)
 {
 	const struct config_smp *smp = &cfg->smp;
 
-	require(cfg->kernel && *cfg->kernel, "kernel");
+	require(!cfg->kernel || *cfg->kernel, "a kernel, or the firmware's disks");
 	require(cfg->ram_size >= CONFIG_MIN_RAM && cfg->ram_size <= CONFIG_MAX_RAM && cfg->ram_size % 8192 == 0, "ram_size");
 	require(smp->cpus >= 1 && smp->cpus <= CONFIG_MAX_CPUS, "cpus");
 	require(smp->cpus == smp->sockets * smp->cores * smp->threads, "topology");
