@@ -60,12 +60,18 @@ void pci_intx_set(struct pci_bus *bus, unsigned line)
 	irq_set(&bus->pirq[line], level);
 }
 
+/* Firmware knows boards by the 82441FX on which slot 1's INTA is PIRQA: a line, which has the slot's number modulo 4, is one further here. */
+static unsigned pirq_of(unsigned line)
+{
+	return (line + PIIX_PIRQS - 1) % PIIX_PIRQS;
+}
+
 /* The lines go where the router's registers say. */
 static void pirq_update(struct pci_bus *bus)
 {
 	pthread_mutex_lock(&bus->intx_lock);
 	for (unsigned i = 0; i < PIIX_PIRQS; i++) {
-		uint8_t route = bus->bridges[1].config[PIIX_PIRQ_A + i];
+		uint8_t route = bus->bridges[1].config[PIIX_PIRQ_A + pirq_of(i)];
 		unsigned irq = route & PIIX_PIRQ_IRQ;
 		bool on = !(route & PIIX_PIRQ_OFF) && PIIX_PIRQ_IRQS & BIT(irq) && bus->cfg.isa_irq;
 
