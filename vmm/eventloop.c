@@ -560,6 +560,9 @@ static int loop_wait(struct eventloop *loop)
 		start = now_ns();
 	wait = loop_fall_asleep(loop);
 	n = loop_epoll(loop, wait);
+	/* io_uring's work for this thread ends the sleep with EINTR, and has run now: what it completed is there. */
+	if (n < 0 && errno == EINTR && wait)
+		n = loop_epoll(loop, 0);
 	if (start && wait)
 		loop->polls.slept_ns = now_ns() - start;
 	loop->looks = 0;

@@ -3,9 +3,11 @@
 
 #include <check.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "tests/unit/fake_frontend.h"
@@ -326,9 +328,44 @@ START_TEST(rest)
 }
 END_TEST
 
+static void ring_in_handler(int signal)
+{
+	uint64_t one = 1;
+
+	(void)signal;
+	if (write(bell.fd, &one, sizeof(one)) != sizeof(one))
+		_exit(1);
+}
+
+static void rang_enough(void *opaque, uint32_t revents)
+{
+	bell_rang(opaque, revents);
+	eventloop_stop(loop);
+}
+
+/* io_uring's completions interrupt the sleep before they can be seen. That it was a long one is not forgotten over this. */
+START_TEST(interrupted)
+{
+	struct sigaction act = { .sa_handler = ring_in_handler }, old;
+	struct itimerval in = { .it_value.tv_usec = 200000 };
+
+	source_init(&src, 0);
+	eventloop_set_polling(loop, MAX_NS);
+	bell_init();
+	bell.ready = rang_enough;
+	ck_assert_int_eq(sigaction(SIGALRM, &act, &old), 0);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &in, NULL), 0);
+	ck_assert_int_eq(eventloop_run(loop), 0);
+	ck_assert_int_eq(sigaction(SIGALRM, &old, NULL), 0);
+	ck_assert_int_gt(src.poll.window_ns, 20000000);
+	eventloop_poll_stop(loop, &src.poll);
+	bell_fini();
+}
+END_TEST
+
 int main(void)
 {
-	const TTest *const tests[] = { window, in_vain, never, stop_in_walk, looks, nobody_starves, work_in_a_look, rest };
+	const TTest *const tests[] = { window, in_vain, never, stop_in_walk, looks, nobody_starves, work_in_a_look, rest, interrupted };
 
 	return suite_run("eventloop_poll", tests, ARRAY_SIZE(tests), setup, teardown);
 }
