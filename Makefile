@@ -120,7 +120,7 @@ soak: $(B)/kite-img $(B)/tests/unit/test_qcow2_model $(B)/tests/unit/test_qcow2_
 lint:
 	@tools/lint
 
-include $(wildcard tests/net/net.mk tests/guest/guest.mk tests/bench/bench.mk tests/fuzz/fuzz.mk)
+include $(wildcard tests/embed/embed.mk tests/net/net.mk tests/guest/guest.mk tests/bench/bench.mk tests/fuzz/fuzz.mk)
 
 install: all
 	install -D -m 755 $(B)/kite $(DESTDIR)$(PREFIX)/bin/kite
