@@ -131,6 +131,9 @@ struct cli {
 	size_t n_vports;
 	bool snapshot; /* -snapshot */
 	bool display_none, monitor_none;
+	bool dump_config;
+	const char *config_file; /* -config; borrowed, NULL: none */
+	const char *beside;      /* an option that -config does not go with; the same */
 	struct cli_place places[CLI_MAX_PLACES];
 	size_t n_places;
 	struct cli_nic nics[CONFIG_MAX_NICS]; /* as cfg->nics */

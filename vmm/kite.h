@@ -94,6 +94,12 @@ int kite_config_add_console(struct kite_config *config, const char *id);
 /* Whether kite_create would take it. -EINVAL also for options that only print something, such as -help. */
 int kite_config_check(const struct kite_config *config, struct kite_error *error);
 
+/*
+ * The whole configuration as JSON, as kite_create would take it: text to be freed with free(), which the option "-config" reads from a file. NULL
+ * with `error`.
+ */
+char *kite_config_dump(const struct kite_config *config, struct kite_error *error);
+
 /* What the machine does */
 
 enum kite_state {

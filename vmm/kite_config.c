@@ -11,6 +11,7 @@
 
 #include "vmm/cli.h"
 #include "vmm/config.h"
+#include "vmm/config_json.h"
 #include "vmm/kite_priv.h"
 
 unsigned kite_api_version(void)
@@ -182,7 +183,8 @@ static void drop_line(void *opaque, enum log_level level, const char *text)
 	(void)text;
 }
 
-int kite_config_check(const struct kite_config *config, struct kite_error *error)
+/* Resolves the configuration, and shows it where `text` asks for that. */
+static int resolve(const struct kite_config *config, char **text, struct kite_error *error)
 {
 	struct log_sink sink = { .line = drop_line, .level = LOG_LEVEL_NONE };
 	struct vm_config *cfg = malloc(sizeof(*cfg));
@@ -195,9 +197,26 @@ int kite_config_check(const struct kite_config *config, struct kite_error *error
 	}
 	kite_go_in(&inside, &sink);
 	config_init(cfg);
-	kite_config_resolve(config, cfg, &err);
+	if (kite_config_resolve(config, cfg, &err) == 0 && text) {
+		*text = config_dump(cfg);
+		if (!*text)
+			err_set(&err, -EINVAL, "no memory for the configuration, or a name in it that is not UTF-8");
+	}
 	config_fini(cfg);
 	free(cfg);
 	kite_go_out(&inside);
 	return kite_tell(&err, error);
+}
+
+int kite_config_check(const struct kite_config *config, struct kite_error *error)
+{
+	return resolve(config, NULL, error);
+}
+
+char *kite_config_dump(const struct kite_config *config, struct kite_error *error)
+{
+	char *text = NULL;
+
+	resolve(config, &text, error);
+	return text;
 }
