@@ -68,6 +68,11 @@ static const struct config_field serial_fields[] = {
 };
 TABLE(serial, config_serial, "a serial port");
 
+static const struct config_field debugcon_fields[] = {
+	CHARDEV_REF(config_debugcon, .required = true), FIELD(config_debugcon, iobase, UINT), FIELD(config_debugcon, readback, UINT), END,
+};
+TABLE(debugcon, config_debugcon, "an isa-debugcon");
+
 static const struct config_field monitor_fields[] = { CHARDEV_REF(config_monitor, .required = true), FIELD(config_monitor, pretty, BOOL), END };
 TABLE(monitor, config_monitor, "a monitor");
 
@@ -91,7 +96,7 @@ TABLE(qcow2, config_qcow2, "qcow2");
 
 static const struct config_table image_table;
 static const struct config_field image_fields[] = {
-	FIELD(config_image, path, STRING, .required = true), FIELD(config_image, format, STRING),
+	FIELD(config_image, path, STRING), FIELD(config_image, format, STRING),
 	FIELD(config_image, read_only, BOOL), FIELD(config_image, auto_read_only, BOOL), FIELD(config_image, cache, ENUM, .names = cache_names),
 	FIELD(config_image, discard, BOOL), FIELD(config_image, detect_zeroes, BOOL), FIELD(config_image, aio_threads, BOOL),
 	FIELD(config_image, lock, BOOL), FIELD(config_image, qcow2, STRUCT, .table = &qcow2_table),
@@ -156,6 +161,52 @@ static const struct config_field rng_fields[] = {
 };
 TABLE(rng, config_virtio_rng, "a virtio-rng");
 
+static const struct config_field scsi_fields[] = {
+	FIELD(config_scsi, id, STRING, .required = true), IOTHREAD_REF(config_scsi), FIELD(config_scsi, queues, UINT, .min = 1, .max = 62),
+	FIELD(config_scsi, queue_size, UINT, .min = 4, .max = 1024, .power = true), FIELD(config_scsi, max_sectors, UINT, .min = 1, .max = UINT32_MAX),
+	FIELD(config_scsi, cmd_per_lun, UINT, .min = 1, .max = UINT32_MAX), FIELD(config_scsi, pci, STRUCT, .table = &pci_table), END,
+};
+TABLE(scsi, config_scsi, "a virtio-scsi");
+
+#define UNIT_TEXT(m, most) FIELD(config_scsi_unit, m, STRING, .max = most)
+static const struct config_field scsi_unit_fields[] = {
+	FIELD(config_scsi_unit, id, STRING, .required = true),
+	FIELD(config_scsi_unit, drive, STRING, .required = true, .refers = CONFIG_DRIVE_NAME, .once = true),
+	FIELD(config_scsi_unit, scsi, UINT, .max = CONFIG_MAX_SCSIS - 1), FIELD(config_scsi_unit, cd, BOOL),
+	FIELD(config_scsi_unit, target, UINT, .max = 255), FIELD(config_scsi_unit, lun, UINT, .max = 16383), UNIT_TEXT(serial, 36),
+	UNIT_TEXT(vendor, 8), UNIT_TEXT(product, 16), UNIT_TEXT(version, 4), UNIT_TEXT(device_id, 64), FIELD(config_scsi_unit, wwn, UINT),
+	FIELD(config_scsi_unit, logical_block, UINT, .max = 32768, .power = true),
+	FIELD(config_scsi_unit, physical_block, UINT, .max = 2 << 20, .power = true), FIELD(config_scsi_unit, removable, BOOL),
+	FIELD(config_scsi_unit, rotation_rate, UINT, .max = UINT16_MAX), FIELD(config_scsi_unit, write_cache, ENUM, .names = tristate_names),
+	FIELD(config_scsi_unit, rerror, ENUM, .names = error_names), FIELD(config_scsi_unit, werror, ENUM, .names = error_names),
+	INDEX_FIELD(config_scsi_unit, bootindex), END,
+};
+TABLE(scsi_unit, config_scsi_unit, "a SCSI device");
+
+static const struct config_field boot_fields[] = {
+	FIELD(config_boot, order, UINT, .max = 0x444), FIELD(config_boot, once, UINT, .max = 0x444), FIELD(config_boot, menu, BOOL),
+	FIELD(config_boot, strict, BOOL), FIELD(config_boot, splash_time, SINT, .min = -1, .max = UINT16_MAX),
+	FIELD(config_boot, reboot_timeout, SINT, .min = -1, .max = UINT16_MAX), END,
+};
+TABLE(boot, config_boot, "boot");
+
+static const struct config_field fw_cfg_fields[] = {
+	FIELD(config_fw_cfg, name, STRING, .required = true, .max = 55), FIELD(config_fw_cfg, file, STRING), FIELD(config_fw_cfg, string, STRING), END,
+};
+TABLE(fw_cfg, config_fw_cfg, "a fw_cfg item");
+
+static const struct config_field oem_fields[] = { FIELD(config_oem_string, text, STRING), FIELD(config_oem_string, path, STRING), END };
+TABLE(oem, config_oem_string, "an OEM string");
+
+static const struct config_field smbios_fields[] = {
+	FIELD(config_smbios, bios, BOOL), FIELD(config_smbios, board, BOOL), ALL(config_smbios, text, STRING),
+	FIELD(config_smbios, bios_release_set, BOOL), FIELD(config_smbios, bios_uefi, BOOL), FIELD(config_smbios, bios_major, UINT),
+	FIELD(config_smbios, bios_minor, UINT), FIELD(config_smbios, cpu_max_speed, UINT), FIELD(config_smbios, cpu_speed, UINT),
+	FIELD(config_smbios, cpu_id, UINT), FIELD(config_smbios, memory_speed, UINT), FIRST(config_smbios, oem, n_oem, STRUCT, .table = &oem_table),
+	FIRST(config_smbios, files, n_files, STRING, .required = true), END,
+};
+TABLE(smbios, config_smbios, "smbios");
+
 static const struct config_field tap_fields[] = {
 	FIELD(config_tap, ifname, STRING, .max = 15), FIRST(config_tap, fds, n_fds, SINT, .max = INT32_MAX),
 	FIELD(config_tap, bridge, STRING, .max = 15), FIELD(config_tap, helper, STRING), FIELD(config_tap, script, STRING),
@@ -205,7 +256,7 @@ static const struct config_field nic_fields[] = {
 	RING(rx_queue_size), RING(tx_queue_size), FIELD(config_nic, host_mtu, UINT, .max = UINT16_MAX), FIELD(config_nic, speed, UINT),
 	FIELD(config_nic, duplex, ENUM, .names = duplex_names), FIELD(config_nic, features_off, UINT),
 	FIELD(config_nic, limits, STRUCT, .table = &net_limits_table), FIELD(config_nic, pci, STRUCT, .table = &pci_table),
-	INDEX_FIELD(config_nic, bootindex), END,
+	INDEX_FIELD(config_nic, bootindex), FIELD(config_nic, romfile, STRING), END,
 };
 TABLE(nic, config_nic, "a network card");
 
@@ -215,11 +266,14 @@ static const struct config_field vm_fields[] = {
 	PLAIN(name, STRING), PLAIN(process_name, STRING), PLAIN(debug_threads, BOOL), PLAIN(uuid, HEX), PLAIN(uuid_set, BOOL),
 	PLAIN(machine, ENUM, .names = machine_names), PLAIN(board, STRUCT, .table = &board_table),
 	PLAIN(ram_size, UINT, .min = CONFIG_MIN_RAM, .max = CONFIG_MAX_RAM), PLAIN(smp, STRUCT, .table = &smp_table),
-	PLAIN(cpu, STRUCT, .table = &cpu_table), PLAIN(kernel, STRING), PLAIN(initrd, STRING), PLAIN(append, STRING), PLAIN(nodefaults, BOOL),
+	PLAIN(cpu, STRUCT, .table = &cpu_table), PLAIN(kernel, STRING), PLAIN(initrd, STRING), PLAIN(append, STRING), PLAIN(bios, STRING),
+	FIRST(vm_config, data_dirs, n_data_dirs, STRING, .required = true), PLAIN(boot, STRUCT, .table = &boot_table),
+	PLAIN(smbios, STRUCT, .table = &smbios_table), LIST(fw_cfg, fw_cfg), PLAIN(nodefaults, BOOL),
 	PLAIN(nographic, BOOL), PLAIN(no_reboot, BOOL), PLAIN(no_shutdown, BOOL), PLAIN(paused, BOOL), PLAIN(rtc_base, ENUM, .names = rtc_names),
 	PLAIN(rtc_date, SINT, .min = INT64_MIN, .max = INT64_MAX), LIST(chardevs, chardev), LIST(serials, serial), LIST(monitors, monitor),
-	LIST(debug_exits, debug_exit), LIST(drives, drive), LIST(disks, disk), LIST(iothreads, iothread), LIST(throttle_groups, throttle),
-	LIST(virtio_serials, virtio_serial), LIST(rng_sources, rng_source), LIST(rngs, rng), LIST(netdevs, netdev), LIST(nics, nic),
+	LIST(debug_exits, debug_exit), LIST(debugcons, debugcon), LIST(drives, drive), LIST(disks, disk), LIST(iothreads, iothread), LIST(throttle_groups, throttle),
+	LIST(virtio_serials, virtio_serial), LIST(rng_sources, rng_source), LIST(rngs, rng), LIST(netdevs, netdev), LIST(nics, nic), LIST(scsis, scsi),
+	LIST(scsi_units, scsi_unit),
 	PLAIN(testdev, BOOL), PLAIN(debug_log, BOOL), END,
 };
 const struct config_table config_table = { .what = "the machine", .size = sizeof(struct vm_config), .fields = vm_fields };

@@ -411,6 +411,55 @@ static int check_ports(const struct config_virtio_serial *serial, struct err *er
 	return 0;
 }
 
+/* Only a CD-ROM drive can do without a file. */
+static int check_image(const struct config_image *image, bool may_be_empty, const char *id, struct err *err)
+{
+	if (!image)
+		return 0;
+	if (!image->path && (!may_be_empty || image->backing || image->data_file))
+		return err_set(err, -EINVAL, "drive '%.80s': an image without a path", id);
+	if (check_image(image->backing, false, id, err) < 0)
+		return err->code;
+	return check_image(image->data_file, false, id, err);
+}
+
+static bool is_cd(const struct vm_config *cfg, const char *drive)
+{
+	for (size_t i = 0; i < cfg->n_scsi_units; i++)
+		if (strcmp(cfg->scsi_units[i].drive, drive) == 0)
+			return cfg->scsi_units[i].cd;
+	return false;
+}
+
+static int check_disks(const struct vm_config *cfg, struct err *err)
+{
+	for (size_t i = 0; i < cfg->n_drives; i++)
+		if (check_image(&cfg->drives[i].image, is_cd(cfg, cfg->drives[i].id), cfg->drives[i].id, err) < 0)
+			return err->code;
+	for (size_t i = 0; i < cfg->n_scsi_units; i++) {
+		const struct config_scsi_unit *unit = &cfg->scsi_units[i];
+
+		if (unit->scsi >= cfg->n_scsis)
+			return err_set(err, -EINVAL, "'%.80s' is on adapter %zu, and there are %zu", unit->id, unit->scsi, cfg->n_scsis);
+		for (size_t j = 0; j < i; j++)
+			if (cfg->scsi_units[j].scsi == unit->scsi && cfg->scsi_units[j].target == unit->target && cfg->scsi_units[j].lun == unit->lun)
+				return err_set(err, -EBUSY, "two SCSI devices are at scsi-id=%u,lun=%u", unit->target, unit->lun);
+	}
+	return 0;
+}
+
+/* What is made of a file or of text. */
+static int check_texts(const struct vm_config *cfg, struct err *err)
+{
+	for (size_t i = 0; i < cfg->n_fw_cfg; i++)
+		if (!cfg->fw_cfg[i].file == !cfg->fw_cfg[i].string)
+			return err_set(err, -EINVAL, "the fw_cfg item '%s' needs one of file and string", cfg->fw_cfg[i].name);
+	for (size_t i = 0; i < cfg->smbios.n_oem; i++)
+		if (!cfg->smbios.oem[i].text == !cfg->smbios.oem[i].path)
+			return err_set(err, -EINVAL, "an OEM string needs one of text and path");
+	return 0;
+}
+
 static int check_whole(const struct vm_config *cfg, struct err *err)
 {
 	const struct config_smp *smp = &cfg->smp;
@@ -431,7 +480,11 @@ static int check_whole(const struct vm_config *cfg, struct err *err)
 	for (size_t i = 0; i < cfg->n_virtio_serials; i++)
 		if (check_ports(&cfg->virtio_serials[i], err) < 0)
 			return err->code;
-	return check_names(cfg, err);
+	if (cfg->machine == MACHINE_MICROVM && !cfg->kernel)
+		return err_set(err, -EINVAL, "a microvm needs a kernel");
+	if (check_names(cfg, err) < 0 || check_disks(cfg, err) < 0)
+		return err->code;
+	return check_texts(cfg, err);
 }
 
 int config_read(struct vm_config *cfg, const char *text, size_t len, struct err *err)

@@ -13,6 +13,7 @@ struct chardev_callback;
 struct err;
 struct eventloop;
 struct launch;
+struct launch_scsi;
 struct vm;
 struct vm_config;
 struct vm_observer_ops;
@@ -49,6 +50,9 @@ void launch_resume(struct launch *launch);
 
 /* The terminal may have another size: tells the console that has it. Loop thread. */
 void launch_terminal_resized(struct launch *launch);
+
+/* For vmm/launch_scsi.h: trays and media. */
+struct launch_scsi *launch_scsi(struct launch *launch);
 
 /* As launch_disks_drive. */
 struct blockdev *launch_drive(const struct launch *launch, const char *id);

@@ -5,6 +5,7 @@
 
 #include "vmm/config.h"
 #include "vmm/launch.h"
+#include "vmm/launch_scsi.h"
 #include "vmm/launch_virtio.h"
 
 struct boot;
@@ -23,6 +24,7 @@ struct launch {
 	struct machine *machine;
 	struct launch_disks *disks;
 	struct launch_net *net;
+	struct launch_scsi scsi;
 	struct launch_virtio virtio;
 	struct chardev *chardevs[CONFIG_MAX_CHARDEVS]; /* as cfg->chardevs */
 	struct monitor *monitor; /* NULL: none was asked for */

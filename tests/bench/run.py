@@ -42,8 +42,8 @@ from net import measure_net_linux  # noqa: E402
 from vmmproc import resident_beside_ram  # noqa: E402
 
 MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2", "boot", "idle-linux", "disk-linux", "img", "net")
-HOST_MEASURES = ("img",)  # without a guest
 COUNTED = ("net",)
+HOST_MEASURES = ("img",)  # without a guest
 PAYLOAD_MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2")
 INTERPRETED = 200  # cycles for one round of the `speed` payload's loop: 1 on a processor, 2000 where it is interpreted
 
@@ -201,7 +201,7 @@ def measure_in_lab(names, runs, *options):
         os.unlink(result)
     command = shlex.join(["env", f"B={BUILD}", f"KITE={shlex.join(KITE)}", f"QEMU={shlex.join(QEMU)}", "python3",
                           "tests/bench/run.py", "--here", "--only", ",".join(names), "--runs", str(runs), "--json", result])
-    status = subprocess.run([lab, "-w", OUT, "-t", "1800", *options, command], check=False).returncode
+    status = subprocess.run([lab, "-w", OUT, "-t", "3600", *options, command], check=False).returncode
     if not os.path.exists(result):
         return [], {name: f"the lab ended with status {status}" for name in names}
     with open(result, encoding="ascii") as f:

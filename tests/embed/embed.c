@@ -364,7 +364,8 @@ static void mistakes(void)
 	struct kite_host host = { .size = 0 };
 	struct kite_error error;
 
-	check(kite_config_check(config, &error) == -EINVAL && strstr(error.text, "nothing to boot"), "mistakes: %s", error.text);
+	kite_config_set_machine(config, "microvm");
+	check(kite_config_check(config, &error) == -EINVAL && strstr(error.text, "-kernel"), "mistakes: %s", error.text);
 	kite_config_option(config, "-version", NULL);
 	check(kite_config_check(config, &error) == -EINVAL, "mistakes: %s", error.text);
 	check(!kite_create(config, &host, &error) && error.code == -EINVAL, "mistakes: %s", error.text);

@@ -243,9 +243,8 @@ def network_options():
 
 
 def main():
-    makers = {"kernel": kernels, "options": options, "probe": probes, "qcow2": qcow2s, "vmdk": vmdks, "vdi": vdis, "vpc": vpcs, "vhdx": vhdxs,
-              "framed": streams, "usernet_frames": frames, "usernet_http": requests,
-              "usernet_config": network_options}
+    makers = {"kernel": kernels, "options": options, "probe": probes, "framed": streams, "usernet_frames": frames, "usernet_http": requests,
+              "usernet_config": network_options, "qcow2": qcow2s, "vmdk": vmdks, "vdi": vdis, "vpc": vpcs, "vhdx": vhdxs}
     for fuzzer, seeds in makers.items():
         where = os.path.join(sys.argv[1], fuzzer)
         os.makedirs(where, exist_ok=True)

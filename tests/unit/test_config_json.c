@@ -22,6 +22,8 @@
 #define LINE "-nodefaults -kernel K -smp 2 -object iothread,id=io -chardev null,id=c -chardev null,id=d -serial chardev:c "                     \
 	     "-device virtio-serial-pci -device virtconsole,chardev=d -object rng-builtin,id=r -device virtio-rng-pci,rng=r "                    \
 	     "-blockdev file,node-name=f,filename=F -device virtio-blk-pci,drive=f,iothread=io,serial=S "                                        \
+	     "-device virtio-scsi-pci -drive if=none,media=cdrom,id=cd -device scsi-cd,drive=cd -blockdev file,node-name=h,filename=H "                      \
+	     "-device scsi-hd,drive=h -fw_cfg name=opt/x,string=s "                                                                              \
 	     "-netdev tap,id=t,script=no -device virtio-net-pci,netdev=t"
 
 static struct err err;
@@ -126,6 +128,10 @@ static const struct {
 	{ "\"chardev\": \"c\"", "\"chardev\": \"d\"", "chardev 'd' is used twice" },
 	{ "\"chardev\": \"d\"", "\"chardev\": null", NULL },
 	{ "\"drive\": \"f\"", "\"drive\": \"c\"", "drive 'c' is not defined" },
+	{ "\"path\": \"F\"", "\"path\": null", "drive 'f': an image without a path" },
+	{ "\"scsi\": 0", "\"scsi\": 1", "on adapter 1, and there are 1" },
+	{ "\"target\": 0", "\"target\": 1", "two SCSI devices are at scsi-id=1,lun=0" },
+	{ "\"string\": \"s\"", "\"string\": null", "needs one of file and string" },
 	{ "\"drive\": \"f\"", "\"drive\": null", "a disk: drive: expected a string" },
 	{ "\"iothread\": \"io\"", "\"iothread\": \"ioo\"", "iothread 'ioo' is not defined" },
 	{ "\"netdev\": \"t\"", "\"netdev\": \"f\"", "netdev 'f' is not defined" },
@@ -157,12 +163,13 @@ END_TEST
 /* Images upon images end somewhere. */
 START_TEST(deep)
 {
-	const char *image = strstr(text, "\"image\": {"), *end;
+	const char *image = strstr(text, "\"path\": \"F\""), *end;
 	char one[2048], *nested, *at;
 	size_t len;
 
 	ck_assert_ptr_nonnull(image);
-	image += strlen("\"image\": ");
+	while (*image != '{')
+		image--;
 	end = strstr(image, "\"no_backing\"");
 	end = strchr(end, '}') + 1;
 	len = (size_t)(end - image);

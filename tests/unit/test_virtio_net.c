@@ -504,7 +504,7 @@ START_TEST(runs_are_deferred_while_that_gathers_frames)
 			fake_nic_tx_add(&t, 0, frame, 60);
 		fake_virtio_turn(&t.v);
 		ck_assert_uint_eq(t.n_sent, 0);
-		fake_now += 250000;
+		fake_now += 600000;
 		fake_virtio_turn(&t.v);
 		ck_assert_uint_eq(t.n_sent, 6);
 		fake_nic_forget_sent(&t);
@@ -512,7 +512,7 @@ START_TEST(runs_are_deferred_while_that_gathers_frames)
 	}
 	/* The last ones: the frames are sent, and then the driver has to ring again. */
 	fake_nic_tx_add(&t, 0, frame, 60);
-	fake_now += 250000;
+	fake_now += 600000;
 	fake_virtio_turn(&t.v);
 	ck_assert_uint_eq(t.n_sent, 1);
 	ck_assert_uint_eq(fake_ring_used_flags(&t.v.ring[1]), 0);
@@ -532,7 +532,7 @@ START_TEST(who_waits_for_an_answer_to_each_frame_is_not_slowed_down)
 		n = trickle(1000);
 		ck_assert_uint_gt(n, before);
 		before = n;
-		fake_now += 250000;
+		fake_now += 600000;
 		fake_virtio_turn(&t.v); /* found none, or one */
 		ck_assert_uint_eq(fake_ring_used_flags(&t.v.ring[1]), 0);
 	}
