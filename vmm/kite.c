@@ -44,9 +44,9 @@ struct kite {
 	/* Between start and wait. */
 	struct eventloop *loop;
 	struct launch *launch;
-	struct event_work begun; /* in the loop's second turn, when the machine runs */
-	bool began_once;
+	struct event_work begin; /* in the loop's first turn, and again in its second, when the machine runs */
 	bool attached;
+	bool shut;               /* an event has told why it ends; the loop's thread, until it ends */
 	int fd;                  /* of an attached one */
 	pthread_t thread;        /* else */
 	int status;              /* the loop's thread, until it ends */
@@ -56,7 +56,8 @@ struct kite {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	/* Under the lock: */
-	bool up;             /* control may use the machine */
+	bool up;             /* control may use the machine: from the loop's first turn on */
+	bool begun;          /* the loop's second turn */
 	bool running;        /* the loop's thread has begun, and not ended */
 	pthread_t loop_thread;
 	unsigned users;
@@ -121,6 +122,9 @@ static void on_reset(void *opaque, enum vm_cause cause)
 
 static void on_shutdown(void *opaque, enum vm_cause cause)
 {
+	struct kite *k = opaque;
+
+	k->shut = true;
 	tell(opaque, KITE_EVENT_SHUTDOWN, reasons[cause]);
 }
 
@@ -214,20 +218,20 @@ struct kite *kite_create(const struct kite_config *config, const struct kite_hos
 
 /* ---- start ---- */
 
-/* The loop's first turn lets the machine go; this is in that turn, and again in the next. */
-static void on_begun(void *opaque)
+/* The loop's first turn lets the machine go, after this. */
+static void on_begin(void *opaque)
 {
 	struct kite *k = opaque;
+	bool first;
 
-	if (!k->began_once) {
-		k->began_once = true;
-		eventloop_post(k->loop, &k->begun);
-		return;
-	}
 	pthread_mutex_lock(&k->lock);
+	first = !k->up;
 	k->up = true;
+	k->begun = !first;
 	pthread_cond_broadcast(&k->changed);
 	pthread_mutex_unlock(&k->lock);
+	if (first)
+		eventloop_post(k->loop, &k->begin);
 }
 
 static void set_running(struct kite *k, bool running)
@@ -244,6 +248,7 @@ static void *kite_thread(void *arg)
 	struct kite *k = arg;
 
 	pthread_setname_np(pthread_self(), THREAD_NAME);
+	set_running(k, true);
 	k->status = launch_run(k->launch, &k->err);
 	set_state(k, KITE_ENDED); /* also when the loop could not go on */
 	set_running(k, false);
@@ -269,7 +274,7 @@ static int bring_up(struct kite *k, struct err *err)
 		return err_set(err, -EBUSY, "the machine is started already; kite_wait comes first");
 	k->err = (struct err)ERR_INIT;
 	k->status = 0;
-	k->began_once = false;
+	k->begun = k->shut = false;
 	set_state(k, KITE_CREATED);
 	k->loop = eventloop_create(err);
 	if (!k->loop)
@@ -289,20 +294,19 @@ static int start_thread(struct kite *k, struct err *err)
 	if (r < 0)
 		return r;
 	k->attached = false;
-	k->begun = (struct event_work){ .run = on_begun, .opaque = k };
-	eventloop_post(k->loop, &k->begun);
+	k->begin = (struct event_work){ .run = on_begin, .opaque = k };
+	eventloop_post(k->loop, &k->begin);
 	set_running(k, true);
 	r = thread_create(&k->thread, NULL, kite_thread, k);
 	if (r < 0) {
 		err_set_errno(err, r, "cannot start the machine's thread");
-		eventloop_cancel_work(k->loop, &k->begun);
+		eventloop_cancel_work(k->loop, &k->begin);
 		set_running(k, false);
 		take_down(k);
 		return r;
 	}
 	pthread_mutex_lock(&k->lock);
-	k->loop_thread = k->thread;
-	while (!k->up && k->running)
+	while (!k->begun && k->running)
 		pthread_cond_wait(&k->changed, &k->lock);
 	k->up = true; /* even if it has ended: control finds that out */
 	pthread_mutex_unlock(&k->lock);
@@ -390,6 +394,7 @@ static void finish(struct kite *k)
 		eventloop_leave(k->loop);
 	else
 		pthread_join(k->thread, NULL);
+	eventloop_cancel_work(k->loop, &k->begin);
 	set_running(k, false);
 	pthread_mutex_lock(&k->lock);
 	k->up = false;
@@ -425,6 +430,8 @@ int kite_wait(struct kite *k, struct kite_error *error)
 		wait_attached(k);
 	finish(k);
 	kite_go_out(&inside);
+	if (!k->err.code && k->status && !k->shut)
+		err_set(&k->err, -EIO, "the host could not go on with the machine; its log says why");
 	kite_tell(&k->err, error);
 	return k->err.code ? k->err.code : k->status;
 }

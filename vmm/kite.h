@@ -183,7 +183,8 @@ int kite_dispatch(struct kite *kite);
 
 /*
  * Waits until the machine ends, and closes all that was opened. Where it is attached it dispatches meanwhile. Returns its exit status, 0 or what the
- * guest gave (isa-debug-exit); or a negative errno with `error`. -ESRCH: it is not started.
+ * guest gave (isa-debug-exit); or a negative errno with `error`. -ESRCH: it is not started. -EIO: the host could not go on with it, and no
+ * KITE_EVENT_SHUTDOWN said so before.
  */
 int kite_wait(struct kite *kite, struct kite_error *error);
 

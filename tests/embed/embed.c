@@ -313,7 +313,9 @@ static void attached(const char *directory)
 			kite_resume(g.kite);
 	}
 	check(r == 1 && g.events[KITE_EVENT_STOP] == 1, "attached: paused, resumed, and ended");
-	check(kite_wait(g.kite, &error) == PASSED, "attached: its status %s", error.text);
+	r = kite_wait(g.kite, &error);
+	if (!check(r == PASSED, "attached: its status is %d %s", r, error.text))
+		fprintf(stderr, "%s\n", g.text ? g.text : "it said nothing");
 	/* Again, and left in the middle. */
 	forget(&g);
 	fd.fd = kite_attach(g.kite, &error);
