@@ -54,11 +54,18 @@ static size_t ring_take(struct chardev_host_end *end, uint8_t *buf, size_t len, 
 static void callback_work(void *opaque)
 {
 	struct chardev_host_end *end = opaque;
+	size_t n = chardev_input_room(end->chr);
 	uint8_t piece[PIECE];
 	bool ready;
-	size_t n;
 
-	n = ring_take(end, piece, min_u64(sizeof(piece), chardev_input_room(end->chr)), &ready);
+	if (n == 0) {
+		/* As after any input: read_enable is to come when there is room. If there is by now, it does not. */
+		chardev_input(end->chr, piece, 0);
+		if (end->chr->reading)
+			eventloop_post(end->chr->loop, &end->work);
+		return;
+	}
+	n = ring_take(end, piece, min_u64(sizeof(piece), n), &ready);
 	if (n == 0)
 		return;
 	chardev_input(end->chr, piece, n);

@@ -105,6 +105,20 @@ START_TEST(room)
 }
 END_TEST
 
+/* A front end that stops taking input by itself, as a serial port does when its machine is paused. */
+START_TEST(closed)
+{
+	fe.room = 0;
+	ck_assert_int_eq(chardev_callback_input(chr, "abc", 3), 3);
+	fake_run_for(loop, 20);
+	ck_assert_uint_eq(fe.in_len, 0);
+	fe.room = 100;
+	chardev_accept_input(chr);
+	fake_run_input(loop, &fe, 3);
+	ck_assert_mem_eq(fe.in, "abc", 3);
+}
+END_TEST
+
 static void match(struct fake_frontend *f, const uint8_t *buf, size_t len)
 {
 	(void)f;
@@ -162,7 +176,7 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = { both_ways, room, another_thread, mistakes };
+	const TTest *const tests[] = { both_ways, room, closed, another_thread, mistakes };
 
 	return suite_run("chardev_callback", tests, ARRAY_SIZE(tests), setup, teardown);
 }
