@@ -38,6 +38,7 @@ static const struct {
 	[CHARDEV_FILE] = { "file", chardev_file_open },
 	[CHARDEV_PTY] = { "pty", chardev_pty_open },
 	[CHARDEV_SOCKET] = { "socket", chardev_socket_open },
+	[CHARDEV_CALLBACK] = { "callback", chardev_callback_open },
 };
 
 /* The ring */

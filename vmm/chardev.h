@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct chardev;
 struct err;
@@ -36,6 +37,15 @@ enum chardev_backend {
 	CHARDEV_FILE,
 	CHARDEV_PTY,
 	CHARDEV_SOCKET, /* Unix or TCP */
+	CHARDEV_CALLBACK, /* the program that embeds Kite */
+};
+
+/* CHARDEV_CALLBACK: the other end, in the same process. On the loop's thread, and no chardev lock is held. */
+struct chardev_callback {
+	void (*output)(void *opaque, const char *id, const void *buf, size_t len);
+	/* There is room again after a chardev_callback_input that took less than it was given. NULL: nobody wants to know. */
+	void (*input_ready)(void *opaque, const char *id);
+	void *opaque;
 };
 
 /* What -serial and -chardev give. Strings are borrowed during chardev_create only. */
@@ -47,6 +57,7 @@ struct chardev_config {
 	bool inherited;   /* socket: `fd`, taken over: with `server` it listens, else it is connected */
 	int fd;
 	unsigned reconnect; /* socket client: seconds after which it tries again; 0: never */
+	const struct chardev_callback *callback; /* callback: copied; NULL: there is none, which is refused */
 	bool append;      /* file: keep what is there */
 	bool server;      /* socket: listen, and accept again after a disconnect; else connect, at creation */
 	bool wait;        /* socket server: creation waits for the first client */
@@ -97,6 +108,12 @@ void chardev_detach(struct chardev *chr);
 size_t chardev_write(struct chardev *chr, const void *buf, size_t len);
 /* The front end has room for input again. */
 void chardev_accept_input(struct chardev *chr);
+
+/*
+ * Input for a CHARDEV_CALLBACK, kept until the front end takes it: how many bytes found room, of CHARDEV_RING at most. Any thread. -EINVAL for
+ * another back end.
+ */
+ssize_t chardev_callback_input(struct chardev *chr, const void *buf, size_t len);
 
 #define CHARDEV_MAX_FDS 16
 /*

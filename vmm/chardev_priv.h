@@ -139,6 +139,7 @@ int chardev_stdio_open(struct chardev *chr, const struct chardev_setup *setup, s
 int chardev_file_open(struct chardev *chr, const struct chardev_setup *setup, struct err *err);
 int chardev_pty_open(struct chardev *chr, const struct chardev_setup *setup, struct err *err);
 int chardev_socket_open(struct chardev *chr, const struct chardev_setup *setup, struct err *err);
+int chardev_callback_open(struct chardev *chr, const struct chardev_setup *setup, struct err *err);
 /* In chardev_listen.c: a listening Unix socket at `path`, close-on-exec and non-blocking. The descriptor, or -errno with `err`. */
 int chardev_listen(const char *path, struct err *err);
 /* A connection to the one at `path`. */

@@ -67,6 +67,7 @@ static const struct backend backends[] = {
 	{ "pty", CHARDEV_PTY, { .rows = plain_rows } },
 	{ "socket", CHARDEV_SOCKET, { .rows = socket_rows } },
 	{ "null", CHARDEV_NULL, { .rows = plain_rows } },
+	{ "callback", CHARDEV_CALLBACK, { .rows = plain_rows } },
 };
 
 static const struct backend *find_backend(const char *name)

@@ -19,6 +19,7 @@ const char *cli_help_text(enum cli_action action)
 		return "Log items are:\n"
 		       "debug           what Kite does, and options that are accepted without effect\n";
 	case CLI_RUN:
+	case CLI_DUMP_CONFIG:
 	case CLI_CPU_HELP:
 		break;
 	}

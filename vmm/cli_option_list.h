@@ -106,6 +106,11 @@ OPTION("qmp", "unix:PATH|tcp:[HOST]:PORT[,server=on][,wait=off]|stdio|pty|charde
 HIDDEN("qmp-pretty", true, .kind = CLI_OPTION_CALL, .handle = cli_qmp_pretty)
 OPTION("mon", "chardev=ID,mode=control[,pretty=on]", "the same on a -chardev", .kind = CLI_OPTION_CALL, .handle = cli_mon)
 
+OPTION("config", "FILE", "the whole configuration from what -dump-config showed; beside it only -S, -d and -dump-config", .kind = CLI_OPTION_CALL,
+	.handle = cli_config)
+SWITCH("dump-config", "show the whole configuration as JSON, as the options make it, and run nothing", .kind = CLI_OPTION_CALL,
+	.handle = cli_dump_config)
+
 GROUP("Devices")
 OPTION("device", "DRIVER[,PROPERTY=VALUE...]", "a device, also as a JSON object; -device help lists them", .kind = CLI_OPTION_CALL,
 	.handle = cli_device)

@@ -50,6 +50,22 @@ static int cli_display(struct cli *cli, const char *arg, struct err *err)
 	return 0;
 }
 
+static int cli_dump_config(struct cli *cli, const char *arg, struct err *err)
+{
+	(void)arg;
+	(void)err;
+	cli->dump_config = true;
+	return 0;
+}
+
+static int cli_config(struct cli *cli, const char *arg, struct err *err)
+{
+	if (cli->config_file)
+		return err_set(err, -EINVAL, "-config: only one file is the whole configuration");
+	cli->config_file = arg;
+	return 0;
+}
+
 static int cli_snapshot(struct cli *cli, const char *arg, struct err *err)
 {
 	(void)arg;

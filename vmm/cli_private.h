@@ -141,6 +141,9 @@ struct cli {
 	size_t n_vports;
 	bool snapshot; /* -snapshot */
 	bool display_none, monitor_none;
+	bool dump_config;
+	const char *config_file; /* -config; borrowed, NULL: none */
+	const char *beside;      /* an option that -config does not go with; the same */
 	struct cli_scsi_unit scsi_units[CONFIG_MAX_SCSI_UNITS]; /* as cfg->scsi_units */
 	struct cli_place places[CLI_MAX_PLACES];
 	size_t n_places;

@@ -58,6 +58,7 @@ static int launch_open_chardevs(struct launch *l, struct err *err)
 			.wait = c->wait,
 			.signal = c->signal,
 			.mux = c->mux,
+			.callback = l->host->callback,
 		};
 
 		l->chardevs[i] = chardev_create(&cfg, &host, l->loop, err);
@@ -67,14 +68,21 @@ static int launch_open_chardevs(struct launch *l, struct err *err)
 	return 0;
 }
 
-/* cli_parse has checked that every name has its chardev. */
-static struct chardev *launch_find_chardev(const struct launch *l, const char *id)
+struct chardev *launch_chardev(const struct launch *l, const char *id)
 {
 	for (size_t i = 0; i < l->cfg->n_chardevs; i++)
 		if (strcmp(l->cfg->chardevs[i].id, id) == 0)
 			return l->chardevs[i];
-	assert(!"a user without a chardev");
 	return NULL;
+}
+
+/* cli_parse has checked that every name has its chardev. */
+static struct chardev *launch_find_chardev(const struct launch *l, const char *id)
+{
+	struct chardev *chr = launch_chardev(l, id);
+
+	assert(chr || !"a user without a chardev");
+	return chr;
 }
 
 static int launch_add_devices(struct launch *l, struct err *err)
@@ -136,6 +144,9 @@ static int launch_init(struct launch *l, struct err *err)
 	if (!l->disks)
 		return err->code;
 	machine_vm(l->machine)->shutdown_pauses = l->cfg->no_shutdown;
+	machine_vm(l->machine)->blocked_kick = l->host->blocked_kick;
+	if (l->host->observer)
+		vm_add_observer(machine_vm(l->machine), l->host->observer, l->host->opaque);
 	l->net = launch_net_open(l->cfg, l->disks, err);
 	if (!l->net)
 		return err->code;
@@ -155,6 +166,13 @@ static int launch_init(struct launch *l, struct err *err)
 
 struct launch *launch_create(const struct vm_config *cfg, struct eventloop *loop, struct err *err)
 {
+	static const struct launch_host nobody;
+
+	return launch_create_in(cfg, loop, &nobody, err);
+}
+
+struct launch *launch_create_in(const struct vm_config *cfg, struct eventloop *loop, const struct launch_host *host, struct err *err)
+{
 	struct launch *l = calloc(1, sizeof(*l));
 
 	if (!l) {
@@ -163,6 +181,7 @@ struct launch *launch_create(const struct vm_config *cfg, struct eventloop *loop
 	}
 	l->cfg = cfg;
 	l->loop = loop;
+	l->host = host;
 	if (launch_init(l, err) < 0) {
 		launch_destroy(l);
 		return NULL;
@@ -192,6 +211,16 @@ int launch_run(struct launch *l, struct err *err)
 		return 1;
 	}
 	return vm->exit_status;
+}
+
+struct vm *launch_vm(const struct launch *l)
+{
+	return machine_vm(l->machine);
+}
+
+void launch_powerdown(struct launch *l)
+{
+	launch_on_powerdown(l);
 }
 
 void launch_quit(struct launch *l, enum launch_quit why)

@@ -19,6 +19,7 @@ struct monitor;
 struct launch {
 	const struct vm_config *cfg;
 	struct eventloop *loop;
+	const struct launch_host *host;
 	struct boot *boot;
 	struct machine *machine;
 	struct launch_disks *disks;

@@ -10,6 +10,7 @@
 #include "vmm/arch.h"
 #include "vmm/cli.h"
 #include "vmm/config.h"
+#include "vmm/config_json.h"
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/launch.h"
@@ -122,13 +123,35 @@ static int print_help(enum cli_action action, struct err *err)
 	if (action != CLI_CPU_HELP)
 		return print_text(cli_help_text(action), err);
 	features = arch_cpu_help();
-	if (!features) {
+	if (!features)
 		err_set(err, -ENOMEM, "no memory for the list of CPU features");
-		return STATUS_FAILED;
-	}
-	status = print_text(features, err);
+	status = features ? print_text(features, err) : STATUS_FAILED;
 	free(features);
 	return status;
+}
+
+static int print_config(const struct vm_config *cfg, struct err *err)
+{
+	char *text = config_dump(cfg);
+	int status;
+
+	if (!text)
+		err_set(err, -EINVAL, "-dump-config: no memory, or a name that is not UTF-8");
+	status = text ? print_text(text, err) : STATUS_FAILED;
+	free(text);
+	return status;
+}
+
+static int program_act(const struct vm_config *cfg, enum cli_action action, struct err *err)
+{
+	switch (action) {
+	case CLI_RUN:
+		return program_main(cfg, err);
+	case CLI_DUMP_CONFIG:
+		return print_config(cfg, err);
+	default:
+		return print_help(action, err);
+	}
 }
 
 int main(int argc, char *argv[])
@@ -140,7 +163,7 @@ int main(int argc, char *argv[])
 
 	config_init(&cfg);
 	if (program_check_fds(&err) == 0 && cli_parse(argc, argv, &cfg, &action, &err) == 0)
-		status = action == CLI_RUN ? program_main(&cfg, &err) : print_help(action, &err);
+		status = program_act(&cfg, action, &err);
 	if (status != EXIT_SUCCESS && err.code != 0)
 		log_error("%s", err.msg);
 	config_fini(&cfg);

@@ -93,7 +93,7 @@ struct monitor *monitor_create(struct launch *launch, struct err *err)
 		free(m);
 		return NULL;
 	}
-	vm_set_observer(m->vm, &observer_ops, m);
+	vm_add_observer(m->vm, &observer_ops, m);
 	return m;
 }
 
@@ -106,7 +106,7 @@ void monitor_destroy(struct monitor *m)
 {
 	if (!m)
 		return;
-	vm_set_observer(m->vm, NULL, NULL);
+	vm_remove_observer(m->vm, m);
 	qmp_destroy(m->qmp);
 	free(m);
 }

@@ -78,6 +78,8 @@ struct vm_observer_ops {
 	void (*shutdown)(void *opaque, enum vm_cause cause); /* also when it goes on as VM_SHUTDOWN */
 };
 
+#define VM_MAX_OBSERVERS 2 /* the monitors, and the program that embeds Kite */
+
 /* What was asked for with a request. */
 struct vm_asked {
 	enum vm_cause cause;
@@ -97,8 +99,11 @@ struct vm {
 
 	const struct vm_machine_ops *machine_ops;
 	void *machine;
-	const struct vm_observer_ops *observer_ops; /* NULL: nobody */
-	void *observer;
+	struct vm_observer {
+		const struct vm_observer_ops *ops; /* NULL: nobody */
+		void *opaque;
+	} observers[VM_MAX_OBSERVERS];
+	int blocked_kick; /* see vcpu.c: 0, or the signal that ends KVM_RUN without a handler; before vm_start */
 	atomic_bool reset_ends; /* -no-reboot; written by the main thread, vCPU threads name it in a message */
 	bool shutdown_pauses;   /* -no-shutdown; main thread */
 	bool triple_fault_said; /* vCPU threads; under lock */
@@ -152,8 +157,9 @@ int vm_set_slot(struct vm *vm, unsigned slot, const struct vm_slot *old, const s
 
 /* Before vm_start. `machine` is borrowed. */
 void vm_set_machine(struct vm *vm, const struct vm_machine_ops *ops, void *machine);
-/* The same; at most one. */
-void vm_set_observer(struct vm *vm, const struct vm_observer_ops *ops, void *opaque);
+/* The same; at most VM_MAX_OBSERVERS. */
+void vm_add_observer(struct vm *vm, const struct vm_observer_ops *ops, void *opaque);
+void vm_remove_observer(struct vm *vm, void *opaque);
 
 /* For vm.c: vm_run.c's part of a VM. */
 void vm_run_init(struct vm *vm, bool no_reboot);

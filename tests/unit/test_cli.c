@@ -304,6 +304,7 @@ START_TEST(test_good)
 	ret = cli_parse(w.n, w.v, &cfg, &action, &err);
 	ck_assert_msg(ret == 0, "%s: %s", line, err.msg);
 	ck_assert_int_eq(action, CLI_RUN);
+	fake_cli_again(&cfg);
 	show(&t, &cfg);
 	ck_assert_msg(!strcmp(t.s, good[_i].expected), "%s:\n gives    '%s'\n expected '%s'", line, t.s, good[_i].expected);
 	config_fini(&cfg);

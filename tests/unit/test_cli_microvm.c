@@ -34,7 +34,10 @@ static int parse(const char *line)
 	enum cli_action action;
 
 	fake_cli_split(&w, PREFIX, line);
-	return cli_parse(w.n, w.v, &cfg, &action, &err);
+	if (cli_parse(w.n, w.v, &cfg, &action, &err) < 0)
+		return err.code;
+	fake_cli_again(&cfg);
+	return 0;
 }
 
 static const struct {

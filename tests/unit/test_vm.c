@@ -17,6 +17,7 @@
 #include "vmm/eventloop.h"
 #include "vmm/exit.h"
 #include "vmm/guest_mem.h"
+#include "vmm/thread.h"
 #include "vmm/vcpu.h"
 #include "vmm/vm.h"
 
@@ -119,9 +120,9 @@ static int fake_kvm_open(struct kvm *kvm, struct err *err)
 	return 0;
 }
 
-static int fake_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*run)(void *), void *arg)
+static int fake_thread_create(pthread_t *t, const sigset_t *mask, void *(*run)(void *), void *arg)
 {
-	return n_threads++ == fail_thread ? EAGAIN : pthread_create(t, a, run, arg);
+	return n_threads++ == fail_thread ? -EAGAIN : thread_create(t, mask, run, arg);
 }
 
 static int fake_arch_vm_init(struct vm *v, struct err *err)
@@ -161,7 +162,7 @@ static enum exit_action fake_exit_dispatch(struct vcpu *vcpu)
 }
 
 #define kvm_open fake_kvm_open
-#define pthread_create fake_pthread_create
+#define thread_create fake_thread_create
 #define arch_vm_init fake_arch_vm_init
 #define arch_vcpu_init fake_arch_vcpu_init
 #define arch_vcpu_fini fake_arch_vcpu_fini
@@ -171,7 +172,7 @@ static enum exit_action fake_exit_dispatch(struct vcpu *vcpu)
 #include "vmm/vcpu.c"
 #include "vmm/vm.c"
 #include "vmm/vm_run.c"
-#undef pthread_create
+#undef thread_create
 
 static struct vm *vm;
 static struct eventloop *loop;
@@ -611,7 +612,7 @@ START_TEST(states)
 	};
 
 	start(false);
-	vm_set_observer(vm, &hear_ops, heard);
+	vm_add_observer(vm, &hear_ops, heard);
 	vm->shutdown_pauses = true;
 	go();
 	for (size_t i = 0; i < ARRAY_SIZE(stops_it); i++) {
