@@ -283,12 +283,15 @@ void cli_blockdev_fini(struct cli *cli);
 int cli_graph_finish(struct cli *cli, struct err *err);
 
 /* cli_disk.c: -device virtio-blk, and which disk has which drive. */
+extern const struct prop_table cli_disk_props, cli_disk_mmio_props;
 int cli_disk_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_disk_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_disk_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_disk_finish(struct cli *cli, struct err *err);
 
 /* cli_virtio.c: consoles, ports and random numbers, and what belongs to what. */
+extern const struct prop_table cli_virtio_serial_props, cli_virtio_serial_mmio_props, cli_vport_props, cli_virtio_rng_props,
+	cli_virtio_rng_mmio_props;
 int cli_virtio_serial_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_virtio_serial_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_virtio_serial_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
@@ -324,6 +327,7 @@ int cli_netdev_socket(struct config_netdev *netdev, const struct prop_list *l, c
 /* cli_nic.c: -device virtio-net, -nic and -net, and what belongs to what. */
 int cli_nic(struct cli *cli, const char *arg, struct err *err);
 int cli_net(struct cli *cli, const char *arg, struct err *err);
+extern const struct prop_table cli_nic_props;
 int cli_nic_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_nic_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_nic_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
