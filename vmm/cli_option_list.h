@@ -8,7 +8,7 @@
  *   HIDDEN(name, takes_arg, ...)     not shown: other names
  */
 GROUP("Machine")
-OPTION("machine", "[type=]pc|microvm[,accel=kvm][,PROPERTY=VALUE...]", "the board, also as -M; -machine help lists them",
+OPTION("machine", "[type=]pc|microvm|none[,accel=kvm][,PROPERTY=VALUE...]", "the board, also as -M; -machine help lists them",
 	.kind = CLI_OPTION_CALL, .handle = cli_machine)
 HIDDEN("M", true, .kind = CLI_OPTION_CALL, .handle = cli_machine)
 OPTION("m", "[size=]SIZE", "guest memory, in MiB or with a suffix k, M, G or T; 128 MiB if not given", .kind = CLI_OPTION_CALL,
@@ -91,6 +91,10 @@ OPTION("qmp", "unix:PATH|tcp:[HOST]:PORT[,server=on][,wait=off]|stdio|pty|charde
 	.kind = CLI_OPTION_CALL, .handle = cli_qmp)
 HIDDEN("qmp-pretty", true, .kind = CLI_OPTION_CALL, .handle = cli_qmp_pretty)
 OPTION("mon", "chardev=ID,mode=control[,pretty=on]", "the same on a -chardev", .kind = CLI_OPTION_CALL, .handle = cli_mon)
+SWITCH("daemonize", "go to the background once everything is open and sockets listen", .kind = CLI_OPTION_FLAG,
+	.offset = offsetof(struct vm_config, daemonize))
+OPTION("pidfile", "FILE", "a file for the process's number, locked while it runs and removed at its end", .kind = CLI_OPTION_STRING,
+	.offset = offsetof(struct vm_config, pidfile), .min = 1)
 
 GROUP("Devices")
 OPTION("device", "DRIVER[,PROPERTY=VALUE...]", "a device, also as a JSON object; -device help lists them", .kind = CLI_OPTION_CALL,

@@ -110,6 +110,7 @@ void config_fini(struct vm_config *cfg)
 {
 	free(cfg->name);
 	free(cfg->process_name);
+	free(cfg->pidfile);
 	free(cfg->kernel);
 	free(cfg->initrd);
 	free(cfg->append);

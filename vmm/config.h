@@ -43,7 +43,8 @@
 #define CONFIG_DEFAULT_RAM (UINT64_C(128) << 20)
 #define CONFIG_MAX_RAM (UINT64_C(4) << 40) /* one KVM memory slot holds a little less than 8 TiB */
 
-enum machine_type { MACHINE_PC, MACHINE_MICROVM };
+/* MACHINE_NONE has nothing, not even vCPUs. */
+enum machine_type { MACHINE_PC, MACHINE_MICROVM, MACHINE_NONE };
 
 /* What a board has that not every one must; a pc has all. */
 struct config_board {
@@ -318,6 +319,8 @@ struct vm_config {
 	struct config_cpu cpu;
 	char *kernel, *initrd, *append; /* NULL: not given */
 	bool nodefaults, nographic, no_reboot, no_shutdown;
+	bool daemonize;
+	char *pidfile;          /* NULL: not given */
 	bool paused;            /* -S: somebody starts it later */
 	enum rtc_base rtc_base;
 	int64_t rtc_date;       /* RTC_BASE_DATE: seconds since the epoch at start */

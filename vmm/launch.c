@@ -14,6 +14,7 @@
 #include "vmm/eventloop.h"
 #include "vmm/launch_disks.h"
 #include "vmm/launch_net.h"
+#include "vmm/launch_none.h"
 #include "vmm/launch_priv.h"
 #include "vmm/log.h"
 #include "vmm/monitor.h"
@@ -120,33 +121,45 @@ static int launch_add_monitors(struct launch *l, struct err *err)
 	return 0;
 }
 
+static int launch_create_machine(struct launch *l, struct err *err)
+{
+	if (l->cfg->machine == MACHINE_NONE) {
+		l->vm = launch_none_create(l->cfg, l->loop, err);
+		return l->vm ? 0 : err->code;
+	}
+	l->machine = machine_create(l->cfg, l->boot, l->loop, err);
+	if (!l->machine)
+		return err->code;
+	l->vm = machine_vm(l->machine);
+	return 0;
+}
+
 static int launch_init(struct launch *l, struct err *err)
 {
 	int r;
 
 	if (l->cfg->kernel && launch_open_kernel(l, err) < 0)
 		return err->code;
-	l->machine = machine_create(l->cfg, l->boot, l->loop, err);
-	if (!l->machine)
+	if (launch_create_machine(l, err) < 0)
 		return err->code;
+	l->vm->shutdown_pauses = l->cfg->no_shutdown;
 	l->disks = launch_disks_open(l->cfg, err);
 	if (!l->disks)
 		return err->code;
-	machine_vm(l->machine)->shutdown_pauses = l->cfg->no_shutdown;
 	l->net = launch_net_open(l->cfg, l->disks, err);
 	if (!l->net)
 		return err->code;
 	r = launch_open_chardevs(l, err);
-	if (r == 0)
+	if (r == 0 && l->machine)
 		r = launch_add_devices(l, err);
 	if (r == 0 && l->cfg->n_monitors > 0)
 		r = launch_add_monitors(l, err);
-	if (r == 0)
+	if (r == 0 && l->machine)
 		r = machine_ready(l->machine, err);
 	if (r == 0)
 		r = launch_net_ready(l->net, err);
 	if (r == 0)
-		r = vm_start(machine_vm(l->machine), err);
+		r = vm_start(l->vm, err);
 	return r;
 }
 
@@ -174,7 +187,7 @@ static void launch_begin(void *vm)
 
 int launch_run(struct launch *l, struct err *err)
 {
-	struct vm *vm = machine_vm(l->machine);
+	struct vm *vm = l->vm;
 	/* From the loop: a vCPU's call for it must find it running, or would be made in the vCPU's thread, beside the loop as it starts. */
 	struct event_work begin = { .run = launch_begin, .opaque = vm };
 	int r;
@@ -195,13 +208,13 @@ void launch_quit(struct launch *l, enum launch_quit why)
 {
 	static const enum vm_cause causes[] = { [LAUNCH_QUIT_UI] = VM_CAUSE_HOST_UI, [LAUNCH_QUIT_SIGNAL] = VM_CAUSE_HOST_SIGNAL };
 
-	if (l->machine)
-		vm_request_for(machine_vm(l->machine), VM_REQUEST_EXIT, causes[why], 0);
+	if (l->vm)
+		vm_request_for(l->vm, VM_REQUEST_EXIT, causes[why], 0);
 }
 
 void launch_resume(struct launch *l)
 {
-	struct vm *vm = l->machine ? machine_vm(l->machine) : NULL;
+	struct vm *vm = l->vm;
 
 	if (!vm || vm->state != VM_IO_ERROR)
 		return;
@@ -224,7 +237,10 @@ void launch_destroy(struct launch *l)
 	if (!l)
 		return;
 	monitor_destroy(l->monitor);
-	machine_destroy(l->machine);
+	if (l->machine)
+		machine_destroy(l->machine);
+	else
+		launch_none_destroy(l->vm);
 	launch_net_close(l->net);
 	launch_disks_close(l->disks);
 	for (size_t i = l->cfg->n_chardevs; i-- > 0;)

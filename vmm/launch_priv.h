@@ -14,12 +14,14 @@ struct launch_disks;
 struct launch_net;
 struct machine;
 struct monitor;
+struct vm;
 
 struct launch {
 	const struct vm_config *cfg;
 	struct eventloop *loop;
 	struct boot *boot;
-	struct machine *machine;
+	struct machine *machine; /* NULL: -machine none */
+	struct vm *vm;           /* the machine's, or that of none; NULL: not made yet */
 	struct launch_disks *disks;
 	struct launch_net *net;
 	struct launch_virtio virtio;

@@ -11,6 +11,8 @@
 static const struct qmp_table tables[] = {
 	{ .commands = monitor_vm_commands, .events = monitor_vm_events },
 	{ .commands = monitor_query_commands },
+	{ .commands = monitor_probe_commands },
+	{ .commands = monitor_qom_commands },
 };
 
 int monitor_give(json_t *value, json_t **ret, struct err *err)
@@ -87,7 +89,7 @@ struct monitor *monitor_create(struct launch *launch, struct err *err)
 		return NULL;
 	}
 	m->launch = launch;
-	m->vm = machine_vm(launch->machine);
+	m->vm = launch->vm;
 	m->qmp = qmp_create(launch->loop, tables, ARRAY_SIZE(tables), m, err);
 	if (!m->qmp) {
 		free(m);

@@ -8,6 +8,9 @@
 #include "vmm/qmp.h"
 #include "vmm/vm.h"
 
+/* The pc by its versioned name, which QEMU of the version that QMP tells of has too. */
+#define MONITOR_PC_NAME "pc-i440fx-7.2"
+
 #define MONITOR_MAX_WAITING QMP_MAX_MONITORS /* a monitor waits for one reply at a time */
 
 struct monitor {
@@ -16,6 +19,7 @@ struct monitor {
 	struct qmp *qmp;
 	struct qmp_call *waiting[MONITOR_MAX_WAITING]; /* `stop`, until the machine stands */
 	unsigned n_waiting;
+	bool migration_events; /* migrate-set-capabilities: kept, for nothing migrates */
 };
 
 /* Of a command: its monitor. */
@@ -23,6 +27,12 @@ static inline struct monitor *monitor_of(const struct qmp_call *call)
 {
 	return qmp_opaque(call);
 }
+
+/* Types of replies and arguments: an object with these members, an array of a type. */
+#define MONITOR_OBJECT(c_name, type_name, ...)                                                                            \
+	static const struct qmp_type c_name = { .name = type_name, .meta = QMP_OBJECT,                                     \
+						.members = (const struct qmp_member[]){ __VA_ARGS__, { 0 } } }
+#define MONITOR_ARRAY(c_name, of) static const struct qmp_type c_name = { .name = #of "List", .meta = QMP_ARRAY, .element = &of }
 
 /* Gives a new value as a command's reply: 0, or -ENOMEM with `err` when there is none. */
 int monitor_give(json_t *value, json_t **ret, struct err *err);
@@ -34,5 +44,9 @@ extern const struct qmp_command monitor_vm_commands[];
 extern const struct qmp_event monitor_vm_events[];
 /* monitor_query.c: what the machine is. */
 extern const struct qmp_command monitor_query_commands[];
+/* monitor_probe.c: what Kite can do, machine or not. */
+extern const struct qmp_command monitor_probe_commands[];
+/* monitor_qom.c: types, objects and their properties. */
+extern const struct qmp_command monitor_qom_commands[];
 
 #endif

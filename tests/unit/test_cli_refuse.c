@@ -82,7 +82,7 @@ static const struct {
 	{ "-cpu host,=on", "-cpu: a property without a name" },
 	{ "-cpu host,migratable=maybe", "-cpu: feature 'migratable': expected on or off" },
 	/* -machine, -accel */
-	{ "-machine q35", "-machine: 'q35' is not available; known: pc, microvm" },
+	{ "-machine q35", "-machine: 'q35' is not available; known: pc, microvm, none" },
 	{ "-machine pc-i440fx", "'pc-i440fx' is not available" },
 	{ "-machine pc-i440fx-7", "is not available" },
 	{ "-machine pc-i440fx-.2", "is not available" },
