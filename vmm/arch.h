@@ -65,6 +65,9 @@ int machine_plug(struct machine *machine, struct virtio_dev *virtio, const struc
 /* All devices are there: does what firmware would do for them. Then the machine can start. 0 or -errno with `err`. */
 int machine_ready(struct machine *machine, struct err *err);
 
+/* A non-maskable interrupt for every vCPU, running or not. 0 or -errno. */
+int machine_inject_nmi(struct machine *machine);
+
 /* Presses the ACPI power button. */
 void machine_power_button(struct machine *machine);
 

@@ -320,6 +320,11 @@ bool chardev_connected(const struct chardev *chr)
 	return connected;
 }
 
+bool chardev_attached(const struct chardev *chr)
+{
+	return chr->fe;
+}
+
 void chardev_attach(struct chardev *chr, const struct chardev_frontend *fe, void *opaque)
 {
 	chr->fe = fe;

@@ -109,5 +109,7 @@ int chardev_take_fd(struct chardev *chr);
 const char *chardev_filename(const struct chardev *chr);
 /* Whether a peer is there. */
 bool chardev_connected(const struct chardev *chr);
+/* Whether a front end is attached. Loop thread. */
+bool chardev_attached(const struct chardev *chr);
 
 #endif

@@ -144,6 +144,7 @@ struct config_image {
 struct config_drive {
 	char *id; /* unique among drives */
 	struct config_image image;
+	bool node;     /* of -blockdev: `id` is its node-name */
 	bool snapshot; /* the image is only read, and changes end with the machine */
 	struct config_throttle throttle;
 };

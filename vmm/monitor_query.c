@@ -66,7 +66,7 @@ static int query_chardev(struct qmp_call *call, const json_t *args, json_t **ret
 	(void)args;
 	for (size_t i = 0; i < l->cfg->n_chardevs; i++)
 		json_array_append_new(list, json_pack("{s:s,s:s,s:b}", "label", l->cfg->chardevs[i].id, "filename",
-						      chardev_filename(l->chardevs[i]), "frontend-open", true));
+						      chardev_filename(l->chardevs[i]), "frontend-open", chardev_attached(l->chardevs[i])));
 	return monitor_give(list, ret, err);
 }
 
