@@ -79,7 +79,7 @@ OPTION("serial", "[mon:]stdio|pty|null|file:FILE|unix:PATH|tcp:[HOST]:PORT[,serv
 	"the next of four serial ports; also chardev:ID, and none for no port; mon: gives it the Ctrl-a keys",
 	.kind = CLI_OPTION_CALL, .handle = cli_serial)
 OPTION("chardev", "stdio|file|pty|socket|null,id=ID[,path=FILE][,PROPERTY=VALUE...]",
-	"a character device for -serial and -device; stdio: signal=, file: append=, all: mux=, socket: path=FILE or\n"
+	"a character device for -serial and -device; stdio: signal=, file: append=, all: mux=, logfile=FILE, logappend=; socket: path=FILE or\n"
 	"          [host=HOST,]port=PORT or fd=NUMBER, server=, wait=, reconnect=SECONDS",
 	.kind = CLI_OPTION_CALL, .handle = cli_chardev)
 OPTION("display", "none", "no window, which Kite never has; without -nographic also no default console", .kind = CLI_OPTION_CALL,
@@ -91,6 +91,8 @@ OPTION("qmp", "unix:PATH|tcp:[HOST]:PORT[,server=on][,wait=off]|stdio|pty|charde
 	.kind = CLI_OPTION_CALL, .handle = cli_qmp)
 HIDDEN("qmp-pretty", true, .kind = CLI_OPTION_CALL, .handle = cli_qmp_pretty)
 OPTION("mon", "chardev=ID,mode=control[,pretty=on]", "the same on a -chardev", .kind = CLI_OPTION_CALL, .handle = cli_mon)
+OPTION("add-fd", "fd=NUMBER,set=SET[,opaque=TEXT]", "a descriptor that Kite was started with, which logfile=/dev/fdset/SET means",
+	.kind = CLI_OPTION_CALL, .handle = cli_add_fd)
 SWITCH("daemonize", "go to the background once everything is open and sockets listen", .kind = CLI_OPTION_FLAG,
 	.offset = offsetof(struct vm_config, daemonize))
 OPTION("pidfile", "FILE", "a file for the process's number, locked while it runs and removed at its end", .kind = CLI_OPTION_STRING,
@@ -126,5 +128,5 @@ OPTION("k", "LAYOUT", "there is no keyboard", .kind = CLI_OPTION_IGNORE)
 SWITCH("no-hpet", "there is no HPET", .kind = CLI_OPTION_IGNORE)
 SWITCH("no-fd-bootchk", "there is no floppy disk", .kind = CLI_OPTION_IGNORE)
 
-HIDDEN("usb", false, .kind = CLI_OPTION_REFUSE, .why = "Kite has no USB; leave it out")
+SWITCH("usb", "there is no USB controller, nor anything to plug into one", .kind = CLI_OPTION_IGNORE)
 HIDDEN("no-acpi", false, .kind = CLI_OPTION_REFUSE, .why = "the machine always has ACPI; leave it out, or give -machine microvm,acpi=off")

@@ -202,6 +202,9 @@ int cli_serial_add(struct cli *cli, const char *arg, const char *what, struct er
  */
 int cli_chardev_add_short(struct cli *cli, const char *arg, const char *id, const char *what, struct err *err);
 
+/* cli_fds.c */
+int cli_add_fd(struct cli *cli, const char *arg, struct err *err);
+
 /* cli_monitor.c */
 int cli_qmp(struct cli *cli, const char *arg, struct err *err);
 int cli_qmp_pretty(struct cli *cli, const char *arg, struct err *err);

@@ -29,6 +29,7 @@
 #define CONFIG_MAX_VPORTS 31 /* ports of one */
 #define CONFIG_MAX_RNGS 8
 #define CONFIG_MAX_MONITORS 8
+#define CONFIG_MAX_FDS 64
 #define CONFIG_MAX_NETDEVS 32
 #define CONFIG_MAX_NICS 32
 #define CONFIG_MAX_NET_QUEUES 8 /* pairs */
@@ -74,6 +75,8 @@ struct config_cpu {
 /* A -chardev, or the one that a -serial implies. The strings inside are owned. */
 struct config_chardev {
 	char *id, *path, *host, *port;
+	char *logfile;      /* gets all output; NULL: none */
+	bool logappend;     /* behind what is in it */
 	unsigned fd;        /* socket: one that Kite was started with; CONFIG_NO_FD: none */
 	unsigned reconnect; /* seconds; 0: never */
 	enum chardev_backend backend;
@@ -213,6 +216,12 @@ struct config_virtio_rng {
 	struct config_virtio_pci pci;
 };
 
+/* -add-fd: a descriptor that Kite was started with, in a set with the name /dev/fdset/SET. */
+struct config_fd {
+	unsigned fd, set;
+	char *opaque; /* NULL: not given */
+};
+
 /* -qmp, or -mon with mode=control. */
 struct config_monitor {
 	char *chardev; /* the id of a config_chardev, which nothing else uses */
@@ -332,6 +341,8 @@ struct vm_config {
 	size_t n_serials;
 	struct config_monitor monitors[CONFIG_MAX_MONITORS];
 	size_t n_monitors;
+	struct config_fd fds[CONFIG_MAX_FDS];
+	size_t n_fds;
 	struct config_debug_exit debug_exits[CONFIG_MAX_DEBUG_EXITS];
 	size_t n_debug_exits;
 	struct config_drive drives[CONFIG_MAX_DRIVES];

@@ -3,12 +3,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "firmware/boot.h"
 #include "vmm/arch.h"
 #include "vmm/chardev.h"
+#include "vmm/cli_value.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
@@ -38,6 +40,33 @@ static void launch_on_resume(void *opaque)
 	launch_resume(opaque);
 }
 
+/* Those of -add-fd, taken over. */
+static int launch_take_fds(struct launch *l, struct err *err)
+{
+	for (size_t i = 0; i < l->cfg->n_fds; i++) {
+		const struct config_fd *c = &l->cfg->fds[i];
+
+		if (fcntl((int)c->fd, F_SETFD, FD_CLOEXEC) < 0)
+			return err_set_errno(err, -errno, "-add-fd: descriptor %u", c->fd);
+		if (fdsets_add(&l->fds, c->set, (int)c->fd, c->opaque, err) < 0)
+			return err->code;
+	}
+	return 0;
+}
+
+static int launch_open_log(const struct launch *l, const struct config_chardev *c, int *fd, struct err *err)
+{
+	int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (c->logappend ? O_APPEND : O_TRUNC);
+
+	if (!c->logfile)
+		return 0;
+	if (fdset_is_path(c->logfile))
+		*fd = fdsets_open(&l->fds, c->logfile, O_WRONLY, err);
+	else if ((*fd = open(c->logfile, flags, 0666)) < 0)
+		err_set_errno(err, -errno, "cannot open the log '%s'", cli_show(c->logfile).s);
+	return *fd < 0 ? err_prefix(err, "chardev %s", c->id) : 0;
+}
+
 static int launch_open_chardevs(struct launch *l, struct err *err)
 {
 	const struct chardev_host host = { .quit = launch_on_quit, .powerdown = launch_on_powerdown, .resume = launch_on_resume,
@@ -45,7 +74,7 @@ static int launch_open_chardevs(struct launch *l, struct err *err)
 
 	for (size_t i = 0; i < l->cfg->n_chardevs; i++) {
 		const struct config_chardev *c = &l->cfg->chardevs[i];
-		const struct chardev_config cfg = {
+		struct chardev_config cfg = {
 			.id = c->id,
 			.backend = c->backend,
 			.path = c->path,
@@ -59,7 +88,12 @@ static int launch_open_chardevs(struct launch *l, struct err *err)
 			.wait = c->wait,
 			.signal = c->signal,
 			.mux = c->mux,
+			.log = c->logfile,
+			.log_fd = -1,
 		};
+
+		if (launch_open_log(l, c, &cfg.log_fd, err) < 0)
+			return err->code;
 
 		l->chardevs[i] = chardev_create(&cfg, &host, l->loop, err);
 		if (!l->chardevs[i])
@@ -140,7 +174,7 @@ static int launch_init(struct launch *l, struct err *err)
 
 	if (l->cfg->kernel && launch_open_kernel(l, err) < 0)
 		return err->code;
-	if (launch_create_machine(l, err) < 0)
+	if (launch_take_fds(l, err) < 0 || launch_create_machine(l, err) < 0)
 		return err->code;
 	l->vm->shutdown_pauses = l->cfg->no_shutdown;
 	l->disks = launch_disks_open(l->cfg, err);
@@ -245,6 +279,7 @@ void launch_destroy(struct launch *l)
 	launch_disks_close(l->disks);
 	for (size_t i = l->cfg->n_chardevs; i-- > 0;)
 		chardev_destroy(l->chardevs[i]);
+	fdsets_fini(&l->fds);
 	boot_close(l->boot);
 	free(l);
 }

@@ -4,6 +4,7 @@
 #define VMM_LAUNCH_PRIV_H
 
 #include "vmm/config.h"
+#include "vmm/fdset.h"
 #include "vmm/launch.h"
 #include "vmm/launch_virtio.h"
 
@@ -26,6 +27,7 @@ struct launch {
 	struct launch_net *net;
 	struct launch_virtio virtio;
 	struct chardev *chardevs[CONFIG_MAX_CHARDEVS]; /* as cfg->chardevs */
+	struct fdsets fds;
 	struct monitor *monitor; /* NULL: none was asked for */
 };
 

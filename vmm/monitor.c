@@ -11,6 +11,7 @@
 static const struct qmp_table tables[] = {
 	{ .commands = monitor_vm_commands, .events = monitor_vm_events },
 	{ .commands = monitor_query_commands },
+	{ .commands = monitor_fd_commands },
 	{ .commands = monitor_block_commands },
 	{ .commands = monitor_device_commands },
 	{ .commands = monitor_probe_commands },

@@ -44,6 +44,8 @@ extern const struct qmp_command monitor_vm_commands[];
 extern const struct qmp_event monitor_vm_events[];
 /* monitor_query.c: what the machine is. */
 extern const struct qmp_command monitor_query_commands[];
+/* monitor_fds.c: descriptors that come with commands. */
+extern const struct qmp_command monitor_fd_commands[];
 /* monitor_block.c, monitor_device.c: disks; network cards, threads, interrupts. */
 extern const struct qmp_command monitor_block_commands[];
 extern const struct qmp_command monitor_device_commands[];

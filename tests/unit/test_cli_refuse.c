@@ -28,7 +28,6 @@ static const struct {
 	{ "-a\nb", "-a?b: unknown option" },
 	{ "-m", "-m: needs a value after it" },
 	{ "-nodefaults -kernel", "-kernel: needs a value" },
-	{ "-usb", "-usb: not available: Kite has no USB" },
 	{ "-no-acpi", "-no-acpi: not available: the machine always has ACPI" },
 	/* boot */
 	{ "!", "there is nothing to boot: give a kernel with -kernel FILE" },
