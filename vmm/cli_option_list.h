@@ -79,7 +79,8 @@ OPTION("serial", "[mon:]stdio|pty|null|file:FILE|unix:PATH|tcp:[HOST]:PORT[,serv
 	"the next of four serial ports; also chardev:ID, and none for no port; mon: gives it the Ctrl-a keys",
 	.kind = CLI_OPTION_CALL, .handle = cli_serial)
 OPTION("chardev", "stdio|file|pty|socket|null,id=ID[,path=FILE][,PROPERTY=VALUE...]",
-	"a character device for -serial and -device; stdio: signal=, file: append=, all: mux=, logfile=FILE, logappend=; socket: path=FILE or\n"
+	"a character device for -serial and -device; stdio: signal=, file: append=, all: mux=,\n"
+	"          logfile=FILE (a copy of all output), logappend=; socket: path=FILE or\n"
 	"          [host=HOST,]port=PORT or fd=NUMBER, server=, wait=, reconnect=SECONDS",
 	.kind = CLI_OPTION_CALL, .handle = cli_chardev)
 OPTION("display", "none", "no window, which Kite never has; without -nographic also no default console", .kind = CLI_OPTION_CALL,
