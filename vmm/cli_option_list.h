@@ -85,13 +85,14 @@ OPTION("chardev", "stdio|file|pty|socket|null,id=ID[,path=FILE][,PROPERTY=VALUE.
 	.kind = CLI_OPTION_CALL, .handle = cli_chardev)
 OPTION("display", "none", "no window, which Kite never has; without -nographic also no default console", .kind = CLI_OPTION_CALL,
 	.handle = cli_display)
-OPTION("monitor", "none", "no human monitor, which Kite does not have", .kind = CLI_OPTION_CALL, .handle = cli_monitor)
 
 GROUP("Control")
 OPTION("qmp", "unix:PATH|tcp:[HOST]:PORT[,server=on][,wait=off]|stdio|pty|chardev:ID", "a monitor that speaks QMP, QEMU's control protocol",
 	.kind = CLI_OPTION_CALL, .handle = cli_qmp)
 HIDDEN("qmp-pretty", true, .kind = CLI_OPTION_CALL, .handle = cli_qmp_pretty)
-OPTION("mon", "chardev=ID,mode=control[,pretty=on]", "the same on a -chardev", .kind = CLI_OPTION_CALL, .handle = cli_mon)
+OPTION("monitor", "unix:PATH|tcp:[HOST]:PORT[,server=on][,wait=off]|stdio|pty|chardev:ID|none", "a monitor for people; help lists its commands",
+	.kind = CLI_OPTION_CALL, .handle = cli_monitor)
+OPTION("mon", "chardev=ID[,mode=readline|control][,pretty=on]", "either of them on a -chardev", .kind = CLI_OPTION_CALL, .handle = cli_mon)
 OPTION("add-fd", "fd=NUMBER,set=SET[,opaque=TEXT]", "a descriptor that Kite was started with, which logfile=/dev/fdset/SET means",
 	.kind = CLI_OPTION_CALL, .handle = cli_add_fd)
 SWITCH("daemonize", "go to the background once everything is open and sockets listen", .kind = CLI_OPTION_FLAG,

@@ -32,10 +32,14 @@ static int add_default(struct cli *cli, struct err *err)
 {
 	const struct vm_config *cfg = cli->cfg;
 	const char *arg = "mon:stdio";
+	bool terminal_taken = false;
 
 	if (cfg->nodefaults || !cfg->board.serial || cli->n_ports || cli->n_uarts)
 		return 0;
-	if (cli->display_none && !cfg->nographic)
+	/* -monitor stdio has it, where QEMU's port would be in a window. */
+	for (size_t i = 0; i < cfg->n_chardevs; i++)
+		terminal_taken |= cfg->chardevs[i].backend == CHARDEV_STDIO;
+	if ((cli->display_none || terminal_taken) && !cfg->nographic)
 		arg = "null";
 	else if (cli->monitor_none)
 		arg = "stdio";

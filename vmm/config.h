@@ -222,9 +222,10 @@ struct config_fd {
 	char *opaque; /* NULL: not given */
 };
 
-/* -qmp, or -mon with mode=control. */
+/* -qmp, -monitor, -mon. */
 struct config_monitor {
 	char *chardev; /* the id of a config_chardev, which nothing else uses */
+	bool human; /* lines for people, not QMP */
 	bool pretty;
 };
 

@@ -149,7 +149,9 @@ static int launch_add_monitors(struct launch *l, struct err *err)
 	for (size_t i = 0; i < l->cfg->n_monitors; i++) {
 		const struct config_monitor *m = &l->cfg->monitors[i];
 
-		if (monitor_add_qmp(l->monitor, launch_find_chardev(l, m->chardev), m->pretty, err) < 0)
+		struct chardev *chr = launch_find_chardev(l, m->chardev);
+
+		if ((m->human ? monitor_add_human(l->monitor, chr, err) : monitor_add_qmp(l->monitor, chr, m->pretty, err)) < 0)
 			return err->code;
 	}
 	return 0;

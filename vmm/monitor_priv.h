@@ -13,12 +13,16 @@
 
 #define MONITOR_MAX_WAITING QMP_MAX_MONITORS /* a monitor waits for one reply at a time */
 
+struct monitor_line;
+
 struct monitor {
 	struct launch *launch;
 	struct vm *vm;
 	struct qmp *qmp;
 	struct qmp_call *waiting[MONITOR_MAX_WAITING]; /* `stop`, until the machine stands */
 	unsigned n_waiting;
+	struct monitor_line *lines[CONFIG_MAX_MONITORS]; /* for people */
+	size_t n_lines;
 	bool migration_events; /* migrate-set-capabilities: kept, for nothing migrates */
 };
 
@@ -44,6 +48,15 @@ extern const struct qmp_command monitor_vm_commands[];
 extern const struct qmp_event monitor_vm_events[];
 /* monitor_query.c: what the machine is. */
 extern const struct qmp_command monitor_query_commands[];
+/* monitor_human.c: commands for people. */
+extern const struct qmp_command monitor_human_commands[];
+/* Runs a line; what it says, to be freed by the caller. NULL without memory. */
+char *monitor_human_run(struct monitor *m, const char *line);
+
+/* monitor_line.c: a front end for people on `chr`, borrowed. NULL with `err`. */
+struct monitor_line *monitor_line_create(struct monitor *m, struct chardev *chr, struct err *err);
+void monitor_line_destroy(struct monitor_line *line);
+
 /* monitor_fds.c: descriptors that come with commands. */
 extern const struct qmp_command monitor_fd_commands[];
 /* monitor_block.c, monitor_device.c: disks; network cards, threads, interrupts. */
