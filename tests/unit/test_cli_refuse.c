@@ -141,7 +141,6 @@ static const struct {
 	{ "-vnc :0", "-vnc: ':0' is not available" },
 	{ "-nographic -monitor stdio", "the default serial port: stdio is already used by chardev 'compat_monitor0'" },
 	{ "-machine none -kernel k", "the machine none runs nothing" },
-	{ "-machine none -device pc-testdev", "the machine none has no room for devices" },
 	{ "-daemonize -serial stdio", "-daemonize leaves no terminal for chardev 'serial0'" },
 	{ "-add-fd set=1", "-add-fd: property 'fd' is missing" },
 	{ "-add-fd fd=2,set=1", "-add-fd: property 'fd'" },
