@@ -14,6 +14,7 @@
 #include "vmm/err.h"
 #include "vmm/monitor_priv.h"
 #include "vmm/util.h"
+#include "vmm/vcpu.h"
 
 #define WORDS_MAX 4
 
@@ -228,6 +229,28 @@ static int info_mtree(struct human *h, struct err *err)
 	return 0;
 }
 
+/* Lines of arch_vcpu_print end as files' do, and these as terminals'. */
+static int info_registers(struct human *h, struct err *err)
+{
+	struct vm *vm = h->m->vm;
+	char *text = NULL, *line, *rest = NULL;
+	size_t size;
+	FILE *out;
+
+	if (vm->state == VM_RUNNING)
+		return err_set(err, -EBUSY, "the machine runs; stop it first");
+	out = open_memstream(&text, &size);
+	if (!out)
+		return err_set(err, -ENOMEM, "no memory for the registers");
+	for (unsigned i = 0; i < vm->n_vcpus; i++)
+		arch_vcpu_print(&vm->vcpus[i], out);
+	if (fclose(out) == 0)
+		for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+			fprintf(h->out, "%s\r\n", line);
+	free(text);
+	return 0;
+}
+
 static const struct {
 	const char *name, *help;
 	const char *command; /* of QMP */
@@ -244,6 +267,7 @@ static const struct {
 	{ "mtree", "where devices are in the address spaces", NULL, false, NULL, info_mtree },
 	{ "name", "-name", "query-name", false, show_name, NULL },
 	{ "network", "network cards and what they are on", NULL, false, NULL, info_network },
+	{ "registers", "what vCPUs of a stopped machine were about to do", NULL, false, NULL, info_registers },
 	{ "status", "whether the machine runs", "query-status", false, show_status, NULL },
 	{ "uuid", "-uuid", "query-uuid", false, show_uuid, NULL },
 	{ "version", "Kite's version", "query-version", false, show_version, NULL },

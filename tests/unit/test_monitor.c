@@ -164,6 +164,7 @@ static const struct {
 	{ "{'execute':'human-monitor-command','arguments':{'command-line':'info version'}}", "Kite" },
 	{ "{'execute':'human-monitor-command','arguments':{'command-line':'info name'}}", "testing" },
 	{ "{'execute':'human-monitor-command','arguments':{'command-line':'info mtree'}}", "Error: the machine none" },
+	{ "{'execute':'human-monitor-command','arguments':{'command-line':'info registers'}}", "'return': ''" },
 	{ "{'execute':'human-monitor-command','arguments':{'command-line':'info'}}", "info mtree" },
 	{ "{'execute':'human-monitor-command','arguments':{'command-line':'info nothing'}}", "Error: info: there is no" },
 	{ "{'execute':'human-monitor-command','arguments':{'command-line':'help'}}", "system_powerdown" },
