@@ -46,6 +46,7 @@ USERNET_SRC := $(sort $(wildcard tools/user-net/*.c))
 USERNET_OBJ := $(USERNET_SRC:%.c=$(B)/%.o)
 USERNET_LIBS := -lslirp -l:libglib-2.0.so.0 -lseccomp
 LIBEXECDIR ?= $(PREFIX)/libexec/kite
+$(B)/net/user_helper.o: CPPFLAGS += -DKITE_LIBEXECDIR='"$(LIBEXECDIR)"'
 
 .PHONY: all check payloads lint bench clean install
 all: $(B)/kite $(B)/kite-img $(B)/kite-user-net $(B)/kite-bridge-helper
@@ -101,6 +102,7 @@ $(B)/tests/unit/test_eventloop_offload: LDFLAGS += $(call wrap,pthread_create)
 $(B)/tests/unit/test_raw: LDFLAGS += $(call wrap,uring_submit statx)
 $(B)/tests/unit/test_throttle: LDFLAGS += $(call wrap,now_ns eventloop_arm eventloop_cancel)
 $(B)/tests/unit/test_tap: LDFLAGS += $(call wrap,ioctl open readv writev)
+$(B)/tests/unit/test_vhost: LDFLAGS += $(call wrap,ioctl open)
 $(B)/tests/unit/test_virtio_net: LDFLAGS += $(call wrap,now_ns)
 
 # The thread sanitizer has nothing to find in a test of one thread, and this one takes many minutes under it.

@@ -175,7 +175,9 @@ static int rt_grow(struct qcow2 *q, uint64_t block)
 	if (q_meta_hit(q, start, len))
 		rc = q_corrupt(q, "metadata lies where refcounts say that all is free, at 0x%llx", (unsigned long long)start);
 	else
-		rc = q->bd.file->grows || start + len <= q->bd.file->size ? growth_write(q, &g) : -ENOSPC;
+		rc = co_room(q->bd.file, start + len);
+	if (rc == 0)
+		rc = growth_write(q, &g);
 	if (rc == 0)
 		rc = q_meta_add_bytes(q, start, len);
 	if (rc == 0) {
@@ -311,14 +313,14 @@ int rc_set(struct qcow2 *q, uint64_t cluster, uint64_t v)
 static int search(struct qcow2 *q, uint64_t n, uint64_t *found)
 {
 	uint64_t at = n == 1 ? q->free_hint : q->free_next, run = 0;
-	uint64_t limit = (q->bd.file->grows ? MAX_HOST : q->bd.file->size) >> q->cluster_bits;
+	uint64_t limit = MAX_HOST >> q->cluster_bits; /* what a device has room for is for co_room to say: it may have become larger */
 
 	while (run < n) {
 		struct rc_slice s;
 		int rc;
 
 		if (at + n > limit)
-			return q->bd.file->grows ? -EFBIG : -ENOSPC;
+			return -EFBIG;
 		rc = slice_get(q, at, &s);
 		if (rc < 0)
 			return rc;

@@ -149,18 +149,20 @@ uint64_t qswitch_refs(const struct qswitch *s, uint64_t off)
 int qswitch_alloc(struct qswitch *s, uint64_t n, uint64_t *off)
 {
 	struct qcow2 *q = s->q;
-	uint64_t at = s->next, run = 0, limit = (q->bd.file->grows ? MAX_HOST : q->bd.file->size) >> q->cluster_bits;
+	uint64_t at = s->next, run = 0, limit = MAX_HOST >> q->cluster_bits;
 	int rc = 0;
 
 	while (run < n && rc == 0) {
 		if (at >= limit)
-			return q->bd.file->grows ? -EFBIG : -ENOSPC;
+			return -EFBIG;
 		rc = grow(s, at + 1);
 		if (rc == 0)
 			run = is_used(s, at) || s->refs[at] || meta_has(&q->meta, at) ? 0 : run + 1;
 		at++;
 	}
 	at -= run;
+	if (rc == 0)
+		rc = co_room(q->bd.file, (at + n) << q->cluster_bits);
 	if (rc == 0)
 		rc = free_list_add(&s->made, at, n, 0);
 	if (rc == 0)

@@ -31,6 +31,8 @@ struct builder {
 	const struct acpi_platform *platform;
 	struct blob out;
 	uint64_t base;
+	struct acpi_fixup fixups[ACPI_MAX_FIXUPS];
+	size_t n_fixups;
 };
 
 static struct acpi_header header(const char *signature, uint8_t revision)
@@ -56,16 +58,38 @@ static size_t table_begin(struct builder *b, const void *fixed, size_t len)
 	return off;
 }
 
+static void fixup(struct builder *b, enum acpi_fixup_kind kind, size_t at, size_t start, size_t size)
+{
+	if (b->n_fixups == ACPI_MAX_FIXUPS) {
+		blob_fail(&b->out, -ENOSPC);
+		return;
+	}
+	b->fixups[b->n_fixups++] = (struct acpi_fixup){ .kind = kind, .at = (uint32_t)at, .start = (uint32_t)start, .size = (uint32_t)size };
+}
+
+/* There is an address at `at`. */
+static void fixup_pointer(struct builder *b, size_t at, size_t size)
+{
+	fixup(b, ACPI_FIXUP_POINTER, at, 0, size);
+}
+
+/* Makes [start, start + len) sum to zero by the byte at `at` in it, a zero until now. */
+static void put_checksum(struct builder *b, size_t at, size_t start, size_t len)
+{
+	uint8_t sum = blob_checksum(&b->out, start, len);
+
+	blob_set(&b->out, at, &sum, 1);
+	fixup(b, ACPI_FIXUP_CHECKSUM, at, start, len);
+}
+
 /* The table that began at `off` is complete: stores its length and checksum. Returns its address. */
 static uint64_t table_end(struct builder *b, size_t off)
 {
 	size_t len = b->out.len - off;
 	le32 length = le32_of((uint32_t)len);
-	uint8_t sum;
 
 	blob_set(&b->out, off + offsetof(struct acpi_header, length), &length, sizeof(length));
-	sum = blob_checksum(&b->out, off, len);
-	blob_set(&b->out, off + offsetof(struct acpi_header, checksum), &sum, 1);
+	put_checksum(b, off + offsetof(struct acpi_header, checksum), off, len);
 	return b->base + off;
 }
 
@@ -143,11 +167,18 @@ static uint64_t build_fadt(struct builder *b, uint64_t facs, uint64_t dsdt)
 		.hypervisor_vendor = "Kite",
 	};
 
+	size_t off;
+
 	if (p->reduced)
 		fadt_reduced(&fadt, p->reduced);
 	else
 		fadt_blocks(&fadt, p);
-	return table_end(b, table_begin(b, &fadt, sizeof(fadt)));
+	off = table_begin(b, &fadt, sizeof(fadt));
+	if (facs)
+		fixup_pointer(b, off + offsetof(struct acpi_fadt, facs), 4);
+	fixup_pointer(b, off + offsetof(struct acpi_fadt, dsdt), 4);
+	fixup_pointer(b, off + offsetof(struct acpi_fadt, x_dsdt), 8);
+	return table_end(b, off);
 }
 
 static void put_cpu(struct builder *b, uint32_t apic_id)
@@ -248,6 +279,7 @@ static uint64_t build_sdt(struct builder *b, const char *signature, unsigned wid
 	for (size_t i = 0; i < n; i++) {
 		le64 addr = le64_of(tables[i]);
 
+		fixup_pointer(b, b->out.len, width);
 		blob_put(&b->out, &addr, width); /* little-endian: the low half comes first */
 	}
 	return table_end(b, off);
@@ -262,14 +294,13 @@ static void fill_rsdp(struct builder *b, uint64_t rsdt, uint64_t xsdt)
 		.length = le32_of(sizeof(rsdp)),
 		.xsdt = le64_of(xsdt),
 	};
-	uint8_t sum;
 
 	memcpy(rsdp.signature, "RSD PTR ", sizeof(rsdp.signature));
 	blob_set(&b->out, 0, &rsdp, sizeof(rsdp));
-	sum = blob_checksum(&b->out, 0, ACPI_RSDP_V1_LEN);
-	blob_set(&b->out, offsetof(struct acpi_rsdp, checksum), &sum, 1);
-	sum = blob_checksum(&b->out, 0, sizeof(rsdp));
-	blob_set(&b->out, offsetof(struct acpi_rsdp, ext_checksum), &sum, 1);
+	fixup_pointer(b, offsetof(struct acpi_rsdp, rsdt), 4);
+	fixup_pointer(b, offsetof(struct acpi_rsdp, xsdt), 8);
+	put_checksum(b, offsetof(struct acpi_rsdp, checksum), 0, ACPI_RSDP_V1_LEN);
+	put_checksum(b, offsetof(struct acpi_rsdp, ext_checksum), 0, sizeof(rsdp));
 }
 
 static void build_all(struct builder *b)
@@ -279,6 +310,7 @@ static void build_all(struct builder *b)
 	size_t n = 0;
 
 	blob_put(&b->out, &room, sizeof(room));
+	blob_align(&b->out, b->base, ACPI_FACS_ALIGN); /* the first table is at the same offset in all */
 	if (!b->platform->reduced)
 		facs = build_facs(b);
 	dsdt = build_dsdt(b);
@@ -326,7 +358,8 @@ int acpi_build(const struct acpi_platform *platform, uint64_t base, size_t max, 
 	build_all(&b);
 	r = b.out.error;
 	if (!r) {
-		*out = (struct acpi_tables){ .data = b.out.data, .size = b.out.len };
+		*out = (struct acpi_tables){ .data = b.out.data, .size = b.out.len, .n_fixups = b.n_fixups };
+		memcpy(out->fixups, b.fixups, sizeof(b.fixups));
 		return 0;
 	}
 	blob_fini(&b.out);

@@ -40,7 +40,7 @@ struct acpi_window {
  */
 struct acpi_pci {
 	uint64_t ecam_base, ecam_size; /* of bus 0; 0: none. Below 4 GiB */
-	struct acpi_window mem32, mem64;
+	struct acpi_window mem32[2], mem64;
 	uint32_t gsi; /* of INTA */
 };
 
@@ -84,10 +84,23 @@ struct acpi_platform {
 	size_t n_virtio; /* at most 256 */
 };
 
+/* What changes when the tables are moved: offsets in their bytes. */
+enum acpi_fixup_kind {
+	ACPI_FIXUP_POINTER, /* `size` bytes, 4 or 8: the address of a table */
+	ACPI_FIXUP_CHECKSUM, /* a byte that makes `size` bytes from `start` on sum to zero */
+};
+struct acpi_fixup {
+	enum acpi_fixup_kind kind;
+	uint32_t at, start, size;
+};
+#define ACPI_MAX_FIXUPS 32
+
 /* The tables, as they must stand at `base` in guest memory. The RSDP comes first. */
 struct acpi_tables {
 	uint8_t *data; /* heap, the caller frees with acpi_tables_free */
 	size_t size;
+	struct acpi_fixup fixups[ACPI_MAX_FIXUPS]; /* in an order that fits: a table's pointers before its checksum */
+	size_t n_fixups;
 };
 
 /*

@@ -82,8 +82,9 @@ static void put_pci(struct aml *aml, const struct acpi_pci *pci)
 	aml_window(aml, AML_PORTS, 0, PCI_MECHANISM_1);
 	aml_io(aml, PCI_MECHANISM_1, PCI_MECHANISM_1_LEN); /* the bridge's own */
 	aml_window(aml, AML_PORTS, PCI_MECHANISM_1 + PCI_MECHANISM_1_LEN, 0x10000 - PCI_MECHANISM_1 - PCI_MECHANISM_1_LEN);
-	if (pci->mem32.size)
-		aml_window(aml, AML_MEMORY, pci->mem32.base, pci->mem32.size);
+	for (unsigned i = 0; i < 2; i++)
+		if (pci->mem32[i].size)
+			aml_window(aml, AML_MEMORY, pci->mem32[i].base, pci->mem32[i].size);
 	if (pci->mem64.size)
 		aml_window(aml, AML_MEMORY, pci->mem64.base, pci->mem64.size);
 	aml_end(aml);

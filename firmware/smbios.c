@@ -13,28 +13,35 @@
 
 #include "firmware/blob.h"
 #include "firmware/smbios_tables.h"
+#include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/util.h"
 
 #define ENTRY_ALIGN 16
 #define ENTRY64_OFF 0
-#define ENTRY32_OFF 32
-#define TABLE_OFF 64
+#define ENTRY32_OFF SMBIOS_ENTRY32_OFF
+#define TABLE_OFF SMBIOS_TABLE_OFF
 #define SEARCH_END UINT64_C(0x100000) /* systems search for the entry points below here, and _SM_'s table has 16-bit length */
 #define DIMM_SIZE (16 * GIB)
+#define SMBIOS_NAME_MAX 128 /* of a socket; what is longer is cut off */
 #define MANUFACTURER "Kite"
+#define CPU_MHZ 2000 /* QEMU's too: nothing better is known of a virtual processor */
 /* Old kernels take firmware dated before 2008 for broken and ignore parts of ACPI; the day itself means nothing. */
 #define RELEASE_DATE "01/01/2025"
 
+static_assert(SMBIOS_MAX_FILES >= CONFIG_MAX_SMBIOS_FILES, "as many files as the user can name");
+
 struct builder {
+	const struct smbios_platform *platform;
 	struct blob out;
-	uint16_t n;        /* structures so far, and the next handle */
+	uint16_t n;        /* structures so far */
+	uint16_t handle;   /* the next */
 	size_t max_struct; /* bytes of the largest */
 };
 
 /* The strings of one structure. */
 struct strings {
-	const char *s[4];
+	const char *s[CONFIG_MAX_OEM_STRINGS];
 	uint8_t n;
 };
 
@@ -47,12 +54,51 @@ static uint8_t string_add(struct strings *set, const char *s)
 	return ++set->n;
 }
 
+/* What the user says, or else Kite. */
+static const char *text(const struct smbios_platform *p, enum config_smbios_text which, const char *own)
+{
+	return p->user && p->user->text[which] ? p->user->text[which] : own;
+}
+
+static uint8_t text_add(struct strings *set, const struct smbios_platform *p, enum config_smbios_text which, const char *own)
+{
+	return string_add(set, text(p, which, own));
+}
+
+static void count(struct builder *b, size_t size)
+{
+	b->max_struct = (size_t)max_u64(b->max_struct, size);
+	b->n++;
+}
+
+static bool handle_taken(const struct smbios_platform *p, uint16_t handle)
+{
+	for (size_t i = 0; i < p->n_files; i++)
+		if (load_le16(p->files[i].data + offsetof(struct smbios_header, handle)) == handle)
+			return true;
+	return false;
+}
+
+/* Whether a file is of that type, so that Kite's own structures of it are left out. */
+static bool replaced(const struct builder *b, uint8_t type)
+{
+	for (size_t i = 0; i < b->platform->n_files; i++)
+		if (b->platform->files[i].data[0] == type)
+			return true;
+	return false;
+}
+
 /* Appends a structure that begins with a struct smbios_header. Returns its handle. */
 static uint16_t put(struct builder *b, uint8_t type, void *fixed, size_t len, const struct strings *set)
 {
-	struct smbios_header h = { .type = type, .length = (uint8_t)len, .handle = le16_of(b->n) };
+	struct smbios_header h = { .type = type, .length = (uint8_t)len };
 	size_t start = b->out.len;
 
+	if (replaced(b, type))
+		return SMBIOS_NO_HANDLE;
+	while (handle_taken(b->platform, b->handle))
+		b->handle++;
+	h.handle = le16_of(b->handle);
 	memcpy(fixed, &h, sizeof(h));
 	blob_put(&b->out, fixed, len);
 	for (uint8_t i = 0; set && i < set->n; i++)
@@ -60,12 +106,13 @@ static uint16_t put(struct builder *b, uint8_t type, void *fixed, size_t len, co
 	if (!set || set->n == 0)
 		blob_put_byte(&b->out, 0);
 	blob_put_byte(&b->out, 0);
-	b->max_struct = (size_t)max_u64(b->max_struct, b->out.len - start);
-	return b->n++;
+	count(b, b->out.len - start);
+	return b->handle++;
 }
 
 static void put_bios(struct builder *b)
 {
+	const struct smbios_platform *p = b->platform;
 	struct strings set = { .n = 0 };
 	struct smbios_type0 t = {
 		.characteristics = le64_of(SMBIOS_BIOS_NOT_SUPPORTED),
@@ -76,28 +123,63 @@ static void put_bios(struct builder *b)
 		.ec_minor = 0xff,
 	};
 
-	t.vendor = string_add(&set, MANUFACTURER);
-	t.version = string_add(&set, KITE_VERSION);
-	t.release_date = string_add(&set, RELEASE_DATE);
+	if (p->firmware && !(p->user && p->user->bios))
+		return;
+	t.vendor = text_add(&set, p, CONFIG_SMBIOS_BIOS_VENDOR, MANUFACTURER);
+	t.version = text_add(&set, p, CONFIG_SMBIOS_BIOS_VERSION, KITE_VERSION);
+	t.release_date = text_add(&set, p, CONFIG_SMBIOS_BIOS_DATE, RELEASE_DATE);
+	if (p->user && p->user->bios_release_set) {
+		t.bios_major = p->user->bios_major;
+		t.bios_minor = p->user->bios_minor;
+	}
+	if (p->user && p->user->bios_uefi)
+		t.ext[1] |= SMBIOS_BIOS_EXT1_UEFI;
 	put(b, 0, &t, sizeof(t), &set);
 }
 
-static void put_system(struct builder *b, const struct smbios_platform *p)
+static void put_system(struct builder *b)
 {
 	static const uint8_t order[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };
+	const struct smbios_platform *p = b->platform;
 	struct strings set = { .n = 0 };
 	struct smbios_type1 t = { .wake_up = SMBIOS_WAKE_POWER_SWITCH };
 
-	t.manufacturer = string_add(&set, MANUFACTURER);
-	t.product = string_add(&set, p->product);
-	t.version = string_add(&set, p->version);
+	t.manufacturer = text_add(&set, p, CONFIG_SMBIOS_SYSTEM_MANUFACTURER, MANUFACTURER);
+	t.product = text_add(&set, p, CONFIG_SMBIOS_SYSTEM_PRODUCT, p->product);
+	t.version = text_add(&set, p, CONFIG_SMBIOS_SYSTEM_VERSION, p->version);
+	t.serial = text_add(&set, p, CONFIG_SMBIOS_SYSTEM_SERIAL, "");
+	t.sku = text_add(&set, p, CONFIG_SMBIOS_SYSTEM_SKU, "");
+	t.family = text_add(&set, p, CONFIG_SMBIOS_SYSTEM_FAMILY, "");
 	for (size_t i = 0; i < sizeof(t.uuid); i++)
 		t.uuid[i] = p->uuid[order[i]];
 	put(b, 1, &t, sizeof(t), &set);
 }
 
-static void put_chassis(struct builder *b, const struct smbios_platform *p)
+/* The board is in the chassis, so it comes after. */
+static void put_board(struct builder *b, uint16_t chassis)
 {
+	const struct smbios_platform *p = b->platform;
+	struct strings set = { .n = 0 };
+	struct smbios_type2 t = {
+		.features = SMBIOS_BOARD_HOSTING,
+		.chassis = le16_of(chassis),
+		.type = SMBIOS_BOARD_MOTHERBOARD,
+	};
+
+	if (!p->user || !p->user->board)
+		return;
+	t.manufacturer = text_add(&set, p, CONFIG_SMBIOS_BOARD_MANUFACTURER, MANUFACTURER);
+	t.product = text_add(&set, p, CONFIG_SMBIOS_BOARD_PRODUCT, p->product);
+	t.version = text_add(&set, p, CONFIG_SMBIOS_BOARD_VERSION, p->version);
+	t.serial = text_add(&set, p, CONFIG_SMBIOS_BOARD_SERIAL, "");
+	t.asset = text_add(&set, p, CONFIG_SMBIOS_BOARD_ASSET, "");
+	t.location = text_add(&set, p, CONFIG_SMBIOS_BOARD_LOCATION, "");
+	put(b, 2, &t, sizeof(t), &set);
+}
+
+static uint16_t put_chassis(struct builder *b)
+{
+	const struct smbios_platform *p = b->platform;
 	struct strings set = { .n = 0 };
 	struct smbios_type3 t = {
 		.type = SMBIOS_CHASSIS_OTHER,
@@ -107,9 +189,33 @@ static void put_chassis(struct builder *b, const struct smbios_platform *p)
 		.security = SMBIOS_STATE_UNKNOWN,
 	};
 
-	t.manufacturer = string_add(&set, MANUFACTURER);
-	t.version = string_add(&set, p->version);
-	put(b, 3, &t, sizeof(t), &set);
+	t.manufacturer = text_add(&set, p, CONFIG_SMBIOS_CHASSIS_MANUFACTURER, MANUFACTURER);
+	t.version = text_add(&set, p, CONFIG_SMBIOS_CHASSIS_VERSION, p->version);
+	t.serial = text_add(&set, p, CONFIG_SMBIOS_CHASSIS_SERIAL, "");
+	t.asset = text_add(&set, p, CONFIG_SMBIOS_CHASSIS_ASSET, "");
+	t.sku = text_add(&set, p, CONFIG_SMBIOS_CHASSIS_SKU, "");
+	return put(b, 3, &t, sizeof(t), &set);
+}
+
+static void put_oem(struct builder *b)
+{
+	const struct config_smbios *user = b->platform->user;
+	struct strings set = { .n = 0 };
+	struct smbios_type11 t = { .count = 0 };
+
+	for (size_t i = 0; user && i < user->n_oem; i++)
+		string_add(&set, b->platform->oem[i]);
+	t.count = set.n;
+	if (set.n > 0)
+		put(b, 11, &t, sizeof(t), &set);
+}
+
+static void put_files(struct builder *b)
+{
+	for (size_t i = 0; i < b->platform->n_files; i++) {
+		blob_put(&b->out, b->platform->files[i].data, b->platform->files[i].size);
+		count(b, b->platform->files[i].size);
+	}
 }
 
 static uint8_t count8(uint64_t n)
@@ -117,8 +223,9 @@ static uint8_t count8(uint64_t n)
 	return n < SMBIOS_CPU_SEE_COUNT2 ? (uint8_t)n : SMBIOS_CPU_SEE_COUNT2;
 }
 
-static void put_cpu(struct builder *b, const struct smbios_platform *p, unsigned socket)
+static void put_cpu(struct builder *b, unsigned socket)
 {
+	const struct smbios_platform *p = b->platform;
 	uint64_t threads = (uint64_t)p->cores * p->threads; /* at most SMBIOS_CPU_MAX_COUNT */
 	struct strings set = { .n = 0 };
 	struct smbios_type4 t = {
@@ -130,6 +237,9 @@ static void put_cpu(struct builder *b, const struct smbios_platform *p, unsigned
 		.l1_cache = le16_of(SMBIOS_NO_HANDLE),
 		.l2_cache = le16_of(SMBIOS_NO_HANDLE),
 		.l3_cache = le16_of(SMBIOS_NO_HANDLE),
+		.id = le64_of(p->user && p->user->cpu_id ? p->user->cpu_id : (uint64_t)p->cpu_features << 32 | p->cpu_signature),
+		.max_speed = le16_of(p->user && p->user->cpu_max_speed ? p->user->cpu_max_speed : CPU_MHZ),
+		.speed = le16_of(p->user && p->user->cpu_speed ? p->user->cpu_speed : CPU_MHZ),
 		.core_count = count8(p->cores),
 		.core_enabled = count8(p->cores),
 		.thread_count = count8(threads),
@@ -139,12 +249,16 @@ static void put_cpu(struct builder *b, const struct smbios_platform *p, unsigned
 		.core_enabled2 = le16_of((uint16_t)p->cores),
 		.thread_count2 = le16_of((uint16_t)threads),
 	};
-	char name[24];
+	const char *prefix = text(p, CONFIG_SMBIOS_CPU_SOCKET, NULL);
+	char name[SMBIOS_NAME_MAX];
 
-	snprintf(name, sizeof(name), "CPU %u", socket);
+	snprintf(name, sizeof(name), "%s%u", prefix ? prefix : "CPU ", socket);
 	t.socket = string_add(&set, name);
-	t.manufacturer = string_add(&set, MANUFACTURER);
-	t.version = string_add(&set, p->version);
+	t.manufacturer = text_add(&set, p, CONFIG_SMBIOS_CPU_MANUFACTURER, MANUFACTURER);
+	t.version = text_add(&set, p, CONFIG_SMBIOS_CPU_VERSION, p->version);
+	t.serial = text_add(&set, p, CONFIG_SMBIOS_CPU_SERIAL, "");
+	t.asset = text_add(&set, p, CONFIG_SMBIOS_CPU_ASSET, "");
+	t.part = text_add(&set, p, CONFIG_SMBIOS_CPU_PART, "");
 	put(b, 4, &t, sizeof(t), &set);
 }
 
@@ -178,11 +292,18 @@ static void put_dimm(struct builder *b, uint16_t array, unsigned index, uint64_t
 		.type = SMBIOS_DIMM_RAM,
 		.type_detail = le16_of(SMBIOS_DIMM_DETAIL_OTHER),
 	};
-	char name[24];
+	const struct smbios_platform *p = b->platform;
+	const char *prefix = text(p, CONFIG_SMBIOS_MEMORY_LOCATOR, NULL);
+	char name[SMBIOS_NAME_MAX];
 
-	snprintf(name, sizeof(name), "DIMM %u", index);
+	snprintf(name, sizeof(name), "%s%u", prefix ? prefix : "DIMM ", index);
 	t.locator = string_add(&set, name);
-	t.manufacturer = string_add(&set, MANUFACTURER);
+	t.bank = text_add(&set, p, CONFIG_SMBIOS_MEMORY_BANK, "");
+	t.manufacturer = text_add(&set, p, CONFIG_SMBIOS_MEMORY_MANUFACTURER, MANUFACTURER);
+	t.serial = text_add(&set, p, CONFIG_SMBIOS_MEMORY_SERIAL, "");
+	t.asset = text_add(&set, p, CONFIG_SMBIOS_MEMORY_ASSET, "");
+	t.part = text_add(&set, p, CONFIG_SMBIOS_MEMORY_PART, "");
+	t.speed = t.configured_speed = le16_of(p->user ? p->user->memory_speed : 0);
 	put(b, 17, &t, sizeof(t), &set);
 }
 static_assert(DIMM_SIZE / MIB < 0x7fff, "a memory device's size fits its 16-bit field");
@@ -222,17 +343,19 @@ static void put_memory(struct builder *b, const struct smbios_platform *p)
 		put_range(b, array, 4 * GIB, p->ram_above_4g);
 }
 
-static void put_table(struct builder *b, const struct smbios_platform *p)
+static void put_table(struct builder *b)
 {
 	struct smbios_type32 boot = { .status = 0 };
 	struct smbios_type127 end;
 
 	put_bios(b);
-	put_system(b, p);
-	put_chassis(b, p);
-	for (unsigned i = 0; i < p->sockets && !b->out.error; i++)
-		put_cpu(b, p, i);
-	put_memory(b, p);
+	put_system(b);
+	put_board(b, put_chassis(b));
+	for (unsigned i = 0; i < b->platform->sockets && !b->out.error; i++)
+		put_cpu(b, i);
+	put_oem(b);
+	put_memory(b, b->platform);
+	put_files(b);
 	put(b, 32, &boot, sizeof(boot), NULL);
 	put(b, 127, &end, sizeof(end), NULL);
 }
@@ -280,6 +403,22 @@ static void fill_entry32(struct blob *out, uint64_t table, size_t len, const str
 static_assert(ENTRY64_OFF + sizeof(struct smbios_entry64) <= ENTRY32_OFF && ENTRY32_OFF % ENTRY_ALIGN == 0 &&
 	      ENTRY32_OFF + sizeof(struct smbios_entry32) <= TABLE_OFF, "the entry points have room");
 
+int smbios_file_check(const struct smbios_file *file, const char *path, struct err *err)
+{
+	size_t at = file->size >= sizeof(struct smbios_header) ? file->data[offsetof(struct smbios_header, length)] : 0;
+
+	if (at < sizeof(struct smbios_header) || file->size < at + 2)
+		return err_set(err, -EINVAL, "-smbios file: %s is too short for an SMBIOS structure", path);
+	if (file->data[0] == 127)
+		return err_set(err, -EINVAL, "-smbios file: %s is an end of the table, type 127, which Kite writes itself", path);
+	/* The strings end where two zeroes follow each other for the first time. */
+	while (at + 2 < file->size && load_le16(file->data + at))
+		at++;
+	if (at + 2 != file->size || load_le16(file->data + at))
+		return err_set(err, -EINVAL, "-smbios file: %s does not end with its strings and two zeroes", path);
+	return 0;
+}
+
 static int check(const struct smbios_platform *p, struct err *err)
 {
 	uint64_t end;
@@ -299,7 +438,7 @@ int smbios_build(const struct smbios_platform *platform, uint64_t base, size_t m
 {
 	static const uint8_t entries[TABLE_OFF];
 	uint64_t room = base < SEARCH_END ? SEARCH_END - base : 0;
-	struct builder b = { .n = 0 };
+	struct builder b = { .platform = platform, .handle = platform->firmware ? 1 : 0 };
 	int r = check(platform, err);
 
 	*out = (struct smbios_tables){ .data = NULL };
@@ -307,7 +446,7 @@ int smbios_build(const struct smbios_platform *platform, uint64_t base, size_t m
 		return r;
 	blob_init(&b.out, (size_t)min_u64(min_u64(max, room), UINT16_MAX));
 	blob_put(&b.out, entries, sizeof(entries));
-	put_table(&b, platform);
+	put_table(&b);
 	fill_entry64(&b.out, base + TABLE_OFF, b.out.len - TABLE_OFF);
 	fill_entry32(&b.out, base + TABLE_OFF, b.out.len - TABLE_OFF, &b);
 	r = b.out.error;

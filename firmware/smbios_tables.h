@@ -56,7 +56,7 @@ struct smbios_type0 { /* 7.1: BIOS */
 };
 enum { SMBIOS_BIOS_NOT_SUPPORTED = 1 << 3 };    /* characteristics: see ext only */
 enum { SMBIOS_BIOS_EXT0_ACPI = 1 << 0 };
-enum { SMBIOS_BIOS_EXT1_VM = 1 << 4 };
+enum { SMBIOS_BIOS_EXT1_UEFI = 1 << 3, SMBIOS_BIOS_EXT1_VM = 1 << 4 };
 static_assert(sizeof(struct smbios_type0) == 0x18, "type 0");
 
 struct smbios_type1 { /* 7.2: system */
@@ -68,6 +68,18 @@ struct smbios_type1 { /* 7.2: system */
 };
 enum { SMBIOS_WAKE_POWER_SWITCH = 6 };
 static_assert(sizeof(struct smbios_type1) == 0x1b, "type 1");
+
+struct smbios_type2 { /* 7.3: baseboard */
+	struct smbios_header h;
+	uint8_t manufacturer, product, version, serial, asset;
+	uint8_t features, location;
+	le16 chassis; /* handle */
+	uint8_t type;
+	uint8_t n_objects;
+};
+enum { SMBIOS_BOARD_HOSTING = 1 << 0 };
+enum { SMBIOS_BOARD_MOTHERBOARD = 0x0a };
+static_assert(sizeof(struct smbios_type2) == 0x0f, "type 2");
 
 struct smbios_type3 { /* 7.4: chassis */
 	struct smbios_header h;
@@ -103,6 +115,12 @@ enum { SMBIOS_CPU_64BIT = 1 << 2, SMBIOS_CPU_MULTI_CORE = 1 << 3, SMBIOS_CPU_MUL
 #define SMBIOS_CPU_MAX_COUNT 0xfffe
 #define SMBIOS_NO_HANDLE 0xffff
 static_assert(sizeof(struct smbios_type4) == 0x30, "type 4");
+
+struct smbios_type11 { /* 7.12: OEM strings */
+	struct smbios_header h;
+	uint8_t count;
+};
+static_assert(sizeof(struct smbios_type11) == 0x05, "type 11");
 
 struct smbios_type16 { /* 7.17: physical memory array */
 	struct smbios_header h;

@@ -56,7 +56,12 @@ struct rtc_config {
 	int64_t start_seconds;   /* what the clock shows at creation, seconds since 1970 in the guest's time base */
 	uint64_t ram_below_4g;   /* bytes, for the memory size fields of CMOS */
 	uint64_t ram_above_4g;
+	uint8_t cpus;            /* for CMOS: at most 255 */
+	uint16_t boot_order;     /* for CMOS: 4 bits a choice, the first in the lowest; 1 floppy, 2 disk, 3 CD, 4 network. 0: none */
+	bool check_floppy;       /* for CMOS: whether firmware looks for a boot signature on floppies */
 };
+/* Changes the boot order in CMOS. */
+void rtc_set_boot_order(struct device *dev, uint16_t order);
 struct device *rtc_create(const struct device_env *env, const struct rtc_config *cfg, struct err *err);
 
 /* hw/i8042.c: a keyboard controller, ports 0x60 and 0x64, with nothing plugged in: self-test, A20, and reset by command 0xfe. */
@@ -108,6 +113,14 @@ struct debug_exit_config {
 	uint16_t iobase, iosize; /* iosize 1 to 8 */
 };
 struct device *debug_exit_create(const struct device_env *env, const struct debug_exit_config *cfg, struct err *err);
+
+/* hw/debugcon.c: isa-debugcon, a port for firmware's messages. */
+struct debugcon_config {
+	uint16_t iobase;
+	uint8_t readback;        /* what the port reads as */
+	struct chardev *chardev; /* borrowed; nobody else's */
+};
+struct device *debugcon_create(const struct device_env *env, const struct debugcon_config *cfg, struct err *err);
 
 /* hw/testdev.c: pc-testdev, what small test kernels expect of QEMU's: I/O echo ports, interrupt lines, test memory. */
 #define TESTDEV_IRQS 24
@@ -234,5 +247,27 @@ struct virtio_net_state {
 	uint64_t features; /* chosen */
 };
 void virtio_net_query(struct virtio_dev *dev, struct virtio_net_state *state);
+
+/*
+ * hw/virtio_scsi.c: a SCSI adapter (virtio 1.2, 5.6), to be put behind a transport; its units are of hw/scsi.h.
+ */
+#define VIRTIO_SCSI_MAX_QUEUES 62
+#define VIRTIO_SCSI_MIN_QUEUE 4
+struct scsi_unit;
+struct virtio_scsi_config {
+	const char *name;       /* "scsi0" */
+	struct eventloop *loop; /* borrowed; that of its units' block devices */
+	unsigned queues;        /* for requests: 1 to VIRTIO_SCSI_MAX_QUEUES */
+	uint16_t queue_size;    /* a power of two, VIRTIO_SCSI_MIN_QUEUE to VIRTQ_SIZE_MAX */
+	uint32_t max_sectors, cmd_per_lun; /* hints for the driver */
+};
+struct virtio_dev *virtio_scsi_create(const struct device_env *env, const struct virtio_scsi_config *cfg, struct err *err);
+/*
+ * Takes the unit over; a driver at work hears of it. -EBUSY: its place is taken, -E2BIG, with `err`, and it is still the caller's. The loop, or
+ * before it works for the device.
+ */
+int virtio_scsi_add_unit(struct virtio_dev *dev, struct scsi_unit *unit, struct err *err);
+/* Gives it back, with nothing in flight. The loop. */
+void virtio_scsi_remove_unit(struct virtio_dev *dev, struct scsi_unit *unit);
 
 #endif

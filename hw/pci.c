@@ -213,8 +213,7 @@ static void pci_bus_reset(struct device *dev)
 	pthread_mutex_lock(&bus->lock);
 	bus->address = 0;
 	pthread_mutex_unlock(&bus->lock);
-	for (unsigned i = 0; i < PCI_BRIDGES; i++)
-		pci_dev_reset(&bus->bridges[i]);
+	pci_bridges_reset(bus);
 }
 
 static void pci_bus_destroy(struct device *dev)

@@ -48,6 +48,18 @@ struct pci_bus_config {
 	struct pci_window io;        /* ports */
 	struct pci_window mem32, mem64;
 	struct irq_line intx[4];     /* router lines A to D */
+	/*
+	 * An end of an ISA interrupt, for the ISA bridge's router (82371SB, PIRQx route control), which puts lines A to D there for systems without an
+	 * IOAPIC, as firmware tells it. NULL: there is none.
+	 */
+	struct irq_line (*isa_irq)(void *opaque, unsigned irq);
+	void *isa_opaque;
+	/*
+	 * The host bridge's registers PAM0 to PAM6 (82441FX data sheet, 3.2.18) were written, or reset: shadow RAM is the machine's. vCPU
+	 * threads and resets, under the bus's locks. NULL: nothing follows.
+	 */
+	void (*pam_changed)(void *opaque, const uint8_t pam[7]);
+	void *pam_opaque;
 	struct device *reset_ctl;    /* owns port 0xcf9 in the middle of mechanism 1's address register; see hw/reset_ctl.c */
 };
 

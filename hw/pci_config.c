@@ -75,7 +75,7 @@ static void intx_drive(struct pci_dev *dev, bool level)
 		return;
 	dev->intx_driven = level;
 	bus->intx_drivers[line] += level ? 1 : -1u;
-	irq_set(&bus->cfg.intx[line], bus->intx_drivers[line] > 0);
+	pci_intx_set(bus, line);
 }
 
 void pci_intx_update(struct pci_dev *dev)

@@ -36,6 +36,7 @@ struct pci_bus {
 	uint32_t address; /* CONFIG_ADDRESS */
 	struct pci_dev *functions[PCI_FUNCTIONS];
 	unsigned intx_drivers[4]; /* functions that drive a line high */
+	struct irq_line pirq[4];  /* where the ISA bridge routes the lines to; not connected: nowhere. Under intx_lock */
 	struct bus_region address_port, data_port, ecam;
 	struct log_limit log;
 	struct pci_dev bridges[PCI_BRIDGES];
@@ -43,6 +44,7 @@ struct pci_bus {
 
 /* hw/pci_bridges.c: the host bridge at 00.0 and the ISA bridge at 01.0. */
 int pci_bridges_add(struct pci_bus *bus, struct err *err);
+void pci_bridges_reset(struct pci_bus *bus);
 
 /* hw/pci_config.c: an access to the configuration space of a function, 1 to 4 bytes within an aligned 4; nobody there: all ones. */
 void pci_config_read(struct pci_bus *bus, unsigned devfn, unsigned offset, uint8_t *buf, unsigned len);
@@ -53,6 +55,9 @@ void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned offset, cons
 bool pci_bars_update(struct pci_dev *dev);
 /* A place became free: tries again what had to stay off the bus. Under bus->lock only. */
 void pci_bars_retry(struct pci_bus *bus);
+
+/* Line `line` is driven by any function, or by none any more. Under bus->intx_lock. */
+void pci_intx_set(struct pci_bus *bus, unsigned line);
 
 /* What the function drives onto its interrupt line follows from its state. Takes bus->intx_lock. */
 void pci_intx_update(struct pci_dev *dev);

@@ -477,12 +477,28 @@ static void cmos_memory_size(struct rtc *s, uint64_t below_4g, uint64_t above_4g
 	cmos_put16(s, CMOS_EXT_KIB, ext_kib);
 	cmos_put16(s, CMOS_EXT_KIB_2, ext_kib);
 	cmos_put16(s, CMOS_ABOVE_16M, above_16m);
+	s->r.cmos[CMOS_EQUIPMENT] = CMOS_EQUIPMENT_FPU;
 	for (unsigned i = 0; i < 3; i++)
 		s->r.cmos[CMOS_ABOVE_4G + i] = high >> (8 * i);
 	for (unsigned i = CMOS_SUM_FIRST; i <= CMOS_SUM_LAST; i++)
 		sum += s->r.cmos[i];
 	s->r.cmos[CMOS_SUM] = sum >> 8;
 	s->r.cmos[CMOS_SUM + 1] = sum & 0xff;
+}
+
+static void cmos_boot_order(struct rtc *s, uint16_t order)
+{
+	s->r.cmos[CMOS_BOOT_FLAG_2] = order & 0xff;
+	s->r.cmos[CMOS_BOOT_FLAG_1] = (s->r.cmos[CMOS_BOOT_FLAG_1] & 0x0f) | (order >> 4 & 0xf0);
+}
+
+void rtc_set_boot_order(struct device *dev, uint16_t order)
+{
+	struct rtc *s = CONTAINER_OF(dev, struct rtc, dev);
+
+	pthread_mutex_lock(&s->lock);
+	cmos_boot_order(s, order);
+	pthread_mutex_unlock(&s->lock);
 }
 
 struct device *rtc_create(const struct device_env *env, const struct rtc_config *cfg, struct err *err)
@@ -505,6 +521,9 @@ struct device *rtc_create(const struct device_env *env, const struct rtc_config 
 	s->divider_start_ns = host_clock_ns();
 	s->second_offset = cfg->start_seconds;
 	cmos_memory_size(s, cfg->ram_below_4g, cfg->ram_above_4g);
+	s->r.cmos[CMOS_LAST_CPU] = cfg->cpus ? cfg->cpus - 1 : 0;
+	s->r.cmos[CMOS_BOOT_FLAG_1] = cfg->check_floppy ? 0 : CMOS_BOOT_ANY_FLOPPY;
+	cmos_boot_order(s, cfg->boot_order);
 	s->region = (struct bus_region){
 		.name = "rtc", .base = RTC_PORT, .size = RTC_PORTS, .ops = &rtc_bus_ops, .dev = s,
 	};

@@ -61,4 +61,12 @@
 #define CMOS_ABOVE_16M 0x34 /* units of 64 KiB */
 #define CMOS_ABOVE_4G 0x5b  /* units of 64 KiB, 3 bytes */
 
+/* The rest of what PC firmware keeps here (Bochs' and QEMU's use of it). */
+#define CMOS_EQUIPMENT 0x14
+#define CMOS_EQUIPMENT_FPU 0x02
+#define CMOS_BOOT_FLAG_1 0x38 /* bit 0: boot floppies without a signature; high half: third choice */
+#define CMOS_BOOT_ANY_FLOPPY 0x01
+#define CMOS_BOOT_FLAG_2 0x3d /* first and, in the high half, second choice */
+#define CMOS_LAST_CPU 0x5f    /* how many processors, less 1 */
+
 #endif

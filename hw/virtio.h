@@ -29,7 +29,8 @@ struct err;
 struct virtio_dev;
 
 /* Section 5: device types. */
-enum virtio_id { VIRTIO_ID_NET = 1, VIRTIO_ID_BLOCK = 2, VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4, VIRTIO_ID_BALLOON = 5 };
+enum virtio_id { VIRTIO_ID_NET = 1, VIRTIO_ID_BLOCK = 2, VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4, VIRTIO_ID_BALLOON = 5,
+		 VIRTIO_ID_SCSI = 8 };
 
 /* Section 6: feature bits of every device. */
 #define VIRTIO_F_NOTIFY_ON_EMPTY (UINT64_C(1) << 24) /* legacy */
@@ -159,8 +160,12 @@ struct virtio_pci_config {
 	uint32_t class_code;
 };
 struct pci_bus;
+struct pci_dev;
 struct device *virtio_pci_create(const struct device_env *env, struct pci_bus *bus, struct virtio_dev *dev,
 				 const struct virtio_pci_config *cfg, struct err *err);
+
+/* The function of a device that such a transport is in front of. */
+const struct pci_dev *virtio_pci_function(const struct virtio_dev *dev);
 
 /* hw/virtio_mmio.c: version 2 of section 4.2, 512 bytes at `base`. Takes `dev` over on success. */
 struct device *virtio_mmio_create(const struct device_env *env, struct virtio_dev *dev, uint64_t base, struct irq_line irq,

@@ -28,7 +28,7 @@
 
 #define VNET_RUN_FRAMES 256
 #define VNET_RUN_BYTES (2 * MIB)
-#define VNET_DEFER_MAX_NS INT64_C(200000)
+#define VNET_DEFER_MAX_NS INT64_C(500000)
 #define VNET_DEFER_MIN_NS INT64_C(20000)
 #define VNET_DEFER_FRAMES 4   /* found by a deferred run: fewer, and it does not pay */
 #define VNET_STREAK_MIN 8     /* short runs, */

@@ -358,6 +358,7 @@ static uint16_t transitional_id(enum virtio_id id)
 	case VIRTIO_ID_BLOCK: return 0x1001;
 	case VIRTIO_ID_BALLOON: return 0x1002;
 	case VIRTIO_ID_CONSOLE: return 0x1003;
+	case VIRTIO_ID_SCSI: return 0x1004;
 	case VIRTIO_ID_RNG: return 0x1005;
 	}
 	return 0;
@@ -470,4 +471,11 @@ struct device *virtio_pci_create(const struct device_env *env, struct pci_bus *b
 		return NULL;
 	}
 	return &s->dev;
+}
+
+const struct pci_dev *virtio_pci_function(const struct virtio_dev *dev)
+{
+	const struct virtio_pci *s = dev->transport;
+
+	return &s->pci;
 }

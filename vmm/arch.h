@@ -47,8 +47,11 @@ void arch_vcpu_was_stopped(struct vcpu *vcpu);
  * every machine has. NULL with `err` and nothing left behind. `cfg` and `loop` are borrowed.
  */
 struct machine *machine_create(const struct vm_config *cfg, struct boot *boot, struct eventloop *loop, struct err *err);
-/* Adds the devices of the configuration that need no bus; `serials` has a chardev for each of cfg->serials, borrowed. */
-int machine_add_devices(struct machine *machine, struct chardev *const *serials, struct err *err);
+/*
+ * Adds the devices of the configuration that need no bus; `serials` has a chardev for each of cfg->serials, `debugcons` for each of
+ * cfg->debugcons, borrowed.
+ */
+int machine_add_devices(struct machine *machine, struct chardev *const *serials, struct chardev *const *debugcons, struct err *err);
 /* Ends the vCPU threads and everything else. NULL is fine. */
 void machine_destroy(struct machine *machine);
 struct vm *machine_vm(struct machine *machine);
@@ -65,6 +68,17 @@ int machine_adopt(struct machine *machine, struct device *device, struct err *er
  * configuration only, each once.
  */
 int machine_plug(struct machine *machine, struct virtio_dev *virtio, const struct virtio_pci_config *pci, struct err *err);
+/*
+ * For firmware: that it may boot from a device that has been plugged in. Without firmware this does nothing. 0, or with `err`: -EBUSY when
+ * another has the same bootindex, -ENOSPC.
+ */
+struct machine_boot {
+	const char *name;    /* the device's, for messages; lives as long as the machine */
+	const char *unit;    /* what is behind it, as OpenFirmware names it: "disk@0,0", "channel@0/disk@1,0", "ethernet-phy@0" */
+	int bootindex;       /* -1: none */
+	const char *romfile; /* its expansion ROM; NULL: a network card's usual one where it may be booted from; "": none. Borrowed as `name` */
+};
+int machine_boot_device(struct machine *machine, const struct virtio_dev *virtio, const struct machine_boot *boot, struct err *err);
 /* All devices are there: does what firmware would do for them. Then the machine can start. 0 or -errno with `err`. */
 int machine_ready(struct machine *machine, struct err *err);
 

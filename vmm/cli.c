@@ -119,6 +119,8 @@ static void cli_fini(struct cli *cli)
 		free(cli->drives[i].serial);
 		cli_below_fini(&cli->drives[i].below);
 	}
+	for (size_t i = 0; i < cli->cfg->n_scsi_units; i++)
+		free(cli->scsi_units[i].bus);
 	cli_blockdev_fini(cli);
 	for (size_t i = 0; i < cli->n_vports; i++)
 		cli_vport_fini(&cli->vports[i]);

@@ -237,7 +237,7 @@ static const struct backend *parse_short(const char *arg, struct prop_list *l, c
 	return NULL;
 }
 
-/* Makes the chardev `id` of a -serial's short form. */
+/* Makes the chardev `id` of a short form. */
 static int make_short(struct cli *cli, const char *arg, const char *id, const struct prop_ctx *ctx)
 {
 	struct prop_list l = { .items = NULL };

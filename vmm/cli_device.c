@@ -145,7 +145,19 @@ static int add_testdev(struct cli *cli, const struct prop_list *l, const struct 
 	       "the same, for drivers of virtio 1.0 and later only")                                                           \
 	DRIVER("virtio-net-device", cli_nic_add_mmio, MMIO, "virtio-net-pci", "the same on a microvm, over MMIO")              \
 	DRIVER("virtio-net", cli_nic_add, ANY, NULL, "the same on the bus that the machine has")                               \
+	DRIVER("virtio-scsi-pci", cli_scsi_add, PCI, "virtio-scsi-device",                                                     \
+	       "a SCSI adapter: [id=ID][,num_queues=N][,iothread=ID][,addr=SLOT]...")                                          \
+	DRIVER("virtio-scsi-pci-transitional", cli_scsi_add, PCI, "virtio-scsi-device", "the same")                            \
+	DRIVER("virtio-scsi-pci-non-transitional", cli_scsi_add_modern, PCI, "virtio-scsi-device",                             \
+	       "the same, for drivers of virtio 1.0 and later only")                                                           \
+	DRIVER("virtio-scsi-device", cli_scsi_add_mmio, MMIO, "virtio-scsi-pci", "the same on a microvm, over MMIO")           \
+	DRIVER("virtio-scsi", cli_scsi_add, ANY, NULL, "the same on the bus that the machine has")                             \
+	DRIVER("scsi-hd", cli_scsi_hd_add, ANY, NULL, "a SCSI disk: drive=ID[,bus=ID.0][,scsi-id=N][,lun=N][,serial=TEXT][,wwn=N]...") \
+	DRIVER("scsi-cd", cli_scsi_cd_add, ANY, NULL, "a CD-ROM drive, without drive= an empty one: [drive=ID][,bus=ID.0][,scsi-id=N]...") \
+	DRIVER("scsi-block", cli_scsi_block_add, ANY, NULL, "not available: use scsi-hd")                                      \
 	DRIVER("isa-debug-exit", add_debug_exit, ANY, NULL, "a port that ends Kite: [iobase=0x501][,iosize=2]; status is value * 2 + 1") \
+	DRIVER("isa-debugcon", cli_debugcon_add, ANY, NULL,                                                                    \
+	       "a port for firmware's messages: chardev=ID[,iobase=0xe9][,readback=0xe9]; SeaBIOS writes to 0x402")            \
 	DRIVER("pc-testdev", add_testdev, ANY, NULL, "ports, interrupt lines and memory for small test kernels")
 
 struct driver {

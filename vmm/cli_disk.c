@@ -214,7 +214,7 @@ static int add_drive_disks(struct cli *cli, struct err *err)
  * What becomes of errors, as the device says or else its drive. Where neither does, the guest is told of all, also of a full disk: QEMU, which
  * somebody manages, would stop there.
  */
-static enum config_on_error error_action(enum cli_error_action device, enum cli_error_action drive)
+enum config_on_error cli_error_action(enum cli_error_action device, enum cli_error_action drive)
 {
 	static const enum config_on_error actions[] = {
 		[CLI_ERROR_AUTO] = CONFIG_ERROR_REPORT,	    [CLI_ERROR_REPORT] = CONFIG_ERROR_REPORT, [CLI_ERROR_IGNORE] = CONFIG_ERROR_IGNORE,
@@ -235,8 +235,8 @@ static int inherit(struct cli *cli, struct config_disk *disk, const struct cli_d
 			d = &cli->drives[i];
 	if (!disk->serial && d->serial && cli_set_string(&disk->serial, d->serial, err) < 0)
 		return err->code;
-	disk->rerror = error_action(given->rerror, d->rerror);
-	disk->werror = error_action(given->werror, d->werror);
+	disk->rerror = cli_error_action(given->rerror, d->rerror);
+	disk->werror = cli_error_action(given->werror, d->werror);
 	if (disk->rerror == CONFIG_ERROR_ENOSPC)
 		return err_set(err, -EINVAL, "rerror of drive '%s': a read does not run out of space; use report, stop or ignore",
 			       cli_show(disk->drive).s);

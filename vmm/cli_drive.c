@@ -26,6 +26,7 @@ struct drive_opts {
 	unsigned discard; /* index in names_discard */
 	unsigned lock;    /* index in names_lock */
 	unsigned index;
+	unsigned cdrom;   /* index in names_media */
 	unsigned interface, rerror, werror; /* enum cli_interface, enum cli_error_action */
 	bool snapshot;
 	struct config_qcow2 qcow2;
@@ -33,20 +34,21 @@ struct drive_opts {
 	struct config_throttle throttle;
 };
 
-static const char *const names_if[] = { "virtio", "none", NULL };
+static const char *const names_if[] = { "virtio", "none", "scsi", "ide", NULL };
 static const char *const names_cache[] = { "writeback", "none", "writethrough", "directsync", "unsafe", NULL };
 static const char *const names_aio[] = { "io_uring", "threads", "native", NULL };
 static const char *const names_detect[] = { "off", "on", "unmap", NULL };
 static const char *const names_lock[] = { "auto", "on", "off", NULL };
 const char *const cli_names_error[] = { "auto", "report", "ignore", "enospc", "stop", NULL };
-static const char *const names_disk[] = { "disk", NULL };
+static const char *const names_media[] = { "disk", "cdrom", NULL };
 static const char *const names_file_driver[] = { "file", "host_device", NULL };
 /* The odd ones mean unmap. */
 static const char *const names_discard[] = { "ignore", "unmap", "off", "on", NULL };
 
 static_assert(CONFIG_CACHE_NONE == 1 && CONFIG_CACHE_WRITETHROUGH == 2 && CONFIG_CACHE_DIRECTSYNC == 3 && CONFIG_CACHE_UNSAFE == 4,
 	      "as names_cache");
-static_assert(CLI_IF_NONE == 1 && CLI_ERROR_STOP == 4, "as names_if, cli_names_error");
+static_assert(INDEX_MAX <= CLI_SCSI_TARGET_MAX, "with if=scsi it is a target");
+static_assert(CLI_IF_NONE == 1 && CLI_IF_SCSI == 2 && CLI_IF_IDE == 3 && CLI_ERROR_STOP == 4, "as names_if, cli_names_error");
 
 #define ROW(k, t, f, ...) { .key = k, .type = t, .offset = offsetof(struct drive_opts, f), ##__VA_ARGS__ }
 /* A limit by its new and its old name, and its burst and the burst's length. */
@@ -55,13 +57,13 @@ static_assert(CLI_IF_NONE == 1 && CLI_ERROR_STOP == 4, "as names_if, cli_names_e
 	CLI_LIMIT_ROWS(struct drive_opts, throttle, old, "_", i)
 
 static const struct prop_row drive_rows[] = {
-	ROW("file", PROP_STRING, file, .min = 1, .required = true),
+	ROW("file", PROP_STRING, file, .min = 1),
 	ROW("format", PROP_STRING, format),
 	{ .key = "file.driver", .type = PROP_FIXED, .names = names_file_driver, .why = "only files and host devices are" },
 	ROW("id", PROP_STRING, id),
 	ROW("if", PROP_ENUM, interface, .names = names_if),
 	ROW("index", PROP_UNSIGNED, index, .max = INDEX_MAX),
-	{ .key = "media", .type = PROP_FIXED, .names = names_disk, .why = "there are only disks" },
+	ROW("media", PROP_ENUM, cdrom, .names = names_media),
 	ROW("snapshot", PROP_BOOL, snapshot),
 	{ .key = "copy-on-read", .type = PROP_FIXED, .names = prop_names_off, .why = "what is read from a backing file stays there" },
 	ROW("cache", PROP_ENUM, cache, .names = names_cache),
@@ -176,6 +178,11 @@ static int check_qcow2(const struct drive_opts *o, const struct prop_list *l, co
 
 static int check_drive(const struct drive_opts *o, const struct prop_list *l, const struct prop_ctx *ctx)
 {
+	if (!o->file && !o->cdrom)
+		return err_set(ctx->err, -EINVAL, "%s: property 'file' is missing: give file=...", ctx->what);
+	if (o->interface == CLI_IF_IDE && !o->cdrom)
+		return err_set(ctx->err, -EINVAL, "%s: property 'if': there is no IDE but for media=cdrom; give virtio or scsi, or leave it out",
+			       ctx->what);
 	if (o->format && cli_drive_check_format(o->format, "format", ctx) < 0)
 		return ctx->err->code;
 	if (check_qcow2(o, l, ctx) < 0)
@@ -195,6 +202,8 @@ static int note_drive(struct cli *cli, const struct drive_opts *o, enum config_c
 	if (o->no_flush && cache != CONFIG_CACHE_UNSAFE &&
 	    strv_addf(&cli->notes, ctx->err, "%s: cache.no-flush=on has no effect with this cache mode", ctx->what) < 0)
 		return ctx->err->code;
+	if (o->interface == CLI_IF_IDE)
+		return strv_addf(&cli->notes, ctx->err, "%s: there is no IDE: the CD-ROM drive is one of virtio-scsi", ctx->what);
 	return 0;
 }
 
@@ -223,7 +232,30 @@ static int check_index(const struct cli *cli, unsigned index, const struct prop_
 	return 0;
 }
 
-/* "virtio0", as QEMU names them, or a later number when somebody has that name. */
+/* Without a word about it, CDs are of IDE, as in QEMU: the CD-ROM drives of this machine. */
+static void settle_media(struct drive_opts *o, const struct prop_list *l)
+{
+	if (!o->cdrom)
+		return;
+	if (!is_given(l, "if"))
+		o->interface = CLI_IF_IDE;
+	o->read_only = true;
+}
+
+/* What is on a CD is a matter of its user's: no guest or download makes an image of another format of it. */
+static int settle_format(struct drive_opts *o, struct err *err)
+{
+	return o->cdrom && o->file && !o->format ? cli_set_string(&o->format, "raw", err) : 0;
+}
+
+static const char *id_prefix(const struct drive_opts *o)
+{
+	if (o->interface == CLI_IF_SCSI)
+		return o->cdrom ? "scsi0-cd" : "scsi0-hd";
+	return o->interface == CLI_IF_IDE ? "ide1-cd" : names_if[o->interface];
+}
+
+/* "virtio0", "ide1-cd0", as QEMU names them, or a later number when somebody has that name. */
 static int make_id(const struct cli *cli, const struct drive_opts *o, char **id, struct err *err)
 {
 	unsigned n = o->interface == CLI_IF_VIRTIO ? o->index : 0;
@@ -232,7 +264,7 @@ static int make_id(const struct cli *cli, const struct drive_opts *o, char **id,
 	char name[32];
 
 	do
-		snprintf(name, sizeof(name), "%s%u", names_if[o->interface], n++);
+		snprintf(name, sizeof(name), "%s%u", id_prefix(o), n++);
 	while (cli_drive_check_id(cli, name, "id", &ctx) < 0);
 	return cli_set_string(id, name, err);
 }
@@ -245,6 +277,7 @@ static void store_drive(struct cli *cli, struct drive_opts *o, enum config_cache
 	cli->drives[cli->n_drives++] = (struct cli_drive){
 		.drive = cfg->n_drives,
 		.interface = o->interface,
+		.cdrom = o->cdrom,
 		.index = o->index,
 		.serial = o->serial,
 		.rerror = o->rerror,
@@ -306,8 +339,11 @@ static int add_drive(struct cli *cli, struct prop_list *l, const struct prop_ctx
 	ret = take_layers(cli, l, &o, ctx);
 	if (ret == 0)
 		ret = props_apply(l, &drive_props, &o, ctx);
+	settle_media(&o, l);
 	if (ret == 0)
 		ret = check_drive(&o, l, ctx);
+	if (ret == 0)
+		ret = settle_format(&o, ctx->err);
 	if (ret == 0 && o.interface == CLI_IF_VIRTIO) {
 		if (o.index == NO_INDEX)
 			o.index = free_index(cli);
@@ -336,7 +372,7 @@ int cli_drive(struct cli *cli, const char *arg, struct err *err)
 }
 
 /* A file's name alone. */
-static int add_file(struct cli *cli, const char *path, const char *index, const char *what, struct err *err)
+static int add_file(struct cli *cli, const char *path, const char *key, const char *value, const char *what, struct err *err)
 {
 	struct prop_ctx ctx = { .what = what, .notes = &cli->notes, .err = err };
 	struct prop_list l = { .items = NULL };
@@ -346,7 +382,7 @@ static int add_file(struct cli *cli, const char *path, const char *index, const 
 		return err_set(err, -EINVAL, "%s: the name of a disk image is empty", what);
 	ret = prop_list_add(&l, "file", path, PROP_FORM_TEXT, false, &ctx);
 	if (ret == 0)
-		ret = prop_list_add(&l, "index", index, PROP_FORM_TEXT, false, &ctx);
+		ret = prop_list_add(&l, key, value, PROP_FORM_TEXT, false, &ctx);
 	if (ret == 0)
 		ret = add_drive(cli, &l, &ctx);
 	prop_list_fini(&l);
@@ -355,22 +391,27 @@ static int add_file(struct cli *cli, const char *path, const char *index, const 
 
 int cli_hda(struct cli *cli, const char *arg, struct err *err)
 {
-	return add_file(cli, arg, "0", "-hda", err);
+	return add_file(cli, arg, "index", "0", "-hda", err);
 }
 
 int cli_hdb(struct cli *cli, const char *arg, struct err *err)
 {
-	return add_file(cli, arg, "1", "-hdb", err);
+	return add_file(cli, arg, "index", "1", "-hdb", err);
 }
 
 int cli_hdc(struct cli *cli, const char *arg, struct err *err)
 {
-	return add_file(cli, arg, "2", "-hdc", err);
+	return add_file(cli, arg, "index", "2", "-hdc", err);
 }
 
 int cli_hdd(struct cli *cli, const char *arg, struct err *err)
 {
-	return add_file(cli, arg, "3", "-hdd", err);
+	return add_file(cli, arg, "index", "3", "-hdd", err);
+}
+
+int cli_cdrom(struct cli *cli, const char *arg, struct err *err)
+{
+	return add_file(cli, arg, "media", "cdrom", "-cdrom", err);
 }
 
 int cli_image(struct cli *cli, const char *arg, struct err *err)
@@ -378,5 +419,5 @@ int cli_image(struct cli *cli, const char *arg, struct err *err)
 	char what[CLI_SHOW_MAX + 8];
 
 	snprintf(what, sizeof(what), "'%s'", cli_show(arg).s);
-	return add_file(cli, arg, "0", what, err);
+	return add_file(cli, arg, "index", "0", what, err);
 }

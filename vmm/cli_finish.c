@@ -11,15 +11,17 @@ static int check_boot(const struct vm_config *cfg, struct err *err)
 		return 0;
 	if (cfg->machine == MACHINE_NONE)
 		return err_set(err, -EINVAL, "the machine none runs nothing: leave -kernel out, or use the machine pc");
+	if (cfg->kernel && cfg->bios)
+		return err_set(err, -EINVAL, "-bios: a kernel given with -kernel is entered directly, without firmware; leave one of them out");
 	if (cfg->kernel)
 		return 0;
 	if (cfg->append)
 		return err_set(err, -EINVAL, "-append only allowed with -kernel");
 	if (cfg->initrd)
 		return err_set(err, -EINVAL, "-initrd only allowed with -kernel");
-	if (cfg->n_drives)
-		return err_set(err, -EINVAL, "there is no firmware yet that boots from a disk: give a kernel with -kernel FILE");
-	return err_set(err, -EINVAL, "there is nothing to boot: give a kernel with -kernel FILE, or see -help");
+	if (cfg->machine == MACHINE_MICROVM)
+		return err_set(err, -EINVAL, "a microvm has no firmware that boots from a disk: give a kernel with -kernel FILE, or use -machine pc");
+	return 0;
 }
 
 /* In the background there is no terminal. */
@@ -41,11 +43,11 @@ int cli_finish(struct cli *cli, struct err *err)
 		return err->code;
 	if (!cfg->cpu.model && cli_set_string(&cfg->cpu.model, "host", err) < 0)
 		return err->code;
-	if (cli_graph_finish(cli, err) < 0 || cli_disk_finish(cli, err) < 0)
+	if (cli_graph_finish(cli, err) < 0 || cli_disk_finish(cli, err) < 0 || cli_scsi_finish(cli, err) < 0)
 		return err->code;
 	if (cli_pci_finish(cli, err) < 0 || cli_serial_finish(cli, err) < 0)
 		return err->code;
-	if (cli_virtio_finish(cli, err) < 0 || cli_nic_finish(cli, err) < 0)
+	if (cli_virtio_finish(cli, err) < 0 || cli_nic_finish(cli, err) < 0 || cli_debugcon_finish(cli, err) < 0)
 		return err->code;
 	if (cli_monitor_finish(cli, err) < 0)
 		return err->code;

@@ -137,13 +137,6 @@ static const struct prop_row overcommit_rows[] = {
 };
 const struct prop_table cli_overcommit_props = { .rows = overcommit_rows };
 
-static const struct prop_row boot_rows[] = {
-	{ .key = "strict", .type = PROP_FIXED, .names = prop_names_on_off, .why = "expected on or off" },
-	{ .key = "menu", .type = PROP_FIXED, .names = prop_names_off, .why = "there is no boot menu" },
-	{ .key = NULL },
-};
-const struct prop_table cli_boot_props = { .rows = boot_rows };
-
 static const struct prop_row name_rows[] = {
 	{ .key = "guest", .type = PROP_STRING, .offset = offsetof(struct vm_config, name) },
 	{ .key = "process", .type = PROP_STRING, .offset = offsetof(struct vm_config, process_name), .min = 1 },

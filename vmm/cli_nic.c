@@ -64,7 +64,7 @@ static const struct feature {
 };
 
 struct nic_opts {
-	char *id, *netdev, *iothread, *mac, *addr;
+	char *id, *netdev, *iothread, *mac, *addr, *romfile;
 	bool features[64]; /* by bit */
 	unsigned mq;       /* enum config_tristate */
 	unsigned rx_queue_size, tx_queue_size, host_mtu, speed, duplex, bootindex, vectors;
@@ -119,7 +119,7 @@ static const struct prop_row nic_rows[] = {
 	ROW("disable-modern", PROP_BOOL, disable_modern),
 	{ .key = "bus", .type = PROP_FIXED, .names = names_bus, .why = why_bus },
 	FIXED("ats", prop_names_off),
-	FIXED("romfile", NULL),
+	ROW("romfile", PROP_STRING, romfile),
 	FIXED("rombar", NULL),
 	{ .key = NULL },
 };
@@ -229,6 +229,7 @@ static struct config_nic *store_nic(struct cli *cli, struct nic_opts *o, const u
 		.id = o->id,
 		.netdev = o->netdev,
 		.iothread = o->iothread,
+		.romfile = o->romfile,
 		.rx_queue_size = o->rx_queue_size,
 		.tx_queue_size = o->tx_queue_size,
 		.host_mtu = o->host_mtu,
@@ -245,7 +246,7 @@ static struct config_nic *store_nic(struct cli *cli, struct nic_opts *o, const u
 		.bootindex = o->bootindex == NOT_GIVEN ? -1 : (int)o->bootindex,
 	};
 	memcpy(nic->mac, mac, sizeof(nic->mac));
-	o->id = o->netdev = o->iothread = NULL;
+	o->id = o->netdev = o->iothread = o->romfile = NULL;
 	return nic;
 }
 

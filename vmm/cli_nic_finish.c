@@ -51,9 +51,25 @@ static int check_netdev(struct cli *cli, size_t i, struct err *err)
 	return 0;
 }
 
+/* The disk, or one of the first n_nics cards, with that bootindex; NULL: none. */
+static const char *booted_at(const struct vm_config *cfg, int bootindex, size_t n_nics)
+{
+	for (size_t i = 0; i < cfg->n_disks; i++)
+		if (cfg->disks[i].bootindex == bootindex)
+			return cfg->disks[i].id;
+	for (size_t i = 0; i < cfg->n_scsi_units; i++)
+		if (cfg->scsi_units[i].bootindex == bootindex)
+			return cfg->scsi_units[i].id;
+	for (size_t i = 0; i < n_nics; i++)
+		if (cfg->nics[i].bootindex == bootindex)
+			return cfg->nics[i].id;
+	return NULL;
+}
+
 static int check_rest(const struct vm_config *cfg, size_t i, struct err *err)
 {
 	const struct config_nic *nic = &cfg->nics[i];
+	const char *other;
 	bool found = !nic->iothread;
 
 	for (size_t j = 0; j < cfg->n_iothreads && !found; j++)
@@ -61,15 +77,10 @@ static int check_rest(const struct vm_config *cfg, size_t i, struct err *err)
 	if (!found)
 		return err_set(err, -ENOENT, "network card '%s' names iothread '%s', which is not defined; add -object iothread,id=%s",
 			       cli_show(nic->id).s, cli_show(nic->iothread).s, cli_show(nic->iothread).s);
-	for (size_t j = 0; j < cfg->n_disks + i && nic->bootindex >= 0; j++) {
-		bool disk = j < cfg->n_disks;
-		int other = disk ? cfg->disks[j].bootindex : cfg->nics[j - cfg->n_disks].bootindex;
-		const char *id = disk ? cfg->disks[j].id : cfg->nics[j - cfg->n_disks].id;
-
-		if (other == nic->bootindex)
-			return err_set(err, -EBUSY, "'%s' and '%s' have the same bootindex, %d; give one of them another", cli_show(id).s,
-				       cli_show(nic->id).s, other);
-	}
+	other = nic->bootindex >= 0 ? booted_at(cfg, nic->bootindex, i) : NULL;
+	if (other)
+		return err_set(err, -EBUSY, "'%s' and '%s' have the same bootindex, %d; give one of them another", cli_show(other).s,
+			       cli_show(nic->id).s, nic->bootindex);
 	return 0;
 }
 

@@ -20,6 +20,9 @@ OPTION("cpu", "host|max[,+FEATURE][,-FEATURE][,FEATURE=on|off]", "what vCPUs off
 OPTION("name", "[guest=]NAME[,process=NAME][,debug-threads=on|off]", "the machine's name", .kind = CLI_OPTION_PROPS,
 	.props = &cli_name_props)
 OPTION("uuid", "UUID", "the machine's UUID, shown to the guest by SMBIOS", .kind = CLI_OPTION_CALL, .handle = cli_uuid)
+OPTION("smbios", "type=0|1|2|3|4|11|17[,PROPERTY=TEXT...]|file=FILE",
+	"what the guest is told of BIOS, system, board, chassis, CPUs, OEM strings, memory; or a structure of any type",
+	.kind = CLI_OPTION_CALL, .handle = cli_smbios)
 OPTION("rtc", "[base=utc|localtime|DATE]", "what the clock shows at start; DATE is YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS",
 	.kind = CLI_OPTION_CALL, .handle = cli_rtc)
 SWITCH("no-reboot", "end when the guest asks for a reset", .kind = CLI_OPTION_FLAG, .offset = offsetof(struct vm_config, no_reboot))
@@ -33,16 +36,26 @@ OPTION("kernel", "FILE", "the kernel to start: bzImage, ELF or multiboot", .kind
 	.offset = offsetof(struct vm_config, kernel), .min = 1)
 OPTION("initrd", "FILE", "its initial RAM disk", .kind = CLI_OPTION_STRING, .offset = offsetof(struct vm_config, initrd), .min = 1)
 OPTION("append", "TEXT", "its command line", .kind = CLI_OPTION_STRING, .offset = offsetof(struct vm_config, append))
+OPTION("bios", "FILE", "the firmware that runs where there is no -kernel, and boots from disks; SeaBIOS if not given", .kind = CLI_OPTION_STRING,
+	.offset = offsetof(struct vm_config, bios), .min = 1)
+OPTION("boot", "[order=]DRIVES[,once=DRIVES][,menu=on|off][,splash-time=MS][,reboot-timeout=MS][,strict=on|off]",
+	"what the firmware boots from: c disk, d CD, n network; once: until the first reset; menu: offers a choice;\n"
+	"          reboot-timeout: tries again after that; strict: only devices with a bootindex", .kind = CLI_OPTION_CALL, .handle = cli_boot)
+OPTION("fw_cfg", "[name=]NAME,file=FILE|string=TEXT", "a file that firmware and the guest find in fw_cfg; the name begins with opt/",
+	.kind = CLI_OPTION_CALL, .handle = cli_fw_cfg)
+OPTION("L", "DIR", "looks there first for firmware and expansion ROMs; may be repeated", .kind = CLI_OPTION_CALL, .handle = cli_data_dir)
 
 GROUP("Disks")
-OPTION("drive", "file=FILE[,format=raw|qcow2|vmdk|vdi|vpc|vhdx][,if=virtio|none][,PROPERTY=VALUE...]",
+OPTION("drive", "file=FILE[,format=raw|qcow2|vmdk|vdi|vpc|vhdx][,if=virtio|scsi|none][,PROPERTY=VALUE...]",
 	"a disk image or host disk as a virtio disk, or with if=none for -device drive=ID; others:\n"
-	"          id=, index=, readonly=, serial=, cache=none|writeback|writethrough|directsync|unsafe, aio=io_uring|threads,\n"
-	"          discard=unmap|ignore, detect-zeroes=, snapshot=on (changes end with the machine), l2-cache-size=,\n"
-	"          throttling.iops-total= and the like, throttling.group=,\n"
+	"          id=, index=, media=disk|cdrom, readonly=, serial=, cache=none|writeback|writethrough|directsync|unsafe,\n"
+	"          aio=io_uring|threads, discard=unmap|ignore, detect-zeroes=, snapshot=on (changes end with the machine),\n"
+	"          l2-cache-size=, throttling.iops-total= and the like, throttling.group=,\n"
 	"          werror=report|enospc|stop|ignore, rerror=: report tells the guest, stop pauses it until Ctrl-a r or SIGCONT", .kind = CLI_OPTION_CALL, .handle = cli_drive)
 OPTION("hda", "FILE", "the first disk, and -hdb, -hdc, -hdd the next, as does FILE alone; a virtio disk (vda), not IDE",
 	.kind = CLI_OPTION_CALL, .handle = cli_hda)
+OPTION("cdrom", "FILE", "an image in a CD-ROM drive, as it is and read-only; a virtio-scsi drive (sr0), not IDE", .kind = CLI_OPTION_CALL,
+	.handle = cli_cdrom)
 HIDDEN("hdb", true, .kind = CLI_OPTION_CALL, .handle = cli_hdb)
 HIDDEN("hdc", true, .kind = CLI_OPTION_CALL, .handle = cli_hdc)
 HIDDEN("hdd", true, .kind = CLI_OPTION_CALL, .handle = cli_hdd)
@@ -83,6 +96,7 @@ OPTION("chardev", "stdio|file|pty|socket|null,id=ID[,path=FILE][,PROPERTY=VALUE.
 	"          logfile=FILE (a copy of all output), logappend=; socket: path=FILE or\n"
 	"          [host=HOST,]port=PORT or fd=NUMBER, server=, wait=, reconnect=SECONDS",
 	.kind = CLI_OPTION_CALL, .handle = cli_chardev)
+OPTION("debugcon", "stdio|file:FILE|...", "isa-debugcon on such a character device, at port 0xe9", .kind = CLI_OPTION_CALL, .handle = cli_debugcon)
 OPTION("display", "none", "no window, which Kite never has; without -nographic also no default console", .kind = CLI_OPTION_CALL,
 	.handle = cli_display)
 
@@ -114,7 +128,6 @@ HIDDEN("h", false, .kind = CLI_OPTION_CALL, .handle = cli_help)
 GROUP("Accepted for QEMU's sake, without effect")
 OPTION("accel", "kvm", "there is no other", .kind = CLI_OPTION_PROPS, .props = &cli_accel_props)
 SWITCH("enable-kvm", "the same", .kind = CLI_OPTION_IGNORE)
-OPTION("boot", "strict=on|off,menu=off", "how firmware would look for disks", .kind = CLI_OPTION_PROPS, .props = &cli_boot_props)
 OPTION("global", "DRIVER.PROPERTY=VALUE", "a few that say what is so anyway", .kind = CLI_OPTION_CALL, .handle = cli_global)
 OPTION("overcommit", "mem-lock=off,cpu-pm=on|off", "memory is never locked", .kind = CLI_OPTION_PROPS,
 	.props = &cli_overcommit_props)

@@ -77,7 +77,7 @@ const size_t cli_n_options = ARRAY_SIZE(cli_options);
 #define SWITCH(n, h, ...) "  -" n "\n          " h "\n"
 #define HIDDEN(n, takes, ...)
 const char cli_options_help[] =
-	"usage: kite -kernel FILE [OPTION...]\n"
+	"usage: kite [OPTION...] [DISK-IMAGE]\n"
 	"\n"
 	"Kite runs a virtual machine on KVM. Its options are those of QEMU.\n"
 #include "vmm/cli_option_list.h"

@@ -3,6 +3,8 @@
 #ifndef VMM_CLI_PRIVATE_H
 #define VMM_CLI_PRIVATE_H
 
+#include <limits.h>
+
 #include "vmm/cli.h"
 #include "vmm/cli_props.h"
 
@@ -29,7 +31,7 @@ struct cli_smp {
 	unsigned cpus, maxcpus, sockets, dies, clusters, cores, threads; /* 0: not given */
 };
 
-enum cli_interface { CLI_IF_VIRTIO, CLI_IF_NONE };
+enum cli_interface { CLI_IF_VIRTIO, CLI_IF_NONE, CLI_IF_SCSI, CLI_IF_IDE };
 enum cli_error_action { CLI_ERROR_AUTO, CLI_ERROR_REPORT, CLI_ERROR_IGNORE, CLI_ERROR_ENOSPC, CLI_ERROR_STOP };
 
 /* What an image is said to stand on beside its own file: names of nodes, owned; NULL: as the image says. */
@@ -43,6 +45,7 @@ struct cli_below {
 struct cli_drive {
 	size_t drive; /* in cfg->drives */
 	enum cli_interface interface;
+	bool cdrom;
 	unsigned index;
 	char *serial; /* NULL: none */
 	enum cli_error_action rerror, werror;
@@ -68,7 +71,7 @@ struct cli_node {
 };
 
 /* A device that says where on the PCI bus it is to be. */
-#define CLI_MAX_PLACES (CONFIG_MAX_DISKS + CONFIG_MAX_VIRTIO_SERIALS + CONFIG_MAX_RNGS + CONFIG_MAX_NICS)
+#define CLI_MAX_PLACES (CONFIG_MAX_DISKS + CONFIG_MAX_VIRTIO_SERIALS + CONFIG_MAX_RNGS + CONFIG_MAX_NICS + CONFIG_MAX_SCSIS)
 struct cli_place {
 	int addr; /* slot << 3 | function */
 	bool multifunction;
@@ -108,6 +111,13 @@ struct cli_nic {
 	bool hub; /* -net nic: its back end is that of -net */
 };
 
+/* What a -device scsi-hd or scsi-cd leaves to be settled, beside its struct config_scsi_unit. */
+struct cli_scsi_unit {
+	char *bus;            /* NULL: not given */
+	unsigned target, lun; /* UINT_MAX: not given */
+	enum cli_error_action rerror, werror;
+};
+
 /* One parse. */
 struct cli {
 	struct vm_config *cfg;
@@ -131,6 +141,7 @@ struct cli {
 	size_t n_vports;
 	bool snapshot; /* -snapshot */
 	bool display_none, monitor_none;
+	struct cli_scsi_unit scsi_units[CONFIG_MAX_SCSI_UNITS]; /* as cfg->scsi_units */
 	struct cli_place places[CLI_MAX_PLACES];
 	size_t n_places;
 	struct cli_nic nics[CONFIG_MAX_NICS]; /* as cfg->nics */
@@ -169,7 +180,7 @@ extern const char cli_options_help[];
 bool cli_is_help(const char *arg);
 
 /* cli_machine.c */
-extern const struct prop_table cli_accel_props, cli_overcommit_props, cli_boot_props, cli_name_props;
+extern const struct prop_table cli_accel_props, cli_overcommit_props, cli_name_props;
 int cli_machine(struct cli *cli, const char *arg, struct err *err);
 int cli_memory(struct cli *cli, const char *arg, struct err *err);
 int cli_memory_finish(struct cli *cli, struct err *err);
@@ -256,6 +267,7 @@ int cli_hda(struct cli *cli, const char *arg, struct err *err);
 int cli_hdb(struct cli *cli, const char *arg, struct err *err);
 int cli_hdc(struct cli *cli, const char *arg, struct err *err);
 int cli_hdd(struct cli *cli, const char *arg, struct err *err);
+int cli_cdrom(struct cli *cli, const char *arg, struct err *err);
 /* A disk image without an option in front. */
 int cli_image(struct cli *cli, const char *arg, struct err *err);
 /* Whether drives can have that id: -EINVAL, -EEXIST with `err`. */
@@ -294,6 +306,24 @@ int cli_disk_add(struct cli *cli, const struct prop_list *l, const struct prop_c
 int cli_disk_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_disk_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_disk_finish(struct cli *cli, struct err *err);
+/* What becomes of errors, as the device says or else its drive. */
+enum config_on_error cli_error_action(enum cli_error_action device, enum cli_error_action drive);
+
+#define CLI_SCSI_TARGET_MAX 255
+#define CLI_SCSI_LUN_MAX 16383
+/* cli_scsi.c: adapters, disks and CD-ROM drives; cli_scsi_finish.c: what belongs to what. */
+int cli_scsi_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_scsi_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_scsi_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_scsi_hd_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_scsi_cd_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+/* A unit for a drive that is one by itself. */
+int cli_scsi_add_drive(struct cli *cli, const struct cli_drive *drive, struct err *err);
+/* An adapter with defaults, without a name: for those. */
+int cli_scsi_add_adapter(struct cli *cli, struct err *err);
+int cli_scsi_block_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+/* After cli_disk_finish. */
+int cli_scsi_finish(struct cli *cli, struct err *err);
 
 /* cli_virtio.c: consoles, ports and random numbers, and what belongs to what. */
 extern const struct prop_table cli_virtio_serial_props, cli_virtio_serial_mmio_props, cli_vport_props, cli_virtio_rng_props,
@@ -346,10 +376,45 @@ int cli_nic_finish(struct cli *cli, struct err *err);
 int cli_serial_finish(struct cli *cli, struct err *err);
 
 /* cli_pci.c */
+#define CLI_VECTORS_AUTO UINT_MAX
+#define CLI_VECTORS_MAX 2048
+/* What virtio devices are given as functions of PCI, for a table over `type`, of which this is the member `field`. */
+struct cli_pci_opts {
+	char *addr;
+	unsigned vectors;        /* CLI_VECTORS_AUTO to begin with */
+	unsigned disable_legacy; /* enum config_tristate */
+	bool disable_modern, multifunction;
+};
+extern const char *const cli_names_pci_bus[];
+extern const char cli_why_pci_bus[];
+#define CLI_PCI_ROWS(type_, field)                                                                                             \
+	{ .key = "addr", .type = PROP_STRING, .offset = offsetof(type_, field.addr) },                                         \
+	{ .key = "vectors", .type = PROP_UNSIGNED, .offset = offsetof(type_, field.vectors), .max = CLI_VECTORS_MAX },         \
+	{ .key = "disable-legacy", .type = PROP_ENUM, .offset = offsetof(type_, field.disable_legacy), .names = cli_names_tristate }, \
+	{ .key = "disable-modern", .type = PROP_BOOL, .offset = offsetof(type_, field.disable_modern) },                       \
+	{ .key = "multifunction", .type = PROP_BOOL, .offset = offsetof(type_, field.multifunction) },                         \
+	{ .key = "bus", .type = PROP_FIXED, .names = cli_names_pci_bus, .why = cli_why_pci_bus },                              \
+	{ .key = "ats", .type = PROP_FIXED, .names = prop_names_off, .why = "the device is made that way" }
+/* Settles them; `modern`: the device has no legacy interface. -EINVAL with ctx->err. */
+int cli_pci_settle(struct cli *cli, const struct cli_pci_opts *o, bool modern, struct config_virtio_pci *pci, const struct prop_ctx *ctx);
 /* Notes where a device is to be, unless that is CONFIG_ADDR_AUTO. */
 int cli_pci_place(struct cli *cli, int addr, bool multifunction, const struct prop_ctx *ctx);
 /* Whether guests find all of them. -EINVAL with `err`. Two at one place are the bus's to refuse. */
 int cli_pci_finish(struct cli *cli, struct err *err);
+
+/* cli_debugcon.c: a port for firmware's messages. */
+int cli_debugcon_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_debugcon(struct cli *cli, const char *arg, struct err *err);
+/* After cli_virtio_finish. */
+int cli_debugcon_finish(const struct cli *cli, struct err *err);
+
+/* cli_firmware.c: firmware, and what it is told. */
+int cli_data_dir(struct cli *cli, const char *arg, struct err *err);
+int cli_boot(struct cli *cli, const char *arg, struct err *err);
+int cli_fw_cfg(struct cli *cli, const char *arg, struct err *err);
+
+/* cli_smbios.c */
+int cli_smbios(struct cli *cli, const char *arg, struct err *err);
 
 /* cli_finish.c */
 int cli_finish(struct cli *cli, struct err *err);

@@ -12,6 +12,7 @@ void config_init(struct vm_config *cfg)
 		.ram_size = CONFIG_DEFAULT_RAM,
 		.smp = { .cpus = 1, .sockets = 1, .cores = 1, .threads = 1 },
 		.rtc_base = RTC_BASE_UTC,
+		.boot = { .order = CONFIG_BOOT_ORDER, .splash_time = -1, .reboot_timeout = -1 },
 	};
 }
 
@@ -89,12 +90,36 @@ void config_nic_fini(struct config_nic *nic)
 	free(nic->id);
 	free(nic->netdev);
 	free(nic->iothread);
+	free(nic->romfile);
 	memset(nic, 0, sizeof(*nic));
 }
 
 size_t config_virtio_devices(const struct vm_config *cfg)
 {
-	return cfg->n_disks + cfg->n_virtio_serials + cfg->n_rngs + cfg->n_nics;
+	return cfg->n_disks + cfg->n_virtio_serials + cfg->n_rngs + cfg->n_nics + cfg->n_scsis;
+}
+
+const char *config_drive_iothread(const struct vm_config *cfg, const char *drive)
+{
+	for (size_t i = 0; i < cfg->n_disks; i++)
+		if (!strcmp(cfg->disks[i].drive, drive))
+			return cfg->disks[i].iothread;
+	for (size_t i = 0; i < cfg->n_scsi_units; i++)
+		if (!strcmp(cfg->scsi_units[i].drive, drive))
+			return cfg->scsis[cfg->scsi_units[i].scsi].iothread;
+	return NULL;
+}
+
+void config_scsi_unit_fini(struct config_scsi_unit *unit)
+{
+	free(unit->id);
+	free(unit->drive);
+	free(unit->serial);
+	free(unit->vendor);
+	free(unit->product);
+	free(unit->version);
+	free(unit->device_id);
+	memset(unit, 0, sizeof(*unit));
 }
 
 static void config_virtio_serial_fini(struct config_virtio_serial *serial)
@@ -114,6 +139,22 @@ void config_fini(struct vm_config *cfg)
 	free(cfg->kernel);
 	free(cfg->initrd);
 	free(cfg->append);
+	free(cfg->bios);
+	for (size_t i = 0; i < cfg->n_data_dirs; i++)
+		free(cfg->data_dirs[i]);
+	for (size_t i = 0; i < CONFIG_SMBIOS_TEXTS; i++)
+		free(cfg->smbios.text[i]);
+	for (size_t i = 0; i < cfg->smbios.n_oem; i++) {
+		free(cfg->smbios.oem[i].text);
+		free(cfg->smbios.oem[i].path);
+	}
+	for (size_t i = 0; i < cfg->smbios.n_files; i++)
+		free(cfg->smbios.files[i]);
+	for (size_t i = 0; i < cfg->n_fw_cfg; i++) {
+		free(cfg->fw_cfg[i].name);
+		free(cfg->fw_cfg[i].file);
+		free(cfg->fw_cfg[i].string);
+	}
 	config_cpu_fini(&cfg->cpu);
 	for (size_t i = 0; i < cfg->n_chardevs; i++) {
 		free(cfg->chardevs[i].id);
@@ -128,6 +169,8 @@ void config_fini(struct vm_config *cfg)
 	}
 	for (size_t i = 0; i < cfg->n_fds; i++)
 		free(cfg->fds[i].opaque);
+	for (size_t i = 0; i < cfg->n_debugcons; i++)
+		free(cfg->debugcons[i].chardev);
 	for (size_t i = 0; i < cfg->n_monitors; i++)
 		free(cfg->monitors[i].chardev);
 	for (size_t i = 0; i < cfg->n_drives; i++)
@@ -152,5 +195,11 @@ void config_fini(struct vm_config *cfg)
 		config_netdev_fini(&cfg->netdevs[i]);
 	for (size_t i = 0; i < cfg->n_nics; i++)
 		config_nic_fini(&cfg->nics[i]);
+	for (size_t i = 0; i < cfg->n_scsis; i++) {
+		free(cfg->scsis[i].id);
+		free(cfg->scsis[i].iothread);
+	}
+	for (size_t i = 0; i < cfg->n_scsi_units; i++)
+		config_scsi_unit_fini(&cfg->scsi_units[i]);
 	memset(cfg, 0, sizeof(*cfg));
 }

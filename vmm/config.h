@@ -18,9 +18,14 @@
 
 #define CONFIG_MAX_CPUS 64
 #define CONFIG_MAX_SERIALS 4
+#define CONFIG_MAX_DATA_DIRS 16
+#define CONFIG_MAX_FW_CFG 64
+#define CONFIG_MAX_OEM_STRINGS 64
+#define CONFIG_MAX_SMBIOS_FILES 16
 #define CONFIG_MAX_CHARDEVS 32
 #define CONFIG_MAX_CPU_FEATURES 128
 #define CONFIG_MAX_DEBUG_EXITS 4
+#define CONFIG_MAX_DEBUGCONS 4
 #define CONFIG_MAX_DRIVES 64
 #define CONFIG_MAX_DISKS 64
 #define CONFIG_MAX_IOTHREADS 16
@@ -28,6 +33,8 @@
 #define CONFIG_MAX_VIRTIO_SERIALS 8
 #define CONFIG_MAX_VPORTS 31 /* ports of one */
 #define CONFIG_MAX_RNGS 8
+#define CONFIG_MAX_SCSIS 8
+#define CONFIG_MAX_SCSI_UNITS 64
 #define CONFIG_MAX_MONITORS 8
 #define CONFIG_MAX_FDS 64
 #define CONFIG_MAX_NETDEVS 32
@@ -94,6 +101,13 @@ struct config_debug_exit {
 	uint16_t iobase, iosize;
 };
 
+/* A -device isa-debugcon. */
+struct config_debugcon {
+	char *chardev; /* the id of a config_chardev, which nothing else uses */
+	uint16_t iobase;
+	uint8_t readback;
+};
+
 /* What a drive is held to, each 0: no limit. A `max` is a burst, held for `length` seconds. */
 enum config_limit {
 	CONFIG_BPS_TOTAL,
@@ -130,7 +144,7 @@ struct config_qcow2 {
 
 /* A disk image: a file, and what is in it. */
 struct config_image {
-	char *path;
+	char *path;   /* NULL: none, which CD-ROM drives can do without */
 	char *format; /* "raw", "qcow2"...; NULL: found by its first bytes, and guarded */
 	bool read_only, auto_read_only;
 	enum config_cache cache;
@@ -216,6 +230,32 @@ struct config_virtio_rng {
 	struct config_virtio_pci pci;
 };
 
+/* A -device virtio-scsi-pci, or the one that stands there for drives without a -device. */
+struct config_scsi {
+	char *id;       /* "scsi0" */
+	char *iothread; /* the id of a config_iothread; NULL: the common one */
+	unsigned queues, queue_size;
+	uint64_t max_sectors, cmd_per_lun;
+	struct config_virtio_pci pci;
+};
+
+/* A -device scsi-hd or scsi-cd. */
+struct config_scsi_unit {
+	char *id;      /* "scsi0-0-0" */
+	char *drive;   /* the id of a config_drive, which nothing else uses; that of a CD-ROM drive may be without a file: it is empty then */
+	size_t scsi;   /* in scsis */
+	bool cd;
+	unsigned target, lun; /* scsi-id; the two are unique in an adapter */
+	char *serial, *vendor, *product, *version, *device_id; /* NULL: the default, or none */
+	uint64_t wwn;  /* 0: none */
+	uint64_t logical_block, physical_block; /* bytes; 0: as the file suggests */
+	bool removable;
+	unsigned rotation_rate;
+	enum config_tristate write_cache;
+	enum config_on_error rerror, werror;
+	int bootindex; /* -1: none */
+};
+
 /* -add-fd: a descriptor that Kite was started with, in a set with the name /dev/fdset/SET. */
 struct config_fd {
 	unsigned fd, set;
@@ -227,6 +267,77 @@ struct config_monitor {
 	char *chardev; /* the id of a config_chardev, which nothing else uses */
 	bool human; /* lines for people, not QMP */
 	bool pretty;
+};
+
+/*
+ * -boot. An order is up to three classes of devices, 4 bits each, the first in the lowest: 1 floppy, 2 disk, 3 CD, 4 network; as PC firmware keeps
+ * it in CMOS. Devices with a bootindex come before.
+ */
+struct config_boot {
+	uint16_t order, once; /* `once`: until the first reset; 0: not given */
+	bool menu, strict;
+	int splash_time;      /* how long the menu's key is waited for, ms; -1: as the firmware likes */
+	int reboot_timeout;   /* ms until another try where nothing boots; -1: none */
+};
+#define CONFIG_BOOT_ORDER 0x312 /* disk, floppy, CD */
+
+/* A -fw_cfg: a file of that name for the guest, made of a file or of text. */
+struct config_fw_cfg {
+	char *name, *file, *string; /* one of the last two is NULL */
+};
+
+/* Texts of -smbios type=N, by the structure that has them. */
+enum config_smbios_text {
+	CONFIG_SMBIOS_BIOS_VENDOR, /* type 0 */
+	CONFIG_SMBIOS_BIOS_VERSION,
+	CONFIG_SMBIOS_BIOS_DATE,
+	CONFIG_SMBIOS_SYSTEM_MANUFACTURER, /* type 1 */
+	CONFIG_SMBIOS_SYSTEM_PRODUCT,
+	CONFIG_SMBIOS_SYSTEM_VERSION,
+	CONFIG_SMBIOS_SYSTEM_SERIAL,
+	CONFIG_SMBIOS_SYSTEM_SKU,
+	CONFIG_SMBIOS_SYSTEM_FAMILY,
+	CONFIG_SMBIOS_BOARD_MANUFACTURER, /* type 2 */
+	CONFIG_SMBIOS_BOARD_PRODUCT,
+	CONFIG_SMBIOS_BOARD_VERSION,
+	CONFIG_SMBIOS_BOARD_SERIAL,
+	CONFIG_SMBIOS_BOARD_ASSET,
+	CONFIG_SMBIOS_BOARD_LOCATION,
+	CONFIG_SMBIOS_CHASSIS_MANUFACTURER, /* type 3 */
+	CONFIG_SMBIOS_CHASSIS_VERSION,
+	CONFIG_SMBIOS_CHASSIS_SERIAL,
+	CONFIG_SMBIOS_CHASSIS_ASSET,
+	CONFIG_SMBIOS_CHASSIS_SKU,
+	CONFIG_SMBIOS_CPU_SOCKET, /* type 4; a number follows */
+	CONFIG_SMBIOS_CPU_MANUFACTURER,
+	CONFIG_SMBIOS_CPU_VERSION,
+	CONFIG_SMBIOS_CPU_SERIAL,
+	CONFIG_SMBIOS_CPU_ASSET,
+	CONFIG_SMBIOS_CPU_PART,
+	CONFIG_SMBIOS_MEMORY_LOCATOR, /* type 17; a number follows */
+	CONFIG_SMBIOS_MEMORY_BANK,
+	CONFIG_SMBIOS_MEMORY_MANUFACTURER,
+	CONFIG_SMBIOS_MEMORY_SERIAL,
+	CONFIG_SMBIOS_MEMORY_ASSET,
+	CONFIG_SMBIOS_MEMORY_PART,
+	CONFIG_SMBIOS_TEXTS,
+};
+
+/* -smbios. What was not given is NULL, 0 or false, and Kite's own is used. */
+struct config_smbios {
+	bool bios, board; /* there are such structures: types 0 and 2 */
+	char *text[CONFIG_SMBIOS_TEXTS];
+	bool bios_release_set, bios_uefi;
+	uint8_t bios_major, bios_minor;
+	uint16_t cpu_max_speed, cpu_speed; /* MHz */
+	uint64_t cpu_id;
+	uint16_t memory_speed; /* MT/s */
+	struct config_oem_string {
+		char *text, *path; /* one of them: itself, or a file that has it */
+	} oem[CONFIG_MAX_OEM_STRINGS]; /* type 11 */
+	size_t n_oem;
+	char *files[CONFIG_MAX_SMBIOS_FILES]; /* each a structure of any type, in place of Kite's own of that type */
+	size_t n_files;
 };
 
 /* A -netdev tap or bridge; and a tap that somebody else has opened. */
@@ -313,6 +424,7 @@ struct config_nic {
 	struct config_net_limits limits;
 	struct config_virtio_pci pci;
 	int bootindex; /* -1: none */
+	char *romfile; /* the expansion ROM; NULL: the usual one where it may be booted from; "": none */
 };
 
 enum rtc_base { RTC_BASE_UTC, RTC_BASE_LOCALTIME, RTC_BASE_DATE };
@@ -329,6 +441,13 @@ struct vm_config {
 	struct config_smp smp;
 	struct config_cpu cpu;
 	char *kernel, *initrd, *append; /* NULL: not given */
+	char *bios;             /* the firmware, which runs without a kernel; NULL: SeaBIOS */
+	char *data_dirs[CONFIG_MAX_DATA_DIRS]; /* -L: where firmware is looked for first */
+	size_t n_data_dirs;
+	struct config_boot boot;
+	struct config_smbios smbios;
+	struct config_fw_cfg fw_cfg[CONFIG_MAX_FW_CFG];
+	size_t n_fw_cfg;
 	bool nodefaults, nographic, no_reboot, no_shutdown;
 	bool daemonize;
 	char *pidfile;          /* NULL: not given */
@@ -346,6 +465,8 @@ struct vm_config {
 	size_t n_fds;
 	struct config_debug_exit debug_exits[CONFIG_MAX_DEBUG_EXITS];
 	size_t n_debug_exits;
+	struct config_debugcon debugcons[CONFIG_MAX_DEBUGCONS];
+	size_t n_debugcons;
 	struct config_drive drives[CONFIG_MAX_DRIVES];
 	size_t n_drives;
 	struct config_disk disks[CONFIG_MAX_DISKS];
@@ -364,6 +485,10 @@ struct vm_config {
 	size_t n_netdevs;
 	struct config_nic nics[CONFIG_MAX_NICS];
 	size_t n_nics;
+	struct config_scsi scsis[CONFIG_MAX_SCSIS];
+	size_t n_scsis;
+	struct config_scsi_unit scsi_units[CONFIG_MAX_SCSI_UNITS];
+	size_t n_scsi_units;
 	bool testdev;           /* -device pc-testdev */
 	bool debug_log;         /* -d debug */
 };
@@ -379,6 +504,11 @@ void config_drive_fini(struct config_drive *drive);
 void config_disk_fini(struct config_disk *disk);
 void config_netdev_fini(struct config_netdev *netdev);
 void config_nic_fini(struct config_nic *nic);
+
+void config_scsi_unit_fini(struct config_scsi_unit *unit);
+
+/* The iothread of whatever uses the drive; NULL: the common one. Borrowed. */
+const char *config_drive_iothread(const struct vm_config *cfg, const char *drive);
 
 /* How many virtio devices it describes. */
 size_t config_virtio_devices(const struct vm_config *cfg);

@@ -114,15 +114,18 @@ static struct chardev *launch_find_chardev(const struct launch *l, const char *i
 
 static int launch_add_devices(struct launch *l, struct err *err)
 {
-	struct chardev *serials[CONFIG_MAX_SERIALS];
+	struct chardev *serials[CONFIG_MAX_SERIALS], *debugcons[CONFIG_MAX_DEBUGCONS];
 
 	for (size_t i = 0; i < l->cfg->n_serials; i++)
 		serials[i] = launch_find_chardev(l, l->cfg->serials[i].chardev);
-	if (machine_add_devices(l->machine, serials, err) < 0)
+	for (size_t i = 0; i < l->cfg->n_debugcons; i++)
+		debugcons[i] = launch_find_chardev(l, l->cfg->debugcons[i].chardev);
+	if (machine_add_devices(l->machine, serials, debugcons, err) < 0)
 		return err->code;
 	/* Automatic places on the PCI bus are given out last. */
 	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, true, err) < 0 || launch_net_add(l->net, l->machine, true, err) < 0 ||
-	    launch_disks_add(l->disks, l->machine, err) < 0)
+	    launch_scsi_add(&l->scsi, l->machine, l->cfg, l->disks, true, err) < 0 || launch_disks_add(l->disks, l->machine, err) < 0 ||
+	    launch_scsi_add(&l->scsi, l->machine, l->cfg, l->disks, false, err) < 0)
 		return err->code;
 	/* Networks last of all: a default one moves nothing else. */
 	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, false, err) < 0)
@@ -261,6 +264,11 @@ void launch_resume(struct launch *l)
 void launch_terminal_resized(struct launch *l)
 {
 	launch_virtio_resize(&l->virtio);
+}
+
+struct launch_scsi *launch_scsi(struct launch *l)
+{
+	return &l->scsi;
 }
 
 struct blockdev *launch_drive(const struct launch *l, const char *id)

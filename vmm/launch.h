@@ -11,6 +11,7 @@ struct blockdev;
 struct err;
 struct eventloop;
 struct launch;
+struct launch_scsi;
 struct vm_config;
 
 /* `cfg` and `loop` are borrowed. NULL with `err`, and nothing is left behind; -EINTR when the user ended it meanwhile. */
@@ -28,6 +29,9 @@ void launch_resume(struct launch *launch);
 
 /* The terminal may have another size: tells the console that has it. Loop thread. */
 void launch_terminal_resized(struct launch *launch);
+
+/* For vmm/launch_scsi.h: trays and media. */
+struct launch_scsi *launch_scsi(struct launch *launch);
 
 /* As launch_disks_drive. */
 struct blockdev *launch_drive(const struct launch *launch, const char *id);

@@ -76,23 +76,13 @@ static int thread_start(struct disk_thread *t, const char *name, uint64_t poll_m
 	return 0;
 }
 
-static const struct config_disk *disk_of(const struct vm_config *cfg, const struct config_drive *drive)
+/* The thread of that name; NULL with `err` when the common one (`name` NULL) cannot be started. cli_parse has checked that every name exists. */
+static struct disk_thread *thread_named(struct launch_disks *d, const char *name, struct err *err)
 {
-	for (size_t i = 0; i < cfg->n_disks; i++)
-		if (!strcmp(cfg->disks[i].drive, drive->id))
-			return &cfg->disks[i];
-	return NULL;
-}
-
-/* Where a drive works; NULL with `err` when the common thread cannot be started. cli_parse has checked that every name exists. */
-static struct disk_thread *thread_of(struct launch_disks *d, const struct config_drive *drive, struct err *err)
-{
-	const struct config_disk *disk = disk_of(d->cfg, drive);
-
-	for (size_t i = 0; disk && disk->iothread && i < d->cfg->n_iothreads; i++)
-		if (!strcmp(d->cfg->iothreads[i].id, disk->iothread))
+	for (size_t i = 0; name && i < d->cfg->n_iothreads; i++)
+		if (!strcmp(d->cfg->iothreads[i].id, name))
 			return &d->threads[i];
-	assert(!disk || !disk->iothread);
+	assert(!name);
 	if (!d->common.thread && thread_start(&d->common, COMMON_NAME, IOTHREAD_POLL_NS, err) < 0)
 		return NULL;
 	return &d->common;
@@ -139,7 +129,7 @@ static int check_twice(const struct vm_config *cfg, size_t i, struct err *err)
 	const struct config_drive *drive = &cfg->drives[i];
 
 	for (const struct config_drive *other = cfg->drives; other < drive; other++)
-		if (!(only_reads(drive) && only_reads(other)) && drive->image.lock && other->image.lock &&
+		if (other->image.path && !(only_reads(drive) && only_reads(other)) && drive->image.lock && other->image.lock &&
 		    same_file(drive->image.path, other->image.path))
 			return err_set(err, -EBUSY, "drives '%s' and '%s' are the same file, '%s', and not both read-only; give each its own",
 				       other->id, drive->id, cli_show(drive->image.path).s);
@@ -213,19 +203,29 @@ static int join_group(struct launch_disks *d, size_t i, struct err *err)
 	return d->groups[i] ? 0 : err_prefix(err, "drive '%s'", drives[i].id);
 }
 
+/* Opens what the job says as drive `i`. */
+static int open_as(struct launch_disks *d, size_t i, struct open_job *job)
+{
+	job->group = d->groups[i];
+	job->thread = thread_named(d, config_drive_iothread(d->cfg, d->cfg->drives[i].id), job->err);
+	if (!job->thread)
+		return job->err->code;
+	eventloop_call_sync(iothread_loop(job->thread->thread), open_on_loop, job);
+	d->drives[i] = job->bd;
+	return job->bd ? 0 : job->err->code;
+}
+
 static int open_drive(struct launch_disks *d, size_t i, struct err *err)
 {
 	struct open_job job = { .drive = &d->cfg->drives[i], .err = err };
 
-	if (check_twice(d->cfg, i, err) < 0 || join_group(d, i, err) < 0)
+	if (join_group(d, i, err) < 0)
 		return err->code;
-	job.group = d->groups[i];
-	job.thread = thread_of(d, job.drive, err);
-	if (!job.thread)
+	if (!job.drive->image.path)
+		return 0;
+	if (check_twice(d->cfg, i, err) < 0)
 		return err->code;
-	eventloop_call_sync(iothread_loop(job.thread->thread), open_on_loop, &job);
-	d->drives[i] = job.bd;
-	return job.bd ? 0 : err->code;
+	return open_as(d, i, &job);
 }
 
 static void close_drive(void *arg)
@@ -308,14 +308,43 @@ int launch_disks_iothread_tid(const struct launch_disks *d, size_t i)
 	return iothread_tid(d->threads[i].thread);
 }
 
-struct eventloop *launch_disks_iothread(const struct launch_disks *d, const char *id)
+struct eventloop *launch_disks_loop(struct launch_disks *d, const char *iothread, struct err *err)
+{
+	struct disk_thread *thread = thread_named(d, iothread, err);
+
+	return thread ? iothread_loop(thread->thread) : NULL;
+}
+
+/* ---- media that are changed ---- */
+
+static size_t index_of(const struct launch_disks *d, const char *id)
 {
 	size_t i = 0;
 
-	while (i < d->cfg->n_iothreads && strcmp(d->cfg->iothreads[i].id, id))
+	while (i < d->cfg->n_drives && strcmp(d->cfg->drives[i].id, id))
 		i++;
-	assert(i < d->cfg->n_iothreads);
-	return iothread_loop(d->threads[i].thread);
+	assert(i < d->cfg->n_drives);
+	return i;
+}
+
+struct blockdev *launch_disks_open_medium(struct launch_disks *d, const char *id, const struct config_image *image, struct err *err)
+{
+	size_t i = index_of(d, id);
+	struct config_drive drive = { .id = d->cfg->drives[i].id, .image = *image };
+	struct open_job job = { .drive = &drive, .err = err };
+
+	assert(!d->drives[i]);
+	open_as(d, i, &job);
+	return d->drives[i];
+}
+
+void launch_disks_close_medium(struct launch_disks *d, const char *id)
+{
+	size_t i = index_of(d, id);
+
+	if (d->drives[i])
+		eventloop_call_sync(d->drives[i]->loop, close_drive, d->drives[i]);
+	d->drives[i] = NULL;
 }
 
 /* ---- devices ---- */
@@ -345,9 +374,12 @@ static int add_disk(const struct launch_disks *d, const struct config_disk *disk
 		.vectors = disk->vectors,
 		.class_code = CLASS_STORAGE,
 	};
+	const struct machine_boot boot = { .name = disk->id, .unit = "disk@0,0", .bootindex = disk->bootindex };
 	struct virtio_dev *virtio = virtio_blk_create(machine_env(machine), &cfg, err);
 
-	return virtio ? machine_plug(machine, virtio, &pci, err) : err->code;
+	if (!virtio || machine_plug(machine, virtio, &pci, err) < 0)
+		return err->code;
+	return machine_boot_device(machine, virtio, &boot, err);
 }
 
 int launch_disks_add(struct launch_disks *d, struct machine *machine, struct err *err)

@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 struct blockdev;
+struct config_image;
 struct err;
 struct eventloop;
 struct launch_disks;
@@ -24,7 +25,15 @@ struct vm_config;
 struct launch_disks *launch_disks_open(const struct vm_config *cfg, struct err *err);
 /* Plugs the disks into the machine; the machine owns the devices, and is to be destroyed before the disks are closed. */
 int launch_disks_add(struct launch_disks *disks, struct machine *machine, struct err *err);
-/* The drive of that id, the name of its top node, for what its user asks of it on its loop (bd->loop). Borrowed; NULL: there is none. */
+/* The loop of an iothread; of the common one, which is started then, for NULL. NULL with `err`. */
+struct eventloop *launch_disks_loop(struct launch_disks *disks, const char *iothread, struct err *err);
+/*
+ * Another medium for a drive that has none (any more): opens it on the drive's loop, within its limits. Borrowed, closed with the others or by the
+ * next call. NULL with `err`. And the end of one that nobody uses; nothing when there is none.
+ */
+struct blockdev *launch_disks_open_medium(struct launch_disks *disks, const char *id, const struct config_image *image, struct err *err);
+void launch_disks_close_medium(struct launch_disks *disks, const char *id);
+/* The drive of that id, the name of its top node, for what its user asks of it on its loop (bd->loop). Borrowed; NULL: there is none, or nothing in it. */
 struct blockdev *launch_disks_drive(const struct launch_disks *disks, const char *id);
 /*
  * The limits of the drive of that id, zeroes where it has none; and other ones, which it can always be given where there are monitors. -ENOENT,
@@ -34,8 +43,6 @@ void launch_disks_limits(const struct launch_disks *disks, const char *id, struc
 int launch_disks_set_limits(struct launch_disks *disks, const char *id, const struct throttle_config *limits, struct err *err);
 /* The thread of the i-th -object iothread, as ps shows it. */
 int launch_disks_iothread_tid(const struct launch_disks *disks, size_t i);
-/* The loop of the iothread of that id, which there is. */
-struct eventloop *launch_disks_iothread(const struct launch_disks *disks, const char *id);
 /* NULL is fine. */
 void launch_disks_close(struct launch_disks *disks);
 

@@ -27,7 +27,7 @@
 
 struct launch_net {
 	const struct vm_config *cfg;
-	const struct launch_disks *disks;
+	struct launch_disks *disks;
 	struct iothread *common;                      /* NULL: not started */
 	struct netdev *netdevs[CONFIG_MAX_NETDEVS];   /* as cfg->netdevs; NULL: one that was optional */
 	struct virtio_dev *cards[CONFIG_MAX_NICS];    /* the same; the machine's. NULL: none */
@@ -43,7 +43,7 @@ static_assert(CONFIG_MAX_NET_QUEUES == NETDEV_MAX_QUEUES && CONFIG_MAX_NET_QUEUE
 static struct eventloop *loop_of(struct launch_net *net, const struct config_nic *nic, struct err *err)
 {
 	if (nic && nic->iothread)
-		return launch_disks_iothread(net->disks, nic->iothread);
+		return launch_disks_loop(net->disks, nic->iothread, err);
 	if (!net->common)
 		net->common = iothread_create(COMMON_NAME, IOTHREAD_POLL_NS, err);
 	return net->common ? iothread_loop(net->common) : NULL;
@@ -179,7 +179,7 @@ static int open_unplugged(struct launch_net *net, size_t i, struct err *err)
 	return net->unplugged[i] ? 0 : err->code;
 }
 
-struct launch_net *launch_net_open(const struct vm_config *cfg, const struct launch_disks *disks, struct err *err)
+struct launch_net *launch_net_open(const struct vm_config *cfg, struct launch_disks *disks, struct err *err)
 {
 	struct launch_net *net = calloc(1, sizeof(*net));
 	int r = 0;
@@ -303,6 +303,7 @@ static int add_nic(struct launch_net *net, size_t i, struct machine *machine, st
 		.vectors = nic->pci.vectors,
 		.class_code = CLASS_ETHERNET,
 	};
+	const struct machine_boot boot = { .name = nic->id, .unit = "ethernet-phy@0", .bootindex = nic->bootindex, .romfile = nic->romfile };
 	struct netdev *nd = nic->netdev ? launch_net_netdev(net, nic->netdev) : net->unplugged[i];
 	struct virtio_net_config cfg;
 	struct virtio_dev *virtio;
@@ -327,7 +328,9 @@ static int add_nic(struct launch_net *net, size_t i, struct machine *machine, st
 	cfg.tx = (struct virtio_net_limits){ .bytes = limit(&nic->limits, CONFIG_TX_BPS), .frames = limit(&nic->limits, CONFIG_TX_PPS) };
 	virtio = virtio_net_create(machine_env(machine), nd->loop, &cfg, err);
 	net->cards[i] = virtio;
-	return virtio ? machine_plug(machine, virtio, &pci, err) : err->code;
+	if (!virtio || machine_plug(machine, virtio, &pci, err) < 0)
+		return err->code;
+	return machine_boot_device(machine, virtio, &boot, err);
 }
 
 int launch_net_add(struct launch_net *net, struct machine *machine, bool fixed, struct err *err)

@@ -18,7 +18,7 @@ struct netdev;
 struct vm_config;
 
 /* Opens the back ends. `disks` has the iothreads; both are borrowed. NULL with `err` and nothing left behind. */
-struct launch_net *launch_net_open(const struct vm_config *cfg, const struct launch_disks *disks, struct err *err);
+struct launch_net *launch_net_open(const struct vm_config *cfg, struct launch_disks *disks, struct err *err);
 /* As launch_virtio_add: those with a place of their own (`fixed`), then the others. */
 int launch_net_add(struct launch_net *net, struct machine *machine, bool fixed, struct err *err);
 /* Before the guest runs: what was started and not waited for is there, or has failed. 0 or -errno with `err`. */

@@ -6,6 +6,7 @@
 #include "vmm/config.h"
 #include "vmm/fdset.h"
 #include "vmm/launch.h"
+#include "vmm/launch_scsi.h"
 #include "vmm/launch_virtio.h"
 
 struct boot;
@@ -25,6 +26,7 @@ struct launch {
 	struct vm *vm;           /* the machine's, or that of none; NULL: not made yet */
 	struct launch_disks *disks;
 	struct launch_net *net;
+	struct launch_scsi scsi;
 	struct launch_virtio virtio;
 	struct chardev *chardevs[CONFIG_MAX_CHARDEVS]; /* as cfg->chardevs */
 	struct fdsets fds;

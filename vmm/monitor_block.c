@@ -87,14 +87,20 @@ static json_t *qdev_of(const struct node *node)
 
 /* ---- what they are ---- */
 
+/* A drive may have begun empty: then nothing is known of the name of what is in it. */
+static const char *path_of(const struct node *node)
+{
+	return node->drive->image.path ? node->drive->image.path : "";
+}
+
 static json_t *image_info(const struct node *node)
 {
 	const struct config_image *image = &node->drive->image;
-	json_t *info = json_pack("{s:s,s:s,s:I,s:b}", "filename", image->path, "format", image->format ? image->format : "raw", "virtual-size",
+	json_t *info = json_pack("{s:s,s:s,s:I,s:b}", "filename", path_of(node), "format", image->format ? image->format : "raw", "virtual-size",
 				 (json_int_t)node->size, "dirty-flag", false);
 	struct stat st;
 
-	if (info && stat(image->path, &st) == 0)
+	if (info && stat(path_of(node), &st) == 0)
 		json_object_set_new(info, "actual-size", json_integer((json_int_t)st.st_blocks * 512));
 	return info;
 }
@@ -117,7 +123,7 @@ static json_t *node_info(const struct launch *l, const struct node *node)
 {
 	const struct config_image *image = &node->drive->image;
 	enum config_cache cache = image->cache;
-	json_t *info = json_pack("{s:s,s:s,s:b,s:s,s:i,s:b,s:s,s:i}", "node-name", node->drive->id, "file", image->path, "ro", node->read_only,
+	json_t *info = json_pack("{s:s,s:s,s:b,s:s,s:i,s:b,s:s,s:i}", "node-name", node->drive->id, "file", path_of(node), "ro", node->read_only,
 				 "drv", image->format ? image->format : "raw", "backing_file_depth", image->backing ? 1 : 0, "encrypted", false,
 				 "detect_zeroes", image->detect_zeroes ? "on" : "off", "write_threshold", 0);
 

@@ -185,6 +185,9 @@ static struct object device_at(const struct vm_config *cfg, size_t i)
 	TAKE(i, cfg->nics, cfg->n_nics, pci ? "virtio-net-pci" : "virtio-net-device");
 	TAKE(i, cfg->virtio_serials, cfg->n_virtio_serials, pci ? "virtio-serial-pci" : "virtio-serial-device");
 	TAKE(i, cfg->rngs, cfg->n_rngs, pci ? "virtio-rng-pci" : "virtio-rng-device");
+	TAKE(i, cfg->scsis, cfg->n_scsis, pci ? "virtio-scsi-pci" : "virtio-scsi-device");
+	if (i < cfg->n_scsi_units)
+		return (struct object){ cfg->scsi_units[i].id, cfg->scsi_units[i].cd ? "scsi-cd" : "scsi-hd" };
 	return (struct object){ NULL, NULL };
 }
 

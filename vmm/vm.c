@@ -16,18 +16,42 @@
 
 #define PIO_LAST UINT64_C(0xffff)
 
+static int slot_ioctl(struct vm *vm, unsigned id, const struct vm_slot *s)
+{
+	struct kvm_userspace_memory_region slot = {
+		.slot = id,
+		.flags = s->read_only ? KVM_MEM_READONLY : 0,
+		.guest_phys_addr = s->gpa,
+		.memory_size = s->size,
+		.userspace_addr = (uintptr_t)s->hva,
+	};
+
+	return kvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot);
+}
+
+int vm_set_slot(struct vm *vm, unsigned id, const struct vm_slot *old, const struct vm_slot *now, struct err *err)
+{
+	const struct vm_slot nothing = { .gpa = old->gpa };
+	int r = 0;
+
+	/* KVM changes neither the size, nor the host memory, nor whether it may be written, of what is there. */
+	if (old->size)
+		r = slot_ioctl(vm, id, &nothing);
+	if (r == 0 && now->size)
+		r = slot_ioctl(vm, id, now);
+	if (r < 0)
+		return err_set_errno(err, r, "KVM refuses %" PRIu64 " KiB of memory at guest address 0x%" PRIx64, now->size / KIB, now->gpa);
+	return 0;
+}
+
 /* One memory slot a region. */
-static int vm_map_memory(struct vm *vm, struct err *err)
+static int vm_map_memory(struct vm *vm, const struct gm_range *unmapped, struct err *err)
 {
 	for (size_t i = 0; i < gm_region_count(vm->mem); i++) {
 		const struct gm_region *region = gm_region_at(vm->mem, i);
-		struct kvm_userspace_memory_region slot = {
-			.slot = (uint32_t)i,
-			.guest_phys_addr = region->gpa,
-			.memory_size = region->size,
-			.userspace_addr = (uintptr_t)region->hva,
-		};
-		int r = kvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot);
+		uint64_t skip = unmapped->gpa == region->gpa ? unmapped->size : 0;
+		const struct vm_slot slot = { .gpa = region->gpa + skip, .size = region->size - skip, .hva = region->hva + skip };
+		int r = slot_ioctl(vm, (unsigned)i, &slot);
 
 		if (r < 0)
 			return err_set_errno(err, r, "KVM refuses %" PRIu64 " MiB of memory at guest address 0x%" PRIx64,
@@ -80,7 +104,7 @@ static int vm_init(struct vm *vm, const struct vm_params *params, struct err *er
 	vm->mem = gm_create(params->ram, params->n_ram, err);
 	if (!vm->mem)
 		return err->code;
-	r = vm_map_memory(vm, err);
+	r = vm_map_memory(vm, &params->unmapped, err);
 	if (r < 0)
 		return r;
 	vm->pio = bus_create("I/O port", PIO_LAST, err);

@@ -25,12 +25,12 @@
 
 #include "vmm/device.h"
 #include "vmm/eventloop.h"
+#include "vmm/guest_mem.h"
 #include "vmm/irq_kvm.h"
 #include "vmm/kvm.h"
 
 struct bus;
 struct err;
-struct gm_range;
 struct guest_mem;
 struct vcpu;
 struct vm_config;
@@ -118,12 +118,17 @@ struct vm {
 struct vm_params {
 	const struct gm_range *ram;
 	size_t n_ram;
+	/* The start of one of `ram`, which the machine maps itself with vm_set_slot; size 0: none. */
+	struct gm_range unmapped;
 	const uint32_t *vcpu_ids; /* KVM's ids, n_vcpus of them: on x86 the APIC ids */
 	unsigned n_vcpus;
 	const char *name;
 	bool no_reboot;
 	struct eventloop *loop;
 };
+
+/* Memory slots of KVM that the machine may use, beside those of RAM. */
+#define VM_FIRST_SLOT GM_MAX_REGIONS
 
 /*
  * Opens KVM, makes the VM, its memory and buses, and the architecture's interrupt controllers. vCPUs are created, their
@@ -132,6 +137,18 @@ struct vm_params {
 struct vm *vm_create(const struct vm_params *params, struct err *err);
 /* Ends the threads if need be. A request not served yet is dropped. NULL is fine. */
 void vm_destroy(struct vm *vm);
+
+/* What KVM has in a memory slot. The host memory is borrowed until the slot is changed, or the VM destroyed. */
+struct vm_slot {
+	uint64_t gpa, size; /* whole pages; size 0: nothing */
+	const void *hva;
+	bool read_only;     /* a write is an access to the memory bus */
+};
+/*
+ * Puts something into a slot in place of what is there, `old`, which may be nothing; for a moment there is nothing. 0 or -errno with `err`.
+ * Any thread, each slot by one at a time.
+ */
+int vm_set_slot(struct vm *vm, unsigned slot, const struct vm_slot *old, const struct vm_slot *now, struct err *err);
 
 /* Before vm_start. `machine` is borrowed. */
 void vm_set_machine(struct vm *vm, const struct vm_machine_ops *ops, void *machine);

@@ -68,22 +68,11 @@ static int write_acpi(struct machine *m, struct err *err)
 	return tables_write(&cfg, &acpi, m->vm->mem, err);
 }
 
-/* EAX and EDX of CPUID leaf 1, as processor entries have them. */
-static void cpu_signature(const struct machine *m, struct tables_mp *mp)
-{
-	for (uint32_t i = 0; i < m->cpuid.n; i++)
-		if (m->cpuid.entries[i].function == 1) {
-			mp->cpu_signature = m->cpuid.entries[i].eax;
-			mp->cpu_features = m->cpuid.entries[i].edx;
-		}
-}
-
 static int write_mp(struct machine *m, struct err *err)
 {
 	const struct tables_config cfg = machine_tables(m);
 	struct tables_mp mp = { .level_irqs = 0 };
 
-	cpu_signature(m, &mp);
 	for (unsigned i = 0; i < config_virtio_devices(m->cfg); i++)
 		mp.level_irqs |= BIT(slot_gsi(i));
 	return tables_write_mp(&cfg, &mp, m->vm->mem, err);

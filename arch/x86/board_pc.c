@@ -5,6 +5,7 @@
 
 #include "arch/x86/machine_priv.h"
 #include "arch/x86/memmap.h"
+#include "arch/x86/pc_firmware.h"
 #include "hw/virtio.h"
 #include "vmm/err.h"
 #include "vmm/vm.h"
@@ -19,15 +20,33 @@ static struct pci_window pci64_window(const struct machine *m)
 	return (struct pci_window){ .base = base, .size = base < end ? min_u64(end - base, MEM_PCI64_MAX) : 0 };
 }
 
+static void pc_pam_changed(void *opaque, const uint8_t pam[SHADOW_PAMS])
+{
+	struct machine *m = opaque;
+
+	shadow_set(&m->firmware->shadow, pam);
+}
+
+static struct irq_line pc_isa_irq(void *opaque, unsigned irq)
+{
+	return machine_irq(opaque, irq);
+}
+
 static int pc_add_pci(struct machine *m, struct err *err)
 {
 	struct pci_bus_config cfg = {
 		.ecam_base = MEM_ECAM,
 		.io = { .base = PORT_PCI_START, .size = PORT_PCI_SIZE },
 		.mem32 = { .base = MEM_PCI32_START, .size = MEM_PCI32_SIZE },
+		.isa_irq = pc_isa_irq,
+		.isa_opaque = m,
 		.reset_ctl = m->reset_ctl,
 	};
 
+	if (m->firmware) {
+		cfg.pam_changed = pc_pam_changed;
+		cfg.pam_opaque = m;
+	}
 	m->pci64 = pci64_window(m);
 	cfg.mem64 = m->pci64;
 	if (irq_resample_init(&m->intx, m->vm->fd, m->env.loop, IRQ_PCI, IRQ_PCI_LINES, err) < 0)
@@ -41,21 +60,23 @@ static int pc_add_pci(struct machine *m, struct err *err)
 static int pc_add_devices(struct machine *m, struct err *err)
 {
 	const struct acpi_pm_config pm = { .iobase = PORT_ACPI_PM, .sci = machine_irq(m, IRQ_SCI) };
-	int r = pc_add_pci(m, err);
+	int r = m->firmware ? pc_firmware_map(m, err) : 0;
 
+	if (r == 0)
+		r = pc_add_pci(m, err);
 	if (r < 0)
 		return r;
 	m->button = acpi_pm_create(&m->env, &pm, err);
 	return machine_add(m, m->button, err);
 }
 
-static int pc_write_tables(struct machine *m, struct err *err)
+/* What the tables say of this board, to `write`. */
+static int pc_with_acpi(struct machine *m, int (*write)(struct machine *m, const struct acpi_platform *acpi, struct err *err), struct err *err)
 {
-	const struct tables_config cfg = machine_tables(m);
 	const struct acpi_pci pci = {
 		.ecam_base = MEM_ECAM,
 		.ecam_size = PCI_ECAM_SIZE,
-		.mem32 = { MEM_PCI32_START, MEM_PCI32_SIZE },
+		.mem32 = { { MEM_PCI32_START, MEM_PCI32_SIZE }, { MEM_PCI32_TOP_START, MEM_PCI32_TOP_SIZE } },
 		.mem64 = { m->pci64.base, m->pci64.size },
 		.gsi = IRQ_PCI,
 	};
@@ -69,7 +90,20 @@ static int pc_write_tables(struct machine *m, struct err *err)
 		.pci = &pci,
 	};
 
-	return tables_write(&cfg, &acpi, m->vm->mem, err);
+	return write(m, &acpi, err);
+}
+
+static int pc_write_to_memory(struct machine *m, const struct acpi_platform *acpi, struct err *err)
+{
+	const struct tables_config cfg = machine_tables(m);
+
+	return tables_write(&cfg, acpi, m->vm->mem, err);
+}
+
+/* Firmware puts them into memory itself. */
+static int pc_write_tables(struct machine *m, struct err *err)
+{
+	return m->firmware ? 0 : pc_with_acpi(m, pc_write_to_memory, err);
 }
 
 static struct device *pc_plug(struct machine *m, struct virtio_dev *virtio, const struct virtio_pci_config *pci, struct err *err)
@@ -79,13 +113,14 @@ static struct device *pc_plug(struct machine *m, struct virtio_dev *virtio, cons
 
 static int pc_settle(struct machine *m, struct err *err)
 {
-	int r = pci_bus_assign(m->pci, err);
+	int r = m->firmware ? pc_with_acpi(m, pc_firmware_tell, err) : pci_bus_assign(m->pci, err);
 
 	return r < 0 ? r : irq_resample_reset(&m->intx, err);
 }
 
 const struct board_ops board_pc = {
 	.name = "pc",
+	.has_firmware = true,
 	.reserved = { MEM_ECAM, PCI_ECAM_SIZE, BOOT_MAP_RESERVED },
 	.add_devices = pc_add_devices,
 	.write_tables = pc_write_tables,

@@ -13,6 +13,8 @@
 #include <time.h>
 
 #include "arch/x86/memmap.h"
+#include "arch/x86/machine_fw_cfg.h"
+#include "arch/x86/pc_firmware.h"
 #include "arch/x86/vcpu_x86.h"
 #include "hw/devices.h"
 #include "hw/virtio.h"
@@ -122,7 +124,7 @@ static int machine_setup_vcpus(struct machine *m, struct err *err)
 	if (r == 0)
 		r = machine_check_ram(m, err);
 	for (unsigned i = 0; r == 0 && i < m->vm->n_vcpus; i++)
-		r = vcpu_x86_setup(&m->vm->vcpus[i], &m->cpuid, topology_apic_id(&m->topology, i), err);
+		r = vcpu_x86_setup(&m->vm->vcpus[i], &m->cpuid, topology_apic_id(&m->topology, i), m->firmware, err);
 	return r;
 }
 
@@ -192,18 +194,25 @@ static int machine_add_board(struct machine *m, struct err *err)
 		.start_seconds = rtc_start(m->cfg),
 		.ram_below_4g = m->ram_below_4g,
 		.ram_above_4g = m->ram_above_4g,
+		.cpus = (uint8_t)m->cfg->smp.cpus,
+		.boot_order = pc_boot_first_order(m),
+		.check_floppy = true,
 	};
 	const struct i8042_config i8042 = { .irq = machine_irq(m, IRQ_KEYBOARD) };
 	int r = machine_claim_kvm(m, err);
 
-	if (r == 0 && m->cfg->board.rtc)
-		r = machine_add(m, rtc_create(&m->env, &rtc, err), err);
+	if (r == 0 && m->cfg->board.rtc) {
+		m->rtc = rtc_create(&m->env, &rtc, err);
+		r = machine_add(m, m->rtc, err);
+	}
 	if (r == 0)
 		r = machine_add(m, i8042_create(&m->env, &i8042, err), err);
 	if (r < 0)
 		return r;
 	m->reset_ctl = reset_ctl_create(&m->env, err);
 	r = machine_add(m, m->reset_ctl, err);
+	if (r == 0)
+		r = machine_add_fw_cfg(m, err);
 	return r < 0 ? r : m->board->add_devices(m, err);
 }
 
@@ -248,10 +257,28 @@ static int machine_add_test_devices(struct machine *m, struct err *err)
 	return r;
 }
 
-int machine_add_devices(struct machine *m, struct chardev *const *serials, struct err *err)
+static int machine_add_debugcons(struct machine *m, struct chardev *const *chardevs, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->cfg->n_debugcons; i++) {
+		const struct debugcon_config cfg = {
+			.iobase = m->cfg->debugcons[i].iobase,
+			.readback = m->cfg->debugcons[i].readback,
+			.chardev = chardevs[i],
+		};
+
+		r = machine_add(m, debugcon_create(&m->env, &cfg, err), err);
+	}
+	return r;
+}
+
+int machine_add_devices(struct machine *m, struct chardev *const *serials, struct chardev *const *debugcons, struct err *err)
 {
 	int r = machine_add_serials(m, serials, err);
 
+	if (r == 0)
+		r = machine_add_debugcons(m, debugcons, err);
 	return r < 0 ? r : machine_add_test_devices(m, err);
 }
 
@@ -259,11 +286,21 @@ int machine_add_devices(struct machine *m, struct chardev *const *serials, struc
 
 struct tables_config machine_tables(const struct machine *m)
 {
+	const struct kvm_cpuid_entry2 *leaf1 = NULL;
+
+	for (uint32_t i = 0; i < m->cpuid.n; i++)
+		if (m->cpuid.entries[i].function == 1)
+			leaf1 = &m->cpuid.entries[i];
 	return (struct tables_config){
 		.vm = m->cfg,
 		.topology = &m->topology,
 		.com_ports = com_ports,
 		.board = m->board->name,
+		.fw_cfg = m->fw_cfg,
+		.firmware = m->firmware,
+		.cpu_signature = leaf1 ? leaf1->eax : 0,
+		.cpu_features = leaf1 ? leaf1->edx : 0,
+		.smbios = &m->smbios,
 		.ram_below_4g = m->ram_below_4g,
 		.ram_above_4g = m->ram_above_4g,
 	};
@@ -340,6 +377,7 @@ static int machine_init(struct machine *m, struct eventloop *loop, struct err *e
 	const struct vm_params params = {
 		.ram = ranges,
 		.n_ram = ram_ranges(m, ranges),
+		.unmapped = { .gpa = MEM_SHADOW_START, .size = m->firmware ? MEM_BIOS_END - MEM_SHADOW_START : 0 },
 		.vcpu_ids = apic_ids,
 		.n_vcpus = m->cfg->smp.cpus,
 		.name = m->cfg->name,
@@ -389,7 +427,14 @@ struct machine *machine_create(const struct vm_config *cfg, struct boot *boot, s
 	m->topology = (struct topology){ cfg->smp.sockets, cfg->smp.cores, cfg->smp.threads };
 	m->ram_below_4g = min_u64(cfg->ram_size, MEM_LOW_MAX);
 	m->ram_above_4g = cfg->ram_size - m->ram_below_4g;
-	if (machine_init(m, loop, err) < 0) {
+	if (!boot && m->board->has_firmware) {
+		m->firmware = pc_firmware_open(cfg, err);
+		if (!m->firmware) {
+			machine_destroy(m);
+			return NULL;
+		}
+	}
+	if (machine_smbios_load(&m->smbios, &cfg->smbios, err) < 0 || machine_init(m, loop, err) < 0) {
 		machine_destroy(m);
 		return NULL;
 	}
@@ -407,6 +452,8 @@ void machine_destroy(struct machine *m)
 
 		dev->ops->destroy(dev);
 	}
+	pc_firmware_close(m->firmware);
+	machine_smbios_free(&m->smbios);
 	irq_resample_fini(&m->intx);
 	msi_kvm_fini(&m->msis);
 	vm_destroy(m->vm);
@@ -442,6 +489,11 @@ int machine_plug(struct machine *m, struct virtio_dev *virtio, const struct virt
 		return err->code;
 	}
 	return machine_adopt(m, dev, err);
+}
+
+int machine_boot_device(struct machine *m, const struct virtio_dev *virtio, const struct machine_boot *boot, struct err *err)
+{
+	return m->firmware ? pc_boot_add(m, virtio, boot, err) : 0;
 }
 
 int machine_ready(struct machine *m, struct err *err)

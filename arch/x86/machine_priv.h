@@ -11,6 +11,7 @@
 
 #include "arch/x86/cpuid.h"
 #include "arch/x86/irqchip.h"
+#include "arch/x86/machine_smbios.h"
 #include "arch/x86/tables.h"
 #include "arch/x86/topology.h"
 #include "firmware/boot.h"
@@ -24,11 +25,13 @@
 #define MACHINE_MAX_DEVICES 256 /* more than any board has room for */
 #define MACHINE_INSIDE_KVM 8
 
+struct pc_firmware;
 struct virtio_dev;
 struct virtio_pci_config;
 
 struct board_ops {
 	const char *name; /* for SMBIOS */
+	bool has_firmware; /* which runs when there is no kernel to enter */
 	struct boot_map_entry reserved; /* in the guest's memory map, from MEM_LOW_MAX to MEM_KVM_IDENTITY_MAP; size 0: none */
 	/* The board's own devices, with `button` among them; m->reset_ctl is there. 0 or -errno with `err`. */
 	int (*add_devices)(struct machine *m, struct err *err);
@@ -55,6 +58,7 @@ struct machine {
 	uint64_t ram_below_4g, ram_above_4g;
 	struct irqchip irqchip;
 	struct cpuid_template cpuid;
+	struct machine_smbios smbios;
 	struct msi_kvm msis;
 	struct device_env env;
 	struct bus_region inside_kvm[MACHINE_INSIDE_KVM];
@@ -63,8 +67,11 @@ struct machine {
 	/* Some of them: */
 	struct device *reset_ctl;
 	struct device *button; /* NULL: there is no power button */
+	struct device *rtc;    /* NULL: there is none */
+	struct device *fw_cfg; /* NULL: there is none */
 
 	/* board_pc.c */
+	struct pc_firmware *firmware; /* NULL: a kernel is entered directly */
 	struct pci_window pci64; /* size 0: none */
 	struct pci_bus *pci;
 	struct irq_resample intx; /* its lines */

@@ -8,11 +8,12 @@
  *   0x0010_0000  RAM, to at most 3 GiB
  *   0xc000_0000  32-bit PCI window
  *   0xe000_0000  PCI configuration space (ECAM) of bus 0; room for 255 more
- *   0xf000_0000  nothing
+ *   0xf000_0000  more of the 32-bit PCI window, where SeaBIOS puts BARs; a microvm has nothing there, but:
  *   0xfeb0_0000  virtio transports of 512 bytes
  *   0xfec0_0000  IOAPIC
  *   0xfee0_0000  local APIC
  *   0xfeff_c000  KVM's own pages (identity map, task state segment)
+ *   0xff00_0000  room for firmware, which ends at 4 GiB; a machine that enters a kernel directly has none
  *   0x1_0000_0000  RAM, what did not fit below
  *   above RAM    64-bit PCI window
  *
@@ -37,6 +38,8 @@
 #define MEM_PCI32_START MEM_LOW_MAX
 #define MEM_PCI32_SIZE (MEM_ECAM - MEM_PCI32_START)
 #define MEM_ECAM UINT64_C(0xe0000000) /* PCI_ECAM_SIZE */
+#define MEM_PCI32_TOP_START UINT64_C(0xf0000000)
+#define MEM_PCI32_TOP_SIZE (MEM_IOAPIC - MEM_PCI32_TOP_START)
 #define MEM_PCI64_ALIGN GIB
 #define MEM_PCI64_MAX (64 * GIB) /* at most */
 #define MEM_VIRTIO 0xfeb00000u /* where QEMU has them too */

@@ -5,15 +5,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arch/x86/machine_smbios.h"
 #include "arch/x86/memmap.h"
 #include "arch/x86/topology.h"
 #include "firmware/mptable.h"
 #include "firmware/smbios.h"
+#include "hw/fw_cfg.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/guest_mem.h"
 
-#define MAX_ISA (1 + MAX_COM)
+#define MAX_ISA (2 + MAX_COM)
+#define ACPI_ROOM (MEM_SMBIOS_START - MEM_ACPI_START)
 
 /* The RTC has no device's IRQ but its own; the serial ports are those that the machine was given. */
 static size_t isa_devices(const struct tables_config *cfg, struct acpi_isa_device isa[MAX_ISA])
@@ -26,6 +29,13 @@ static size_t isa_devices(const struct tables_config *cfg, struct acpi_isa_devic
 			.hid = "PNP0B00",
 			.io = { { .base = 0x70, .len = 2 } },
 			.irq = IRQ_RTC,
+		};
+	if (cfg->fw_cfg)
+		isa[n++] = (struct acpi_isa_device){
+			.name = "FWCF",
+			.hid = "QEMU0002",
+			.io = { { .base = FW_CFG_PORT, .len = FW_CFG_PORTS } },
+			.irq = ACPI_NO_IRQ,
 		};
 	for (size_t i = 0; i < cfg->vm->n_serials; i++) {
 		unsigned index = cfg->vm->serials[i].index;
@@ -48,15 +58,17 @@ static void fill_apic_ids(const struct tables_config *cfg, uint32_t apic_ids[CON
 		apic_ids[i] = topology_apic_id(cfg->topology, i);
 }
 
-static int tables_write_acpi(const struct tables_config *cfg, const struct acpi_platform *board, struct guest_mem *mem, struct err *err)
-{
+/* What the tables say beside what the board knows. */
+struct acpi_rest {
 	struct acpi_isa_device isa[MAX_ISA];
 	uint32_t apic_ids[CONFIG_MAX_CPUS];
-	struct acpi_platform platform = *board;
-	struct acpi_tables tables;
-	int r;
+};
 
-	platform.apic_ids = apic_ids;
+static struct acpi_platform platform_of(const struct tables_config *cfg, const struct acpi_platform *board, struct acpi_rest *rest)
+{
+	struct acpi_platform platform = *board;
+
+	platform.apic_ids = rest->apic_ids;
 	platform.n_cpus = cfg->vm->smp.cpus;
 	platform.lapic_addr = MEM_LAPIC;
 	platform.ioapic_addr = MEM_IOAPIC;
@@ -67,10 +79,19 @@ static int tables_write_acpi(const struct tables_config *cfg, const struct acpi_
 	platform.has_rtc = cfg->vm->board.rtc;
 	platform.has_pic = cfg->vm->board.pic;
 	platform.has_pit = cfg->vm->board.pit;
-	platform.isa = isa;
-	platform.n_isa = isa_devices(cfg, isa);
-	fill_apic_ids(cfg, apic_ids);
-	r = acpi_build(&platform, MEM_ACPI_START, MEM_SMBIOS_START - MEM_ACPI_START, &tables, err);
+	platform.isa = rest->isa;
+	platform.n_isa = isa_devices(cfg, rest->isa);
+	fill_apic_ids(cfg, rest->apic_ids);
+	return platform;
+}
+
+static int tables_write_acpi(const struct tables_config *cfg, const struct acpi_platform *board, struct guest_mem *mem, struct err *err)
+{
+	struct acpi_rest rest;
+	const struct acpi_platform platform = platform_of(cfg, board, &rest);
+	struct acpi_tables tables;
+	int r = acpi_build(&platform, MEM_ACPI_START, ACPI_ROOM, &tables, err);
+
 	if (r < 0)
 		return r;
 	r = gm_write(mem, MEM_ACPI_START, tables.data, tables.size);
@@ -78,7 +99,15 @@ static int tables_write_acpi(const struct tables_config *cfg, const struct acpi_
 	return r < 0 ? err_set(err, r, "no memory at the place of the ACPI tables") : 0;
 }
 
-static int tables_write_smbios(const struct tables_config *cfg, struct guest_mem *mem, struct err *err)
+int tables_build_acpi(const struct tables_config *cfg, const struct acpi_platform *board, struct acpi_loader *out, struct err *err)
+{
+	struct acpi_rest rest;
+	const struct acpi_platform platform = platform_of(cfg, board, &rest);
+
+	return acpi_loader_build(out, &platform, ACPI_ROOM, err);
+}
+
+int tables_build_smbios(const struct tables_config *cfg, struct smbios_tables *out, struct err *err)
 {
 	struct smbios_platform platform = {
 		.product = "Standard PC",
@@ -88,12 +117,24 @@ static int tables_write_smbios(const struct tables_config *cfg, struct guest_mem
 		.threads = cfg->topology->threads,
 		.ram_below_4g = cfg->ram_below_4g,
 		.ram_above_4g = cfg->ram_above_4g,
+		.cpu_signature = cfg->cpu_signature,
+		.cpu_features = cfg->cpu_features,
+		.firmware = cfg->firmware,
+		.user = &cfg->vm->smbios,
+		.oem = cfg->smbios->oem,
+		.files = cfg->smbios->files,
+		.n_files = cfg->vm->smbios.n_files,
 	};
-	struct smbios_tables tables;
-	int r;
 
 	memcpy(platform.uuid, cfg->vm->uuid, sizeof(platform.uuid));
-	r = smbios_build(&platform, MEM_SMBIOS_START, MEM_BIOS_ENTRY - MEM_SMBIOS_START, &tables, err);
+	return smbios_build(&platform, MEM_SMBIOS_START, MEM_BIOS_ENTRY - MEM_SMBIOS_START, out, err);
+}
+
+static int tables_write_smbios(const struct tables_config *cfg, struct guest_mem *mem, struct err *err)
+{
+	struct smbios_tables tables;
+	int r = tables_build_smbios(cfg, &tables, err);
+
 	if (r < 0)
 		return r;
 	r = gm_write(mem, MEM_SMBIOS_START, tables.data, tables.size);
@@ -157,8 +198,8 @@ int tables_write_mp(const struct tables_config *cfg, const struct tables_mp *mp,
 	const struct mptable_platform platform = {
 		.apic_ids = apic_ids,
 		.n_cpus = cfg->vm->smp.cpus,
-		.cpu_signature = mp->cpu_signature,
-		.cpu_features = mp->cpu_features,
+		.cpu_signature = cfg->cpu_signature,
+		.cpu_features = cfg->cpu_features,
 		.lapic_addr = MEM_LAPIC,
 		.ioapic_addr = MEM_IOAPIC,
 		.ioapic_id = (uint8_t)(topology_apic_id(cfg->topology, last) + 1), /* APIC ids ascend */

@@ -33,6 +33,7 @@ struct arch_vcpu {
 	struct kvm_lapic_state lapic;
 	struct kvm_mp_state mp_state;
 	unsigned phys_bits;
+	bool firmware; /* runs: registers stay as at power-on */
 };
 
 int arch_vcpu_init(struct vcpu *vcpu, struct err *err)
@@ -61,12 +62,18 @@ void arch_vcpu_fini(struct vcpu *vcpu)
 	vcpu->arch = NULL;
 }
 
-int vcpu_x86_setup(struct vcpu *vcpu, const struct cpuid_template *template, uint32_t apic_id, struct err *err)
+static int set_firmware_msrs(struct vcpu *vcpu, struct err *err)
+{
+	return vcpu->arch->firmware ? 0 : msr_set_firmware(vcpu, vcpu->arch->phys_bits, err);
+}
+
+int vcpu_x86_setup(struct vcpu *vcpu, const struct cpuid_template *template, uint32_t apic_id, bool firmware, struct err *err)
 {
 	int r = cpuid_apply(vcpu, template, apic_id, err);
 
 	vcpu->arch->phys_bits = template->phys_bits;
-	return r < 0 ? r : msr_set_firmware(vcpu, vcpu->arch->phys_bits, err);
+	vcpu->arch->firmware = firmware;
+	return r < 0 ? r : set_firmware_msrs(vcpu, err);
 }
 
 /* FPU, SSE and everything else under XSAVE: an area whose header says "all in initial state". */
@@ -194,7 +201,7 @@ int vcpu_x86_reset(struct vcpu *vcpu, struct err *err)
 	if (r == 0)
 		r = msr_reset(vcpu, err);
 	if (r == 0)
-		r = msr_set_firmware(vcpu, vcpu->arch->phys_bits, err);
+		r = set_firmware_msrs(vcpu, err);
 	return r;
 }
 

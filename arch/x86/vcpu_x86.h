@@ -7,6 +7,8 @@
 #ifndef ARCH_X86_VCPU_X86_H
 #define ARCH_X86_VCPU_X86_H
 
+#include <stdbool.h>
+
 #include "arch/x86/cpuid.h"
 
 struct boot_entry;
@@ -14,10 +16,10 @@ struct err;
 struct vcpu;
 
 /*
- * Gives the vCPU its CPUID and the registers that firmware would have set (MTRRs). Once, before it runs. `template` is the VM's
- * CPUID, `apic_id` this vCPU's.
+ * Gives the vCPU its CPUID, and unless `firmware` runs and does so itself, the registers that firmware would have set (MTRRs). Once, before it
+ * runs. `template` is the VM's CPUID, `apic_id` this vCPU's.
  */
-int vcpu_x86_setup(struct vcpu *vcpu, const struct cpuid_template *template, uint32_t apic_id, struct err *err);
+int vcpu_x86_setup(struct vcpu *vcpu, const struct cpuid_template *template, uint32_t apic_id, bool firmware, struct err *err);
 
 /* All state to power-on: the first vCPU at the reset vector, the others waiting for INIT and SIPI. Then as vcpu_x86_setup. */
 int vcpu_x86_reset(struct vcpu *vcpu, struct err *err);

@@ -42,6 +42,7 @@ from net import measure_net_linux  # noqa: E402
 from vmmproc import resident_beside_ram  # noqa: E402
 
 MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2", "boot", "idle-linux", "disk-linux", "img", "net")
+COUNTED = ("net",)
 HOST_MEASURES = ("img",)  # without a guest
 PAYLOAD_MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2")
 INTERPRETED = 200  # cycles for one round of the `speed` payload's loop: 1 on a processor, 2000 where it is interpreted
@@ -184,7 +185,15 @@ def measure_here(names, runs, where):
     return figures, missing
 
 
-def measure_in_lab(names, runs):
+def measure_in_labs(names, runs):
+    """Networks in a lab whose clocks count instructions: in the other one, what a connection makes of its clock is the machine's other work."""
+    parts = [measure_in_lab([n for n in names if n not in COUNTED], runs), measure_in_lab([n for n in names if n in COUNTED], runs, "-v")]
+    return sum((figures for figures, _ in parts), []), {name: why for _, missing in parts for name, why in missing.items()}
+
+
+def measure_in_lab(names, runs, *options):
+    if not names:
+        return [], {}
     lab, result = "tests/lab/kvm-lab", f"{OUT}/lab.json"
     if not os.access(lab, os.X_OK):
         return [], {name: f"{lab} is not there" for name in names}
@@ -192,7 +201,7 @@ def measure_in_lab(names, runs):
         os.unlink(result)
     command = shlex.join(["env", f"B={BUILD}", f"KITE={shlex.join(KITE)}", f"QEMU={shlex.join(QEMU)}", "python3",
                           "tests/bench/run.py", "--here", "--only", ",".join(names), "--runs", str(runs), "--json", result])
-    status = subprocess.run([lab, "-w", OUT, "-t", "1200", command], check=False).returncode
+    status = subprocess.run([lab, "-w", OUT, "-t", "3600", *options, command], check=False).returncode
     if not os.path.exists(result):
         return [], {name: f"the lab ended with status {status}" for name in names}
     with open(result, encoding="ascii") as f:
@@ -233,7 +242,7 @@ def measure_guests(names, runs):
     if linux_names:
         if slow and "start" in payload_names:
             linux_names.insert(0, "start")  # here firmware is interpreted too, which is not QEMU's fault
-        more = measure_in_lab(linux_names, runs) if slow else measure_here(linux_names, runs, "here")
+        more = measure_in_labs(linux_names, runs) if slow else measure_here(linux_names, runs, "here")
         figures += more[0]
         missing.update(more[1])
     return figures, missing

@@ -100,6 +100,10 @@ def options():
         "file.filename=B -device virtio-blk,drive=q",
         '-blockdev {"driver":"qcow2","node-name":"q","file":{"driver":"file","filename":"F"},"backing":null,"data-file":{"driver":"file","filename":"D"}}',
         "-snapshot -drive file=F,format=qcow2,backing.driver=qcow2,backing.file.filename=B,backing.backing=,lazy-refcounts=on",
+        "-netdev tap,id=t,ifname=i,queues=4,vhost=on,script=no -device virtio-net-pci,netdev=t,mac=52:54:00:00:00:01,mq=on,rx-bps=5,tx-pps-max=9",
+        "-netdev tap,id=t,fds=3:4,vhostfds=5:6 -netdev bridge,id=b,br=x -nic none -nic user,hostfwd=tcp::1-:2,restrict=on,model=virtio",
+        "-netdev stream,id=s,addr.type=unix,addr.path=p,reconnect=1 -netdev dgram,id=d,local.type=fd,local.str=3 -net nic -net user",
+        '-netdev {"type":"user","id":"u","hostfwd":[{"str":"tcp::1-:2"}]} -netdev socket,id=k,connect=[::1]:5 -device virtio-net,netdev=k',
         "-drive file=F,throttling.group=g,throttling.bps-read=5 -drive file=G,throttling.group=g,throttling.bps-read=5",
     )
     for n, line in enumerate(lines):
@@ -256,9 +260,8 @@ def qmp():
 
 
 def main():
-    makers = {"kernel": kernels, "options": options, "probe": probes, "qcow2": qcow2s, "vmdk": vmdks, "vdi": vdis, "vpc": vpcs, "vhdx": vhdxs,
-              "framed": streams, "usernet_frames": frames, "usernet_http": requests,
-              "usernet_config": network_options, "qmp": qmp}
+    makers = {"kernel": kernels, "options": options, "probe": probes, "framed": streams, "usernet_frames": frames, "usernet_http": requests,
+              "usernet_config": network_options, "qcow2": qcow2s, "vmdk": vmdks, "vdi": vdis, "vpc": vpcs, "vhdx": vhdxs, "qmp": qmp}
     for fuzzer, seeds in makers.items():
         where = os.path.join(sys.argv[1], fuzzer)
         os.makedirs(where, exist_ok=True)

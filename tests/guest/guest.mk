@@ -59,3 +59,10 @@ $(GUEST_B)/kite-faults: $(MAIN_OBJ) $(B)/$(GUEST)/host/faults.o $(B)/libkite.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(GUEST_HOST_WRAP:%=-Wl,--wrap=%) -o $@ $(MAIN_OBJ) $(B)/$(GUEST)/host/faults.o $(B)/libkite.a $(LIBS)
 -include $(wildcard $(B)/$(GUEST)/host/*.d)
+
+# A firmware image of our own.
+$(GUEST_B)/bios.bin: $(GUEST)/rom/bios.S $(GUEST)/guest.mk
+	@mkdir -p $(@D)
+	$(call say,AS,  $<)
+	$(Q)$(CC) -m32 -c -o $@.o $< && $(LD) -m elf_i386 --oformat binary -Ttext 0 -o $@ $@.o
+payloads: $(GUEST_B)/bios.bin

@@ -16,9 +16,9 @@ def drivers_ready(guest):
     return guest
 
 
-def shell(t, *options, tools=False, append="", **more):
+def shell(t, *options, tools=False, append="", drivers="virtio", **more):
     """A guest at its prompt, with drivers for what `options` plug in, and with Debian's programs where `tools` says so."""
-    modules = "kite.modules=virtio,tools" if tools else "kite.modules=virtio"
+    modules = f"kite.modules={drivers},tools" if tools else f"kite.modules={drivers}"
     more.setdefault("kernel", f"{t.cloud}/vmlinux")
     return drivers_ready(t.guest(*options, append=f"{modules} {append}".strip(), tools=tools, **more))
 

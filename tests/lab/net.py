@@ -83,7 +83,7 @@ def throughput(t, ip):
         t.check(out[name] > 0.5, f"{name}: {out[name]:.2f} Mbit/s")
     for name, options in (("udp to the guest", ()), ("udp from it", ("-R",))):
         end = iperf(t, ip, "-u", "-b", "2M", "-l", "1000", *options)["sum"]
-        t.check(end["packets"] > 100 and end["lost_percent"] < 60, f"{name}: {end['packets']} packets, {end['lost_percent']} % lost")
+        t.check(end["packets"] - end["lost_packets"] > 20, f"{name}: {end['packets']} packets, {end['lost_percent']} % lost")
         out[name] = end["bits_per_second"] / 1e6
     return out
 

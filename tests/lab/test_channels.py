@@ -334,7 +334,7 @@ OPTIONS = (
     ("chardev_property", "-chardev pty,id=x,path=/x", r"path"),
     ("chardev_no_path", "-chardev file,id=x", r"'path' is missing"),
     ("chardev_file", "-chardev file,id=x,path=/nonexistent/log", r"chardev x.*/nonexistent/log.*no such file"),
-    ("chardev_socket_tcp", "-chardev socket,id=x,host=localhost,port=1", r"Unix sockets.*path="),
+    ("chardev_socket_tcp", "-chardev socket,id=x,host=localhost,port=1", r"chardev x.*localhost:1.*refused"),
     ("chardev_socket_client", "-chardev socket,id=x,path=/nonexistent/s", r"chardev x.*/nonexistent/s"),
     ("chardev_socket_wait", "-chardev socket,id=x,path=/tmp/x,wait=on", r"wait.*server=on"),
     ("chardev_stdio_twice", "-chardev stdio,id=x -chardev stdio,id=y", r"stdio is already used.*'x'"),

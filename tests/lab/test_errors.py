@@ -53,7 +53,7 @@ OPTIONS = (
     ("file_serial", "-serial file:/nonexistent/console", r"/nonexistent/console"),
     ("socket_client", "-serial unix:/nonexistent/sock", r"/nonexistent/sock"),
     ("socket_name_long", f"-serial unix:/tmp/{'x' * 200},server=on,wait=off", r"long|108|107"),
-    ("no_kernel", "", r"kernel|nothing to"),
+    ("no_kernel", "-machine microvm", r"kernel"),
 )
 
 

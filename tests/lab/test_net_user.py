@@ -47,7 +47,7 @@ def net_user(t):
         rate = iperf(t, "127.0.0.1", *way)["sum_received"]["bits_per_second"]
         t.check(rate > 5e5, f"tcp {way}: {rate} bit/s")
     udp = iperf(t, "127.0.0.1", "-u", "-b", "1M", "-l", "1000")["sum"]
-    t.check(udp["packets"] > 50 and udp["lost_percent"] < 60, f"udp to the guest: {udp['packets']} packets, {udp['lost_percent']} % lost")
+    t.check(udp["packets"] - udp["lost_packets"] > 20, f"udp to the guest: {udp['packets']} packets, {udp['lost_percent']} % lost")
     t.host("iperf3", "-s", "-D", "-1", "-p", "5299", "-I", t.path("iperf.pid"))
     said = answer(g, "iperf3 -c 10.0.2.2 -p 5299 -t 1 >/tmp/out 2>&1 && echo good || tail -3 /tmp/out")
     t.equal("iperf3 out", said, "good")

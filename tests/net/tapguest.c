@@ -31,14 +31,17 @@
 #include "vmm/util.h"
 
 #define HDR 12
+#define BATCH 32
 
 struct tapguest {
 	struct eventloop *loop;
 	struct netdev *nd;
 	struct event_fd tap, input;
 	uint8_t rx[NETDEV_FRAME_MAX + HDR]; /* for the guest */
-	uint8_t tx[NETDEV_FRAME_MAX + HDR];
-	size_t tx_len; /* a frame that the netdev did not take */
+	uint8_t tx[BATCH][NETDEV_FRAME_MAX + HDR];
+	struct iovec tx_iov[BATCH];
+	struct netdev_frame tx_frames[BATCH];
+	unsigned tx_first, tx_n; /* frames that the netdev did not take yet */
 };
 
 static void die(const char *what)
@@ -73,14 +76,14 @@ static void rx_flush(void *opaque, unsigned queue)
 	(void)queue;
 }
 
-static bool send_frame(struct tapguest *g)
+/* False: the netdev is full. */
+static bool send_frames(struct tapguest *g)
 {
-	struct iovec iov = { g->tx, g->tx_len };
-	int rc = netdev_tx(g->nd, 0, &iov, 1, g->tx_len);
-
-	if (rc == 0)
-		g->tx_len = 0;
-	return rc == 0;
+	g->tx_first += netdev_tx_many(g->nd, 0, g->tx_frames + g->tx_first, g->tx_n - g->tx_first);
+	if (g->tx_first < g->tx_n)
+		return false;
+	g->tx_first = g->tx_n = 0;
+	return true;
 }
 
 static void tx_ready(void *opaque, unsigned queue)
@@ -88,9 +91,8 @@ static void tx_ready(void *opaque, unsigned queue)
 	struct tapguest *g = opaque;
 
 	(void)queue;
-	if (g->tx_len && !send_frame(g))
-		return;
-	eventloop_mod_fd(g->loop, &g->tap, EPOLLIN);
+	if (send_frames(g))
+		eventloop_mod_fd(g->loop, &g->tap, EPOLLIN);
 }
 
 static void link_changed(void *opaque, bool up)
@@ -106,20 +108,18 @@ static const struct netdev_frontend_ops front_end = {
 static void tap_ready(void *opaque, uint32_t revents)
 {
 	struct tapguest *g = opaque;
+	ssize_t n = 1;
 
 	(void)revents;
-	for (unsigned i = 0; i < NETDEV_TURN; i++) {
-		ssize_t n = read(g->tap.fd, g->tx, sizeof(g->tx));
-
-		if (n < 0)
-			break;
-		g->tx_len = (size_t)n;
-		if (!send_frame(g)) {
-			eventloop_mod_fd(g->loop, &g->tap, 0);
-			break;
-		}
+	if (g->tx_n)
+		return;
+	while (g->tx_n < BATCH && (n = read(g->tap.fd, g->tx[g->tx_n], sizeof(g->tx[0]))) > 0) {
+		g->tx_iov[g->tx_n] = (struct iovec){ g->tx[g->tx_n], (size_t)n };
+		g->tx_frames[g->tx_n] = (struct netdev_frame){ .iov = &g->tx_iov[g->tx_n], .n = 1, .len = (size_t)n };
+		g->tx_n++;
 	}
-	netdev_flush(g->nd, 0);
+	if (!send_frames(g))
+		eventloop_mod_fd(g->loop, &g->tap, 0);
 }
 
 /* Commands */

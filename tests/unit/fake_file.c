@@ -204,7 +204,7 @@ static int file_truncate(struct blockdev *bd, uint64_t size, enum blk_prealloc p
 	struct fake_file *f = file_of(bd);
 
 	(void)prealloc;
-	if (size > f->cap)
+	if (size > f->cap || (!bd->grows && size > bd->size)) /* a device is as large as it is */
 		return -ENOSPC;
 	f->truncated = size;
 	if (size < bd->size) {

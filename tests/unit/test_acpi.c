@@ -52,7 +52,7 @@ static struct acpi_platform platform(void)
 static const struct acpi_pci pci = {
 	.ecam_base = 0xe0000000,
 	.ecam_size = MIB,
-	.mem32 = { 0xc0000000, 0x20000000 },
+	.mem32 = { { 0xc0000000, 0x20000000 } },
 	.mem64 = { 8 * GIB, 64 * GIB },
 	.gsi = 16,
 };

@@ -47,8 +47,33 @@ static void show(struct text *t, const struct vm_config *cfg)
 {
 	t->n = 0;
 	t->s[0] = '\0';
-	if (strcmp(cfg->kernel, "K"))
-		put(t, " kernel=%s", cfg->kernel);
+	if (!cfg->kernel || strcmp(cfg->kernel, "K"))
+		put(t, " kernel=%s", cfg->kernel ? cfg->kernel : "none");
+	if (cfg->bios)
+		put(t, " bios=%s", cfg->bios);
+	for (size_t i = 0; i < cfg->n_data_dirs; i++)
+		put(t, " dir=%s", cfg->data_dirs[i]);
+	if (cfg->boot.order != CONFIG_BOOT_ORDER || cfg->boot.once)
+		put(t, " order=%x,once=%x", cfg->boot.order, cfg->boot.once);
+	if (cfg->boot.menu || cfg->boot.strict || cfg->boot.splash_time >= 0 || cfg->boot.reboot_timeout >= 0)
+		put(t, " boot=%d,%d,%d,%d", cfg->boot.menu, cfg->boot.strict, cfg->boot.splash_time, cfg->boot.reboot_timeout);
+	for (size_t i = 0; i < CONFIG_SMBIOS_TEXTS; i++)
+		if (cfg->smbios.text[i])
+			put(t, " text%zu=%s", i, cfg->smbios.text[i]);
+	for (size_t i = 0; i < cfg->smbios.n_oem; i++)
+		put(t, " oem=%s%s", cfg->smbios.oem[i].path ? "@" : "", cfg->smbios.oem[i].path ? cfg->smbios.oem[i].path : cfg->smbios.oem[i].text);
+	for (size_t i = 0; i < cfg->smbios.n_files; i++)
+		put(t, " smbios=%s", cfg->smbios.files[i]);
+	if (cfg->smbios.bios || cfg->smbios.board)
+		put(t, " smbios:%d,%d,%d,%d,%u.%u", cfg->smbios.bios, cfg->smbios.board, cfg->smbios.bios_release_set, cfg->smbios.bios_uefi,
+		    cfg->smbios.bios_major, cfg->smbios.bios_minor);
+	if (cfg->smbios.cpu_id || cfg->smbios.cpu_speed || cfg->smbios.cpu_max_speed || cfg->smbios.memory_speed)
+		put(t, " speeds:%" PRIx64 ",%u,%u,%u", cfg->smbios.cpu_id, cfg->smbios.cpu_max_speed, cfg->smbios.cpu_speed, cfg->smbios.memory_speed);
+	for (size_t i = 0; i < cfg->n_debugcons; i++)
+		put(t, " debugcon=0x%x,0x%x@%s", cfg->debugcons[i].iobase, cfg->debugcons[i].readback, cfg->debugcons[i].chardev);
+	for (size_t i = 0; i < cfg->n_fw_cfg; i++)
+		put(t, " fw_cfg:%s=%s%s", cfg->fw_cfg[i].name, cfg->fw_cfg[i].file ? "@" : "",
+		    cfg->fw_cfg[i].file ? cfg->fw_cfg[i].file : cfg->fw_cfg[i].string);
 	if (cfg->initrd)
 		put(t, " initrd=%s", cfg->initrd);
 	if (cfg->append)
@@ -98,6 +123,25 @@ static const struct good good[] = {
 	{ "-append -kernel", " append=-kernel" },
 	{ "-append ''", " append=" },
 	{ "-initrd I -initrd J -append a -append b", " initrd=J append=b" },
+	/* firmware */
+	{ "!-nodefaults", " kernel=none" },
+	{ "!-nodefaults -bios B -L D -L E", " kernel=none bios=B dir=D dir=E" },
+	{ "-boot c", " order=2,once=0" },
+	{ "-boot order=nda,once=dc", " order=134,once=23" },
+	{ "-boot strict=on,menu=on,splash-time=5000,splash=x.jpg,reboot-timeout=70000", " boot=1,1,5000,65535" },
+	{ "-boot menu=on -boot strict=on,reboot-timeout=0 -boot menu=off,reboot-timeout=-1", " boot=0,1,-1,-1" },
+	{ "-fw_cfg opt/a,string=x,,y -fw_cfg name=opt/b,file=F -fw_cfg etc/c,string=", " fw_cfg:opt/a=x,y fw_cfg:opt/b=@F fw_cfg:etc/c=" },
+	{ "-smbios type=0,vendor=V,version=W,date=D,release=1.255,uefi=on", " text0=V text1=W text2=D smbios:1,0,1,1,1.255" },
+	{ "-smbios type=1,manufacturer=M,product=P,version=V,serial=S,sku=K,family=F -smbios type=1,serial=T",
+	  " text3=M text4=P text5=V text6=T text7=K text8=F" },
+	{ "-smbios type=1,uuid=00112233-4455-6677-8899-aabbccddeeff", " uuid=00..ff" },
+	{ "-smbios type=2,location=L", " text14=L smbios:0,1,0,0,0.0" },
+	{ "-smbios type=3,asset=A,sku=", " text18=A text19=" },
+	{ "-smbios type=4,sock_pfx=S,part=P,max-speed=3000,current-speed=2000,processor-id=0x123456789a", " text20=S text25=P speeds:123456789a,3000,2000,0" },
+	{ "-smbios type=11,value=a,value=b,,c,path=F -smbios type=11,value=d", " oem=a oem=b,c oem=@F oem=d" },
+	{ "-smbios type=17,loc_pfx=D,speed=2666 -smbios file=F -smbios file=G", " text26=D smbios=F smbios=G speeds:0,0,0,2666" },
+	{ "-debugcon null", " debugcon=0xe9,0xe9@debugcon0 debugcon0=null" },
+	{ "-chardev null,id=c -device isa-debugcon,iobase=0x402,chardev=c,readback=1", " debugcon=0x402,0x1@c c=null" },
 	/* -m */
 	{ "-m 512", " ram=524288K" },
 	{ "-m 512M", " ram=524288K" },
@@ -179,7 +223,7 @@ static const struct good good[] = {
 	/* accepted without effect */
 	{ "-audiodev {\"id\":\"audio1\",\"driver\":\"none\"} -msg timestamp=on -overcommit mem-lock=off,cpu-pm=on -no-hpet -k de", "" },
 	{ "-no-fd-bootchk -nodefconfig -no-user-config -net none -nic none -vga none -vnc none -parallel none -monitor none", "" },
-	{ "-boot strict=on,menu=off -global kvm-pit.lost_tick_policy=delay -global PIIX4_PM.disable_s3=1", "" },
+	{ "-global kvm-pit.lost_tick_policy=delay -global PIIX4_PM.disable_s3=1", "" },
 	{ "-global PIIX4_PM.disable_s4=0 -global kvm-pit.lost_tick_policy=discard", "" },
 	{ "-d debug", " debug" },
 	/* serial ports without defaults */
@@ -241,7 +285,7 @@ static const struct good good[] = {
 	/* as libvirt starts a simple domain, but for what comes later */
 	{ "!-name guest=N,debug-threads=on -machine pc-i440fx-7.2,usb=off,dump-guest-core=off -accel kvm -cpu host,migratable=on -m size=524288k "
 	  "-overcommit mem-lock=off -smp 1,sockets=1,cores=1,threads=1 -uuid 00112233-4455-6677-8899-aabbccddeeff -display none "
-	  "-no-user-config -nodefaults -rtc base=utc,driftfix=slew -no-hpet -no-reboot -boot strict=on -kernel K -initrd I -append A "
+	  "-no-user-config -nodefaults -rtc base=utc,driftfix=slew -no-hpet -no-reboot -boot strict=off -kernel K -initrd I -append A "
 	  "-global kvm-pit.lost_tick_policy=delay -chardev pty,id=charserial0 "
 	  "-device {\"driver\":\"isa-serial\",\"chardev\":\"charserial0\",\"id\":\"serial0\",\"index\":0} -msg timestamp=on",
 	  " initrd=I append=A name=N uuid=00..ff ram=524288K no-reboot debug-threads charserial0=pty com1=serial0@charserial0" },
@@ -351,7 +395,7 @@ static void run_logged(const char *line, char *out, size_t size)
 
 START_TEST(test_notes)
 {
-	static const char line[] = "-kernel K -no-hpet -audiodev x -machine usb=off -m 128,maxmem=128 -boot strict=on -cpu host,migratable=on";
+	static const char line[] = "-kernel K -no-hpet -audiodev x -machine usb=off -m 128,maxmem=128 -cpu host,migratable=on";
 	char out[4096], debug_line[512];
 
 	run_logged(line, out, sizeof(out));
@@ -362,7 +406,6 @@ START_TEST(test_notes)
 	ck_assert_str_eq(out, "kite: debug: -no-hpet has no effect\n"
 			      "kite: debug: -audiodev x has no effect\n"
 			      "kite: debug: -machine: usb=off has no effect\n"
-			      "kite: debug: -boot: strict=on has no effect\n"
 			      "kite: debug: -cpu: migratable=on has no effect\n"
 			      "kite: debug: -m: slots and maxmem have no effect\n");
 }

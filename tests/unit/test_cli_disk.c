@@ -277,8 +277,8 @@ static const struct {
 static const struct {
 	const char *line, *message;
 } bad[] = {
-	{ "!F", "there is no firmware yet that boots from a disk: give a kernel with -kernel FILE" },
-	{ "!-drive file=F,format=raw", "no firmware yet" },
+	{ "!-M microvm F", "a microvm has no firmware that boots from a disk: give a kernel with -kernel FILE" },
+	{ "!-M microvm -drive file=F,format=raw", "has no firmware" },
 	{ "''", "'': the name of a disk image is empty" },
 	{ "-hda ''", "-hda: the name of a disk image is empty" },
 	{ "A B", "'B': index 0 is already taken by 'A'; give index=1 or leave it out" },
@@ -291,8 +291,9 @@ static const struct {
 	{ "-drive file=F,format=qcow", "-drive: qcow images are not supported; convert it: qemu-img convert -O qcow2" },
 	{ "-drive file=F,format=luks", "-drive: luks images are not supported" },
 	{ "-drive file=F,format=rwa", "-drive: property 'format': 'rwa' is not available; give qcow2, raw, vmdk, vdi, vpc or vhdx" },
-	{ "-drive file=F,if=ide", "-drive: property 'if': 'ide' is not one of virtio, none" },
-	{ "-drive file=F,media=cdrom", "-drive: property 'media': 'cdrom' is not available: there are only disks" },
+	{ "-drive file=F,if=ide", "-drive: property 'if': there is no IDE but for media=cdrom; give virtio or scsi" },
+	{ "-drive file=F,if=sd", "-drive: property 'if': 'sd' is not one of virtio, none, scsi, ide" },
+	{ "-drive file=F,media=tape", "-drive: property 'media': 'tape' is not one of disk, cdrom" },
 	{ "-drive file=F,fromat=raw", "-drive: unknown property 'fromat'; did you mean 'format'?" },
 	{ "-drive file=F,cache=fast", "-drive: property 'cache': 'fast' is not one of writeback, none, writethrough, directsync, unsafe" },
 	{ "-drive file=F,aio=posix", "-drive: property 'aio'" },

@@ -409,6 +409,7 @@ static const struct {
 	{ "-net user -net user -net nic", "a second back end: Kite has no hubs" },
 	{ "-net nic,foo=1", "unknown property 'foo'" },
 	{ "-device virtio-net-pci,id=a,bootindex=1 -device virtio-net-pci,id=b,bootindex=1", "'a' and 'b' have the same bootindex, 1" },
+	{ "-device virtio-scsi-pci -device scsi-cd,id=a,bootindex=2 -device virtio-net-pci,id=b,bootindex=2", "'a' and 'b' have the same bootindex, 2" },
 };
 
 START_TEST(bad_lines)

@@ -26,6 +26,7 @@ static struct device_env env;
 static struct {
 	struct virtio_dev *virtio;
 	struct virtio_pci_config cfg;
+	int bootindex;
 } added[4];
 static size_t n_added;
 static bool bus_full;
@@ -45,6 +46,15 @@ int machine_plug(struct machine *machine, struct virtio_dev *virtio, const struc
 	}
 	added[n_added].virtio = virtio;
 	added[n_added++].cfg = *pci;
+	return 0;
+}
+
+int machine_boot_device(struct machine *machine, const struct virtio_dev *virtio, const struct machine_boot *boot, struct err *e)
+{
+	(void)machine, (void)e;
+	ck_assert_ptr_eq(virtio, added[n_added - 1].virtio);
+	ck_assert_str_eq(boot->unit, "disk@0,0");
+	added[n_added - 1].bootindex = boot->bootindex;
 	return 0;
 }
 
@@ -159,6 +169,7 @@ START_TEST(test_disks)
 	/* The one with a place of its own first. */
 	ck_assert_str_eq(added[0].virtio->name, "db");
 	ck_assert_int_eq(added[0].cfg.devfn, PCI_DEVFN(3, 0));
+	ck_assert_int_eq(added[0].bootindex, -1);
 	ck_assert(added[0].cfg.modern_only);
 	ck_assert_str_eq(added[1].virtio->name, "da");
 	ck_assert_int_eq(added[1].cfg.devfn, PCI_ADDR_AUTO);

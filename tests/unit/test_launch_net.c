@@ -42,6 +42,13 @@ const struct device_env *machine_env(struct machine *machine)
 	return &env;
 }
 
+int machine_boot_device(struct machine *machine, const struct virtio_dev *virtio, const struct machine_boot *boot, struct err *e)
+{
+	(void)machine, (void)virtio, (void)e;
+	ck_assert_str_eq(boot->unit, "ethernet-phy@0");
+	return 0;
+}
+
 int machine_plug(struct machine *machine, struct virtio_dev *virtio, const struct virtio_pci_config *pci, struct err *e)
 {
 	(void)machine;
@@ -173,7 +180,7 @@ START_TEST(cards)
 	ck_assert_str_eq(added[2].virtio->name, "bare");
 	a = launch_net_netdev(net, "a");
 	b = launch_net_netdev(net, "b");
-	ck_assert_ptr_eq(added[1].virtio->loop, launch_disks_iothread(disks, "io"));
+	ck_assert_ptr_eq(added[1].virtio->loop, launch_disks_loop(disks, "io", &err));
 	ck_assert_ptr_eq(a->loop, added[1].virtio->loop);
 	ck_assert_ptr_eq(b->loop, added[0].virtio->loop);
 	ck_assert_ptr_ne(a->loop, b->loop);

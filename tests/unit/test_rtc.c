@@ -539,6 +539,33 @@ START_TEST(quiesce_and_resume)
 }
 END_TEST
 
+/* What firmware finds in CMOS: processors, equipment, and the boot order, which may change at a reset and nothing else does. */
+START_TEST(firmware_fields)
+{
+	struct rtc_config cfg = { .ram_below_4g = 128 * MIB, .cpus = 4, .boot_order = 0x312, .check_floppy = true };
+	struct err err = ERR_INIT;
+
+	teardown();
+	fake_hw_init(&hw);
+	memset(&irq, 0, sizeof(irq));
+	cfg.irq = fake_irq_line(&irq, 8);
+	dev = rtc_create(&hw.env, &cfg, &err);
+	ck_assert_ptr_nonnull(dev);
+	ck_assert_uint_eq(get(0x5f), 3);
+	ck_assert_uint_eq(get(0x14), 0x02);
+	ck_assert_uint_eq(get(0x10), 0); /* no floppy drives */
+	ck_assert_uint_eq(get(0x0f), 0);
+	ck_assert_uint_eq(get(0x3d), 0x12);
+	ck_assert_uint_eq(get(0x38), 0x30);
+	put(0x38, 0x35);
+	rtc_set_boot_order(dev, 0x241);
+	ck_assert_uint_eq(get(0x3d), 0x41);
+	ck_assert_uint_eq(get(0x38), 0x25);
+	dev->ops->reset(dev);
+	ck_assert_uint_eq(get(0x3d), 0x41);
+}
+END_TEST
+
 START_TEST(ports_taken)
 {
 	struct err err = ERR_INIT;
@@ -572,6 +599,7 @@ int main(void)
 	tcase_add_test(t, goes_on);
 	tcase_add_test(t, index_port);
 	tcase_add_test(t, cmos_memory);
+	tcase_add_test(t, firmware_fields);
 	tcase_add_test(t, formats);
 	tcase_add_test(t, sets_time);
 	tcase_add_test(t, set_bit_freezes);

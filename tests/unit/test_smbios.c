@@ -9,6 +9,7 @@
 #include "firmware/smbios.h"
 #include "firmware/smbios_tables.h"
 #include "tests/unit/fake_firmware.h"
+#include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/util.h"
 
@@ -386,6 +387,184 @@ START_TEST(dmidecode)
 }
 END_TEST
 
+/* ---- what the user says instead ---- */
+
+static char words[CONFIG_SMBIOS_TEXTS][16];
+static struct config_smbios user;
+
+/* Each text is its number: "t0", "t1", ... */
+static struct smbios_platform user_platform(void)
+{
+	static const char *const oem[] = { "first", "second" };
+	struct smbios_platform p = platform();
+
+	memset(&user, 0, sizeof(user));
+	for (int i = 0; i < CONFIG_SMBIOS_TEXTS; i++) {
+		snprintf(words[i], sizeof(words[i]), "t%d", i);
+		user.text[i] = words[i];
+	}
+	user.bios = user.board = user.bios_release_set = user.bios_uefi = true;
+	user.bios_major = 3;
+	user.bios_minor = 9;
+	user.cpu_max_speed = 3500;
+	user.cpu_speed = 2500;
+	user.memory_speed = 2666;
+	user.n_oem = 2;
+	p.oem = oem;
+	p.user = &user;
+	return p;
+}
+
+static void assert_text(const void *structure, size_t at, enum config_smbios_text which)
+{
+	ck_assert_str_eq(string(structure, ((const uint8_t *)structure)[at]), words[which]);
+}
+
+START_TEST(user_texts)
+{
+	const struct smbios_platform p = user_platform();
+	/* Where the strings' numbers are, DSP0134 7.1 to 7.5 and 7.18. */
+	static const struct {
+		uint8_t type, at;
+		enum config_smbios_text which;
+	} places[] = {
+		{ 0, 0x04, CONFIG_SMBIOS_BIOS_VENDOR }, { 0, 0x05, CONFIG_SMBIOS_BIOS_VERSION }, { 0, 0x08, CONFIG_SMBIOS_BIOS_DATE },
+		{ 1, 0x04, CONFIG_SMBIOS_SYSTEM_MANUFACTURER }, { 1, 0x05, CONFIG_SMBIOS_SYSTEM_PRODUCT }, { 1, 0x06, CONFIG_SMBIOS_SYSTEM_VERSION },
+		{ 1, 0x07, CONFIG_SMBIOS_SYSTEM_SERIAL }, { 1, 0x19, CONFIG_SMBIOS_SYSTEM_SKU }, { 1, 0x1a, CONFIG_SMBIOS_SYSTEM_FAMILY },
+		{ 2, 0x04, CONFIG_SMBIOS_BOARD_MANUFACTURER }, { 2, 0x05, CONFIG_SMBIOS_BOARD_PRODUCT }, { 2, 0x06, CONFIG_SMBIOS_BOARD_VERSION },
+		{ 2, 0x07, CONFIG_SMBIOS_BOARD_SERIAL }, { 2, 0x08, CONFIG_SMBIOS_BOARD_ASSET }, { 2, 0x0a, CONFIG_SMBIOS_BOARD_LOCATION },
+		{ 3, 0x04, CONFIG_SMBIOS_CHASSIS_MANUFACTURER }, { 3, 0x06, CONFIG_SMBIOS_CHASSIS_VERSION },
+		{ 3, 0x07, CONFIG_SMBIOS_CHASSIS_SERIAL }, { 3, 0x08, CONFIG_SMBIOS_CHASSIS_ASSET }, { 3, 0x15, CONFIG_SMBIOS_CHASSIS_SKU },
+		{ 4, 0x07, CONFIG_SMBIOS_CPU_MANUFACTURER }, { 4, 0x10, CONFIG_SMBIOS_CPU_VERSION }, { 4, 0x20, CONFIG_SMBIOS_CPU_SERIAL },
+		{ 4, 0x21, CONFIG_SMBIOS_CPU_ASSET }, { 4, 0x22, CONFIG_SMBIOS_CPU_PART },
+		{ 17, 0x11, CONFIG_SMBIOS_MEMORY_BANK }, { 17, 0x17, CONFIG_SMBIOS_MEMORY_MANUFACTURER }, { 17, 0x18, CONFIG_SMBIOS_MEMORY_SERIAL },
+		{ 17, 0x19, CONFIG_SMBIOS_MEMORY_ASSET }, { 17, 0x1a, CONFIG_SMBIOS_MEMORY_PART },
+	};
+	const uint8_t *s;
+
+	build(&p, BASE);
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		assert_text(find(places[i].type, 0), places[i].at, places[i].which);
+	s = find(0, 0);
+	ck_assert_uint_eq(s[0x14], 3);
+	ck_assert_uint_eq(s[0x15], 9);
+	ck_assert_uint_eq(s[0x13], SMBIOS_BIOS_EXT1_VM | SMBIOS_BIOS_EXT1_UEFI);
+	s = find(2, 0);
+	ck_assert_uint_eq(load_le16(s + 0x0b), load_le16((const uint8_t *)find(3, 0) + 2)); /* its chassis */
+	s = find(4, 1);
+	ck_assert_str_eq(string(s, s[0x04]), "t20" "1");
+	ck_assert_uint_eq(load_le16(s + 0x14), 3500);
+	ck_assert_uint_eq(load_le16(s + 0x16), 2500);
+	s = find(11, 0);
+	ck_assert_uint_eq(s[4], 2);
+	ck_assert_str_eq(string(s, 1), "first");
+	ck_assert_str_eq(string(s, 2), "second");
+	s = find(17, 1);
+	ck_assert_str_eq(string(s, s[0x10]), "t26" "1");
+	ck_assert_uint_eq(load_le16(s + 0x15), 2666);
+}
+END_TEST
+
+/* The processor's id is CPUID's, unless the user has another. */
+START_TEST(processor_id)
+{
+	struct smbios_platform p = platform();
+
+	p.cpu_signature = 0x806f8;
+	p.cpu_features = 0x1f8bfbff;
+	build(&p, BASE);
+	ck_assert_uint_eq(load_le64((const uint8_t *)find(4, 0) + 8), 0x1f8bfbff000806f8);
+	smbios_tables_free(&tables);
+	memset(&user, 0, sizeof(user));
+	user.cpu_id = 0x1122334455667788;
+	p.user = &user;
+	build(&p, BASE);
+	ck_assert_uint_eq(load_le64((const uint8_t *)find(4, 0) + 8), 0x1122334455667788);
+}
+END_TEST
+
+/* Firmware that runs puts its own type 0 in front, with handle 0, unless the user has one. */
+START_TEST(for_firmware)
+{
+	struct smbios_platform p = platform();
+
+	p.firmware = true;
+	smbios_tables_free(&tables);
+	ck_assert_int_eq(smbios_build(&p, BASE, MAX, &tables, &err), 0);
+	ck_assert_uint_eq(tables.data[SMBIOS_TABLE_OFF], 1);
+	ck_assert_uint_eq(load_le16(tables.data + SMBIOS_TABLE_OFF + 2), 1);
+	ck_assert_mem_eq(tables.data + SMBIOS_ENTRY32_OFF, "_SM_", 4);
+	ck_assert_uint_eq(SMBIOS_ENTRY32_SIZE, sizeof(struct smbios_entry32));
+	smbios_tables_free(&tables);
+	p = user_platform();
+	p.firmware = true;
+	ck_assert_int_eq(smbios_build(&p, BASE, MAX, &tables, &err), 0);
+	ck_assert_uint_eq(tables.data[SMBIOS_TABLE_OFF], 0);
+}
+END_TEST
+
+/* A structure from a file takes the place of all of its type, and keeps its handle for itself. */
+START_TEST(files)
+{
+	static const uint8_t chassis[] = { 3, 5, 2, 0, 0xaa, 'x', 0, 0 }, oem[] = { 200, 4, 1, 0, 0, 0 };
+	const struct smbios_file list[] = { { chassis, sizeof(chassis) }, { oem, sizeof(oem) } };
+	struct smbios_platform p = platform();
+	const uint8_t *s;
+	uint16_t handles[64];
+	unsigned n = 0;
+
+	p.files = list;
+	p.n_files = 2;
+	build(&p, BASE);
+	for (s = tables.data + SMBIOS_TABLE_OFF; s < tables.data + tables.size; s += 2) {
+		ck_assert_uint_lt(n, ARRAY_SIZE(handles));
+		handles[n] = load_le16(s + 2);
+		for (unsigned i = 0; i < n; i++)
+			ck_assert_uint_ne(handles[i], handles[n]);
+		n++;
+		if (s[0] == 3)
+			ck_assert_uint_eq(s[4], 0xaa);
+		for (s += s[1]; s[0] || s[1]; s++)
+			;
+	}
+	ck_assert_uint_eq(le16_get(entry32()->n_structures), n);
+}
+END_TEST
+
+START_TEST(bad_files)
+{
+	static const struct {
+		uint8_t data[12];
+		size_t size;
+		const char *says;
+	} bad[] = {
+		{ { 0 }, 0, "too short" },
+		{ { 3, 4, 0 }, 3, "too short" },
+		{ { 3, 3, 0, 0, 0, 0 }, 6, "too short" },
+		{ { 3, 4, 0, 0, 0 }, 5, "too short" },
+		{ { 3, 200, 0, 0, 0, 0 }, 6, "too short" },
+		{ { 127, 4, 0, 0, 0, 0 }, 6, "type 127" },
+		{ { 3, 4, 0, 0, 'a', 0 }, 6, "does not end" },
+		{ { 3, 4, 0, 0, 'a', 'b', 'c' }, 7, "does not end" },
+		{ { 3, 4, 0, 0, 0, 0, 0 }, 7, "does not end" },
+		{ { 3, 4, 0, 0, 'a', 0, 0, 1, 0, 0 }, 10, "does not end" },
+	};
+	static const uint8_t good[] = { 3, 4, 0, 0, 'a', 0, 'b', 0, 0 };
+	const struct smbios_file ok = { good, sizeof(good) };
+
+	ck_assert_int_eq(smbios_file_check(&ok, "F", &err), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		uint8_t *copy = malloc(bad[i].size + 1); /* exactly as large, for the sanitizer */
+		const struct smbios_file file = { copy, bad[i].size };
+
+		memcpy(copy, bad[i].data, bad[i].size);
+		ck_assert_int_eq(smbios_file_check(&file, "F", &err), -EINVAL);
+		ck_assert_msg(strstr(err.msg, bad[i].says) && strstr(err.msg, "F"), "%zu: %s", i, err.msg);
+		free(copy);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("smbios");
@@ -404,6 +583,11 @@ int main(void)
 	tcase_add_test(tc, limits);
 	tcase_add_loop_test(tc, refused, 0, 7);
 	tcase_add_loop_test(tc, dmidecode, 0, 2);
+	tcase_add_test(tc, user_texts);
+	tcase_add_test(tc, processor_id);
+	tcase_add_test(tc, for_firmware);
+	tcase_add_test(tc, files);
+	tcase_add_test(tc, bad_files);
 	suite_add_tcase(s, tc);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);

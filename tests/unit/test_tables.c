@@ -2,6 +2,7 @@
 /* ACPI and SMBIOS are where a guest searches for them, and lead to what the machine has. */
 #include "tests/unit/fake_kvm.h"
 
+#include "arch/x86/machine_smbios.h"
 #include "arch/x86/memmap.h"
 #include "arch/x86/tables.h"
 #include "arch/x86/topology.h"
@@ -36,12 +37,14 @@ static const struct acpi_platform board = {
 	.pm1_evt_port = 0x600, .pm1_cnt_port = 0x604, .pm_tmr_port = 0x608, .gpe0_port = 0x60c, .sci_irq = 9, .s5_slp_typ = 5,
 };
 
+static struct machine_smbios smbios_files;
+
 static struct tables_config tables_of(unsigned sockets, unsigned cores, unsigned threads)
 {
 	topology = (struct topology){ sockets, cores, threads };
 	vm.smp = (struct config_smp){ sockets * cores * threads, sockets, cores, threads };
 	return (struct tables_config){ .vm = &vm, .topology = &topology, .com_ports = ports, .board = "pc", .ram_below_4g = 64 * MIB,
-				       .ram_above_4g = GIB };
+				       .ram_above_4g = GIB, .cpu_signature = 0x806f8, .cpu_features = 0x1f8bfbff, .smbios = &smbios_files };
 }
 
 static int write_tables(unsigned sockets, unsigned cores, unsigned threads)
@@ -183,7 +186,7 @@ END_TEST
 START_TEST(mp_tables)
 {
 	const struct tables_config cfg = tables_of(_i + 1, 3, 2);
-	const struct tables_mp mp = { .cpu_signature = 0x806f8, .cpu_features = 0x1f8bfbff, .level_irqs = BIT(IRQ_VIRTIO) | BIT(IRQ_VIRTIO + 7) };
+	const struct tables_mp mp = { .level_irqs = BIT(IRQ_VIRTIO) | BIT(IRQ_VIRTIO + 7) };
 	const uint8_t *pointer, *table, *e;
 	unsigned level = 0, edge = 0;
 	uint32_t last = 0;

@@ -477,6 +477,79 @@ START_TEST(doorbell_is_off_while_it_is_no_use)
 }
 END_TEST
 
+/* Single frames in quick succession, each with the doorbell; returns how many it took until the doorbell went off. */
+static unsigned trickle(unsigned max)
+{
+	unsigned n = 0;
+
+	while (n < max && !(fake_ring_used_flags(&t.v.ring[1]) & VIRTQ_USED_F_NO_NOTIFY)) {
+		fake_now += 50000;
+		fake_nic_send(&t, 0, frame, 60);
+		ck_assert_uint_eq(t.n_sent, ++n);
+	}
+	fake_nic_forget_sent(&t);
+	return n;
+}
+
+START_TEST(runs_are_deferred_while_that_gathers_frames)
+{
+	unsigned first;
+
+	fake_now = INT64_C(1000000000000);
+	start();
+	first = trickle(100);
+	ck_assert_uint_le(first, 20);
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < 6; i++)
+			fake_nic_tx_add(&t, 0, frame, 60);
+		fake_virtio_turn(&t.v);
+		ck_assert_uint_eq(t.n_sent, 0);
+		fake_now += 600000;
+		fake_virtio_turn(&t.v);
+		ck_assert_uint_eq(t.n_sent, 6);
+		fake_nic_forget_sent(&t);
+		ck_assert_uint_ne(fake_ring_used_flags(&t.v.ring[1]), 0);
+	}
+	/* The last ones: the frames are sent, and then the driver has to ring again. */
+	fake_nic_tx_add(&t, 0, frame, 60);
+	fake_now += 600000;
+	fake_virtio_turn(&t.v);
+	ck_assert_uint_eq(t.n_sent, 1);
+	ck_assert_uint_eq(fake_ring_used_flags(&t.v.ring[1]), 0);
+	ck_assert(!t.net->tx[0].defer_timer.armed);
+	fake_nic_forget_sent(&t);
+}
+END_TEST
+
+START_TEST(who_waits_for_an_answer_to_each_frame_is_not_slowed_down)
+{
+	unsigned before = 0, n;
+
+	fake_now = INT64_C(1000000000000);
+	start();
+	/* Each time it is tried in vain it takes longer until it is tried again. */
+	for (unsigned i = 0; i < 4; i++) {
+		n = trickle(1000);
+		ck_assert_uint_gt(n, before);
+		before = n;
+		fake_now += 600000;
+		fake_virtio_turn(&t.v); /* found none, or one */
+		ck_assert_uint_eq(fake_ring_used_flags(&t.v.ring[1]), 0);
+	}
+	/* Now and then a frame is no streak, and a reset forgets all. */
+	for (unsigned i = 0; i < 100; i++) {
+		fake_now += 1000000;
+		fake_nic_send(&t, 0, frame, 60);
+		ck_assert_uint_eq(fake_ring_used_flags(&t.v.ring[1]), 0);
+	}
+	fake_nic_start(&t, FAKE_NIC_FEATURES);
+	fake_nic_forget_sent(&t);
+	ck_assert_uint_lt(trickle(100), 20);
+	fake_virtio_reset(&t.v);
+	ck_assert(!t.net->tx[0].defer_timer.armed);
+}
+END_TEST
+
 START_TEST(a_loop_that_looks_does_not_spin)
 {
 	eventloop_set_polling(t.v.loop, 1000000000);
@@ -750,6 +823,7 @@ int main(void)
 		address_is_written_by_legacy_drivers_only, header_sizes, offloads_at_the_start, a_back_end_that_refuses,
 		sends_a_frame_as_it_is, lengths_that_are_no_frames, a_full_back_end, a_full_back_end_that_takes_many, many_at_once,
 		one_interrupt_for_a_run_and_turns_for_others, bytes_are_a_share_too, doorbell_is_off_while_it_is_no_use,
+		runs_are_deferred_while_that_gathers_frames, who_waits_for_an_answer_to_each_frame_is_not_slowed_down,
 		a_loop_that_looks_does_not_spin, broken_rings, reset_with_frames_waiting, cable, what_waits_goes_with_the_link, announce,
 		pairs_are_used_when_they_are_set, limits_hold_back_and_lose_nothing, limits_of_bytes, limits_of_receiving, query,
 	};

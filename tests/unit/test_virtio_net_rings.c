@@ -2,6 +2,8 @@
 /* A network card whose data queues are served by somebody else: who gets what when, and where interrupts go. */
 #include <check.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -367,6 +369,45 @@ START_TEST(features)
 }
 END_TEST
 
+/* A guest that masks and unmasks while the card is started and reset, and its link goes up and down. */
+static atomic_bool racing;
+
+static void *mask_for_ever(void *arg)
+{
+	(void)arg;
+	while (atomic_load(&racing))
+		dev->ops->irq_changed(dev);
+	return NULL;
+}
+
+static int racing_irqfd(void *t, unsigned q)
+{
+	static atomic_uint n;
+
+	(void)t;
+	return atomic_fetch_add(&n, 1) % 3 ? -1 : (int)(1000 + q);
+}
+
+START_TEST(races)
+{
+	pthread_t thread;
+
+	create(false);
+	transport.queue_irqfd = racing_irqfd;
+	atomic_store(&racing, true);
+	ck_assert_int_eq(pthread_create(&thread, NULL, mask_for_ever, NULL), 0);
+	for (unsigned i = 0; i < 200; i++) {
+		fake_virtio_start(&f, MODERN | VNET_F_MQ);
+		virtio_net_set_link(dev, i % 2);
+		virtio_net_set_link(dev, true);
+		fake_virtio_reset(&f);
+	}
+	atomic_store(&racing, false);
+	pthread_join(thread, NULL);
+	ck_assert_uint_eq(back.starts, back.stops);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("virtio_net_rings");
@@ -384,6 +425,7 @@ int main(void)
 	tcase_add_test(t, falls_back);
 	tcase_add_test(t, forced);
 	tcase_add_test(t, features);
+	tcase_add_test(t, races);
 	suite_add_tcase(s, t);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

@@ -4,6 +4,8 @@
  * FIFO, named by KITE_CONTROL, from which lines are read:
  *
  *   resize NODE BYTES    gives the drive of that id another size
+ *   eject ID             opens the tray of a device and takes the medium out; eject! takes it from a guest that holds it
+ *   change ID FILE       puts another one in
  *
  * Each is answered with a line on standard error: "control: ", the order, and "ok" or what failed.
  */
@@ -23,6 +25,7 @@
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/launch.h"
+#include "vmm/launch_scsi.h"
 #include "vmm/log.h"
 #include "vmm/signals.h"
 #include "vmm/util.h"
@@ -48,11 +51,31 @@ static void resize_on_loop(void *opaque)
 	r->result = blockdev_resize(r->bd, r->size);
 }
 
+/* True: it was an order about media. */
+static bool obey_media(struct control *c, const char *line)
+{
+	struct err err = ERR_INIT;
+	char id[64], path[160];
+
+	if (sscanf(line, "eject! %63s", id) == 1)
+		launch_scsi_eject(launch_scsi(c->launch), id, true, &err);
+	else if (sscanf(line, "eject %63s", id) == 1)
+		launch_scsi_eject(launch_scsi(c->launch), id, false, &err);
+	else if (sscanf(line, "change %63s %159s", id, path) == 2)
+		launch_scsi_change(launch_scsi(c->launch), id, path, NULL, false, &err);
+	else
+		return false;
+	log_error("control: %s: %s", line, err.code ? err.msg : "ok");
+	return true;
+}
+
 static void obey(struct control *c, const char *line)
 {
 	struct resize r = { .result = -ENOENT };
 	char name[64];
 
+	if (obey_media(c, line))
+		return;
 	if (sscanf(line, "resize %63s %" SCNu64, name, &r.size) != 2) {
 		log_error("control: %s: not understood", line);
 		return;

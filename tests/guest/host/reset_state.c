@@ -260,7 +260,7 @@ int main(void)
 	need(irqchip_wire(vm->fd, true, true, &err), err.msg);
 	indices_read(&msrs, vm->kvm.fd);
 	for (unsigned i = 0; i < N_VCPUS; i++)
-		need(vcpu_x86_setup(&vm->vcpus[i], &cpuid, i, &err), err.msg);
+		need(vcpu_x86_setup(&vm->vcpus[i], &cpuid, i, false, &err), err.msg);
 	for (unsigned i = 0; i < N_VCPUS; i++)
 		state_read(&fresh[i], &vm->vcpus[i], &msrs);
 	for (unsigned i = 0; i < N_VCPUS; i++)

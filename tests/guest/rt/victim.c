@@ -98,6 +98,20 @@ bool victim_begin(struct victim *v, uint64_t features)
 	return virtio_status(&v->dev) & VIRTIO_DRIVER_OK;
 }
 
+/* INQUIRY of unit 0:0. */
+static bool scsi_request(struct victim *v)
+{
+	static const uint8_t cdb[6] = { 0x12, 0, 0, 0, 36, 0 };
+	struct buffer b[3] = { { v->data, 51 }, { v->data + 64, 108 }, { v->data + 256, 36 } };
+
+	memset(v->data, 0, 51);
+	v->data[0] = 1;
+	v->data[2] = 0x40;
+	memcpy(v->data + 19, cdb, sizeof(cdb));
+	v->data[64 + 11] = 0xff;
+	return virtio_request(&v->vq, b, 1, 2, NULL, ANSWER_MS) && v->data[64 + 11] == 0;
+}
+
 bool victim_request(struct victim *v)
 {
 	static const char text[] = "proper\n";
@@ -111,6 +125,8 @@ bool victim_request(struct victim *v)
 		return virtio_request(&v->vq, &b, 0, 1, &len, ANSWER_MS) && len > 0 && len <= 64;
 	case VIRTIO_NET: /* a frame to nobody, behind its header */
 		return virtio_request(&v->vq, &b, 1, 0, NULL, ANSWER_MS);
+	case VIRTIO_SCSI:
+		return scsi_request(v);
 	case VIRTIO_CONSOLE:
 		b = (struct buffer){ text, sizeof(text) - 1 };
 		return virtio_request(&v->vq, &b, 1, 0, NULL, ANSWER_MS);
@@ -155,7 +171,7 @@ static void victim_create(struct victim *v)
 {
 	v->modern = v->dev;
 	v->has_legacy = virtio_as_legacy(&v->modern, &v->legacy);
-	v->queue = v->dev.type == VIRTIO_CONSOLE || v->dev.type == VIRTIO_NET ? 1 : 0; /* output, transmitting */
+	v->queue = v->dev.type == VIRTIO_SCSI ? 2 : v->dev.type == VIRTIO_CONSOLE || v->dev.type == VIRTIO_NET ? 1 : 0; /* requests, output, sending */
 	v->rings = dma_alloc(RINGS_BYTES, 4096);
 	v->data = dma_alloc(VICTIM_DATA, 4096);
 	canary_place();
