@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct boot;
 struct chardev;
@@ -30,7 +31,9 @@ int arch_vm_init(struct vm *vm, struct err *err);
 int arch_vcpu_init(struct vcpu *vcpu, struct err *err);
 void arch_vcpu_fini(struct vcpu *vcpu);
 
-/* Registers and the bytes at the instruction pointer, on stderr, for a person. The vCPU's thread. */
+/* Registers and the bytes at the instruction pointer, for a person. The vCPU's thread, or another while it is parked. */
+void arch_vcpu_print(struct vcpu *vcpu, FILE *out);
+/* The same on stderr. */
 void arch_vcpu_dump(struct vcpu *vcpu);
 
 /* The vCPU was stopped for any length of time, and is about to go on: so that its guest does not blame itself. */
@@ -78,6 +81,9 @@ struct machine_boot {
 int machine_boot_device(struct machine *machine, const struct virtio_dev *virtio, const struct machine_boot *boot, struct err *err);
 /* All devices are there: does what firmware would do for them. Then the machine can start. 0 or -errno with `err`. */
 int machine_ready(struct machine *machine, struct err *err);
+
+/* A non-maskable interrupt for every vCPU, running or not. 0 or -errno. */
+int machine_inject_nmi(struct machine *machine);
 
 /* Presses the ACPI power button. */
 void machine_power_button(struct machine *machine);

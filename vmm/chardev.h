@@ -62,6 +62,8 @@ struct chardev_config {
 	bool server;      /* socket: listen, and accept again after a disconnect; else connect, at creation */
 	bool wait;        /* socket server: creation waits for the first client */
 	bool signal;      /* stdio: Ctrl-C and Ctrl-Z act on Kite, not on the guest */
+	bool log;         /* `log_fd`, taken over also when creation fails, gets a copy of all output: a file, a pipe, a terminal */
+	int log_fd;
 	bool mux;         /* Ctrl-a escapes (vmm/chardev_mux.c) */
 };
 
@@ -71,7 +73,7 @@ enum chardev_event {
 	CHARDEV_BREAK,  /* a serial break was asked for (Ctrl-a b) */
 };
 
-/* The front end's side. All functions are required. */
+/* The front end's side. All functions but focus are required. */
 struct chardev_frontend {
 	bool takes_fds; /* descriptors that come through a Unix socket are kept for chardev_take_fd; else they are closed */
 	bool patient; /* waits for a slow reader as long as it takes; nothing that the guest could do without stands still meanwhile */
@@ -81,6 +83,7 @@ struct chardev_frontend {
 	/* There is room again after a chardev_write that took less than it was given. */
 	void (*writable)(void *opaque);
 	void (*event)(void *opaque, enum chardev_event event);
+	void (*focus)(void *opaque); /* of two front ends, it has the input from now on (Ctrl-a c) */
 };
 
 /* What the escapes of a multiplexed chardev ask of the machine. Called on the loop's thread. */
@@ -100,9 +103,15 @@ struct chardev *chardev_create(const struct chardev_config *cfg, const struct ch
 /* Writes out what the peer takes without waiting, restores the terminal, removes the socket file it made. NULL is fine. */
 void chardev_destroy(struct chardev *chr);
 
-/* Connects the front end. Both are borrowed until chardev_detach. At most one at a time. */
+/*
+ * Connects the front end. Both are borrowed until chardev_detach. At most one at a time; with mux two, both of which write, while one has the
+ * input: the first, until Ctrl-a c. The second gets no CHARDEV_OPENED for a peer that is there already.
+ */
 void chardev_attach(struct chardev *chr, const struct chardev_frontend *fe, void *opaque);
+/* The only one. */
 void chardev_detach(struct chardev *chr);
+/* One of two, or the only one. */
+void chardev_leave(struct chardev *chr, void *opaque);
 
 /* Takes up to `len` bytes; returns how many. Never blocks. */
 size_t chardev_write(struct chardev *chr, const void *buf, size_t len);
@@ -126,5 +135,7 @@ int chardev_take_fd(struct chardev *chr);
 const char *chardev_filename(const struct chardev *chr);
 /* Whether a peer is there. */
 bool chardev_connected(const struct chardev *chr);
+/* Whether a front end is attached. Loop thread. */
+bool chardev_attached(const struct chardev *chr);
 
 #endif

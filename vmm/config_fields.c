@@ -17,7 +17,7 @@
 #define LIMITS_MAX UINT64_C(1000000000000000)
 #define LENGTH_MAX 86400
 
-static const char *const machine_names[] = { [MACHINE_PC] = "pc", [MACHINE_MICROVM] = "microvm", NULL };
+static const char *const machine_names[] = { [MACHINE_PC] = "pc", [MACHINE_MICROVM] = "microvm", [MACHINE_NONE] = "none", NULL };
 static const char *const rtc_names[] = { [RTC_BASE_UTC] = "utc", [RTC_BASE_LOCALTIME] = "localtime", [RTC_BASE_DATE] = "date", NULL };
 static const char *const backend_names[] = { [CHARDEV_NULL] = "null", [CHARDEV_STDIO] = "stdio", [CHARDEV_FILE] = "file",
 					     [CHARDEV_PTY] = "pty", [CHARDEV_SOCKET] = "socket", [CHARDEV_CALLBACK] = "callback", NULL };
@@ -54,6 +54,7 @@ TABLE(cpu, config_cpu, "cpu");
 static const struct config_field chardev_fields[] = {
 	FIELD(config_chardev, id, STRING, .required = true, .defines = CONFIG_CHARDEV_NAME),
 	FIELD(config_chardev, path, STRING), FIELD(config_chardev, host, STRING), FIELD(config_chardev, port, STRING),
+	FIELD(config_chardev, logfile, STRING), FIELD(config_chardev, logappend, BOOL),
 	FIELD(config_chardev, fd, UINT), FIELD(config_chardev, reconnect, UINT, .max = 86400),
 	FIELD(config_chardev, backend, ENUM, .names = backend_names),
 	FIELD(config_chardev, append, BOOL), FIELD(config_chardev, server, BOOL), FIELD(config_chardev, wait, BOOL),
@@ -73,8 +74,17 @@ static const struct config_field debugcon_fields[] = {
 };
 TABLE(debugcon, config_debugcon, "an isa-debugcon");
 
-static const struct config_field monitor_fields[] = { CHARDEV_REF(config_monitor, .required = true), FIELD(config_monitor, pretty, BOOL), END };
+/* Whom it may share a chardev with is for config_check_monitors. */
+static const struct config_field monitor_fields[] = {
+	FIELD(config_monitor, chardev, STRING, .refers = CONFIG_CHARDEV_NAME, .required = true), FIELD(config_monitor, human, BOOL),
+	FIELD(config_monitor, pretty, BOOL), END,
+};
 TABLE(monitor, config_monitor, "a monitor");
+
+static const struct config_field fd_fields[] = {
+	FIELD(config_fd, fd, UINT, .min = 3, .max = INT32_MAX), FIELD(config_fd, set, UINT, .max = INT32_MAX), FIELD(config_fd, opaque, STRING), END,
+};
+TABLE(fd, config_fd, "a descriptor of -add-fd");
 
 static const struct config_field debug_exit_fields[] = {
 	FIELD(config_debug_exit, iobase, UINT), FIELD(config_debug_exit, iosize, UINT, .min = 1, .max = 8), END,
@@ -107,7 +117,7 @@ TABLE(image, config_image, "an image");
 
 static const struct config_field drive_fields[] = {
 	FIELD(config_drive, id, STRING, .required = true, .defines = CONFIG_DRIVE_NAME), FIELD(config_drive, image, STRUCT, .table = &image_table),
-	FIELD(config_drive, snapshot, BOOL), FIELD(config_drive, throttle, STRUCT, .table = &throttle_table), END,
+	FIELD(config_drive, node, BOOL), FIELD(config_drive, snapshot, BOOL), FIELD(config_drive, throttle, STRUCT, .table = &throttle_table), END,
 };
 TABLE(drive, config_drive, "a drive");
 
@@ -269,8 +279,10 @@ static const struct config_field vm_fields[] = {
 	PLAIN(cpu, STRUCT, .table = &cpu_table), PLAIN(kernel, STRING), PLAIN(initrd, STRING), PLAIN(append, STRING), PLAIN(bios, STRING),
 	FIRST(vm_config, data_dirs, n_data_dirs, STRING, .required = true), PLAIN(boot, STRUCT, .table = &boot_table),
 	PLAIN(smbios, STRUCT, .table = &smbios_table), LIST(fw_cfg, fw_cfg), PLAIN(nodefaults, BOOL),
-	PLAIN(nographic, BOOL), PLAIN(no_reboot, BOOL), PLAIN(no_shutdown, BOOL), PLAIN(paused, BOOL), PLAIN(rtc_base, ENUM, .names = rtc_names),
+	PLAIN(nographic, BOOL), PLAIN(no_reboot, BOOL), PLAIN(no_shutdown, BOOL),
+	PLAIN(daemonize, BOOL), PLAIN(pidfile, STRING), PLAIN(paused, BOOL), PLAIN(rtc_base, ENUM, .names = rtc_names),
 	PLAIN(rtc_date, SINT, .min = INT64_MIN, .max = INT64_MAX), LIST(chardevs, chardev), LIST(serials, serial), LIST(monitors, monitor),
+	LIST(fds, fd),
 	LIST(debug_exits, debug_exit), LIST(debugcons, debugcon), LIST(drives, drive), LIST(disks, disk), LIST(iothreads, iothread), LIST(throttle_groups, throttle),
 	LIST(virtio_serials, virtio_serial), LIST(rng_sources, rng_source), LIST(rngs, rng), LIST(netdevs, netdev), LIST(nics, nic), LIST(scsis, scsi),
 	LIST(scsi_units, scsi_unit),

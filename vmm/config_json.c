@@ -482,7 +482,9 @@ static int check_whole(const struct vm_config *cfg, struct err *err)
 			return err->code;
 	if (cfg->machine == MACHINE_MICROVM && !cfg->kernel)
 		return err_set(err, -EINVAL, "a microvm needs a kernel");
-	if (check_names(cfg, err) < 0 || check_disks(cfg, err) < 0)
+	if (cfg->machine == MACHINE_NONE && cfg->kernel)
+		return err_set(err, -EINVAL, "the machine none runs nothing, and has no use for a kernel");
+	if (check_names(cfg, err) < 0 || check_disks(cfg, err) < 0 || config_check_monitors(cfg, err) < 0 || config_check_daemon(cfg, err) < 0)
 		return err->code;
 	return check_texts(cfg, err);
 }

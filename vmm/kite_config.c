@@ -173,6 +173,8 @@ int kite_config_resolve(const struct kite_config *config, struct vm_config *cfg,
 
 	if (ret == 0 && action != CLI_RUN)
 		return err_set(err, -EINVAL, "one of the options prints something instead of running a machine; leave it out");
+	if (ret == 0 && (cfg->daemonize || cfg->pidfile))
+		return err_set(err, -EINVAL, "-%s is for a process that is Kite's own; leave it out", cfg->daemonize ? "daemonize" : "pidfile");
 	return ret;
 }
 

@@ -8,7 +8,12 @@
 #include "vmm/qmp.h"
 #include "vmm/vm.h"
 
+/* The pc by its versioned name, which QEMU of the version that QMP tells of has too. */
+#define MONITOR_PC_NAME "pc-i440fx-7.2"
+
 #define MONITOR_MAX_WAITING QMP_MAX_MONITORS /* a monitor waits for one reply at a time */
+
+struct monitor_line;
 
 struct monitor {
 	struct launch *launch;
@@ -16,6 +21,9 @@ struct monitor {
 	struct qmp *qmp;
 	struct qmp_call *waiting[MONITOR_MAX_WAITING]; /* `stop`, until the machine stands */
 	unsigned n_waiting;
+	struct monitor_line *lines[CONFIG_MAX_MONITORS]; /* for people */
+	size_t n_lines;
+	bool migration_events; /* migrate-set-capabilities: kept, for nothing migrates */
 };
 
 /* Of a command: its monitor. */
@@ -23,6 +31,12 @@ static inline struct monitor *monitor_of(const struct qmp_call *call)
 {
 	return qmp_opaque(call);
 }
+
+/* Types of replies and arguments: an object with these members, an array of a type. */
+#define MONITOR_OBJECT(c_name, type_name, ...)                                                                            \
+	static const struct qmp_type c_name = { .name = type_name, .meta = QMP_OBJECT,                                     \
+						.members = (const struct qmp_member[]){ __VA_ARGS__, { 0 } } }
+#define MONITOR_ARRAY(c_name, of) static const struct qmp_type c_name = { .name = #of "List", .meta = QMP_ARRAY, .element = &of }
 
 /* Gives a new value as a command's reply: 0, or -ENOMEM with `err` when there is none. */
 int monitor_give(json_t *value, json_t **ret, struct err *err);
@@ -34,5 +48,23 @@ extern const struct qmp_command monitor_vm_commands[];
 extern const struct qmp_event monitor_vm_events[];
 /* monitor_query.c: what the machine is. */
 extern const struct qmp_command monitor_query_commands[];
+/* monitor_human.c: commands for people. */
+extern const struct qmp_command monitor_human_commands[];
+/* Runs a line; what it says, to be freed by the caller. NULL without memory. */
+char *monitor_human_run(struct monitor *m, const char *line);
+
+/* monitor_line.c: a front end for people on `chr`, borrowed. NULL with `err`. */
+struct monitor_line *monitor_line_create(struct monitor *m, struct chardev *chr, struct err *err);
+void monitor_line_destroy(struct monitor_line *line);
+
+/* monitor_fds.c: descriptors that come with commands. */
+extern const struct qmp_command monitor_fd_commands[];
+/* monitor_block.c, monitor_device.c: disks; network cards, threads, interrupts. */
+extern const struct qmp_command monitor_block_commands[];
+extern const struct qmp_command monitor_device_commands[];
+/* monitor_probe.c: what Kite can do, machine or not. */
+extern const struct qmp_command monitor_probe_commands[];
+/* monitor_qom.c: types, objects and their properties. */
+extern const struct qmp_command monitor_qom_commands[];
 
 #endif

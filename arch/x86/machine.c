@@ -28,6 +28,8 @@
 #include "vmm/vm.h"
 
 #define MAX_RAM_RANGES 3
+#define MSI_ADDRESS UINT32_C(0xfee00000)
+#define MSI_DELIVERY_NMI (4u << 8)
 #define MAX_MAP_ENTRIES 8
 
 static const struct board_ops *const boards[] = {
@@ -497,6 +499,22 @@ int machine_boot_device(struct machine *m, const struct virtio_dev *virtio, cons
 int machine_ready(struct machine *m, struct err *err)
 {
 	return m->board->settle ? m->board->settle(m, err) : 0;
+}
+
+/* A message of delivery mode NMI to each local APIC (Intel SDM volume 3, 11.11), which no guest can mask. */
+int machine_inject_nmi(struct machine *m)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < m->cfg->smp.cpus && r >= 0; i++) {
+		struct kvm_msi msi = {
+			.address_lo = MSI_ADDRESS | topology_apic_id(&m->topology, i) << 12,
+			.data = MSI_DELIVERY_NMI,
+		};
+
+		r = kvm_ioctl(m->vm->fd, KVM_SIGNAL_MSI, &msi);
+	}
+	return r < 0 ? r : 0;
 }
 
 void machine_power_button(struct machine *m)
