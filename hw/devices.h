@@ -184,6 +184,41 @@ struct virtio_rng_config {
 struct virtio_dev *virtio_rng_create(const struct device_env *env, const struct virtio_rng_config *cfg, struct err *err);
 
 /*
+ * hw/virtio_balloon.c: a memory balloon (Virtio 1.2, 5.5), to be put behind a transport. Pages that the driver puts into it, and those that it
+ * reports as free, are given back to the host. It works on env->loop.
+ */
+struct virtio_balloon_config {
+	const char *name;      /* "virtio-balloon0" */
+	bool deflate_on_oom;   /* the driver may take pages back by itself */
+	bool page_reporting;   /* the driver tells of free pages */
+	bool page_poison;      /* the driver may say what it fills free pages with; those are then left alone */
+};
+struct virtio_dev *virtio_balloon_create(const struct device_env *env, const struct virtio_balloon_config *cfg, struct err *err);
+
+/* For a monitor; any thread. */
+/* How many bytes the balloon is to hold; and holds, as the driver says. Whole pages of 4 KiB. */
+void virtio_balloon_set_target(struct virtio_dev *dev, uint64_t bytes);
+uint64_t virtio_balloon_held(struct virtio_dev *dev);
+/* `changed` is called when virtio_balloon_held may be another, on any thread, under a lock of the device's; NULL: nobody is. */
+void virtio_balloon_observe(struct virtio_dev *dev, void (*changed)(void *opaque), void *opaque);
+/* What the driver tells of its memory (5.5.6.4), by tag: bytes, or counts for the first four and the last two. */
+enum virtio_balloon_stat {
+	VIRTIO_BALLOON_SWAP_IN, VIRTIO_BALLOON_SWAP_OUT, VIRTIO_BALLOON_MAJOR_FAULTS, VIRTIO_BALLOON_MINOR_FAULTS,
+	VIRTIO_BALLOON_FREE, VIRTIO_BALLOON_TOTAL, VIRTIO_BALLOON_AVAILABLE, VIRTIO_BALLOON_CACHES,
+	VIRTIO_BALLOON_HTLB_ALLOCS, VIRTIO_BALLOON_HTLB_FAILURES,
+	VIRTIO_BALLOON_STATS,
+};
+#define VIRTIO_BALLOON_UNKNOWN UINT64_MAX
+struct virtio_balloon_stats {
+	uint64_t value[VIRTIO_BALLOON_STATS]; /* VIRTIO_BALLOON_UNKNOWN: not told */
+	int64_t last_update;                  /* seconds since 1970; 0: never */
+};
+void virtio_balloon_stats(struct virtio_dev *dev, struct virtio_balloon_stats *stats);
+/* How often they are asked for, in seconds; 0: never, as at first. */
+uint32_t virtio_balloon_polling(struct virtio_dev *dev);
+void virtio_balloon_set_polling(struct virtio_dev *dev, uint32_t seconds);
+
+/*
  * hw/virtio_net.c: a network card (Virtio 1.2, 5.1), to be put behind a transport. The switches are QEMU's properties of these names: what is off, or
  * what the back end cannot, is not offered.
  */
