@@ -109,6 +109,39 @@ struct debug_exit_config {
 };
 struct device *debug_exit_create(const struct device_env *env, const struct debug_exit_config *cfg, struct err *err);
 
+/*
+ * hw/i6300esb.c: the watchdog of Intel's 6300ESB I/O controller hub (document 300641-004, chapter 23), a function of PCI. What becomes of a
+ * guest that forgets it is not its own to say: MACHINE_WATCHDOG.
+ */
+struct pci_bus;
+struct i6300esb_config {
+	const char *name; /* "watchdog0" */
+	int devfn;        /* or PCI_ADDR_AUTO */
+};
+struct device *i6300esb_create(const struct device_env *env, struct pci_bus *bus, const struct i6300esb_config *cfg, struct err *err);
+
+/* hw/ib700.c: the watchdog of IB700 single-board computers: port 0x443 starts it for 30 - 2n seconds, 0x441 stops it. */
+struct ib700_config {
+	const char *name;
+};
+struct device *ib700_create(const struct device_env *env, const struct ib700_config *cfg, struct err *err);
+
+/*
+ * hw/pvpanic.c: a register by which a guest tells that it has crashed (QEMU's docs/specs/pvpanic.rst): a byte of I/O, or of a BAR. It reads
+ * what is understood, of PVPANIC_EVENTS those that `events` allows.
+ */
+#define PVPANIC_PANICKED 1
+#define PVPANIC_CRASHLOADED 2
+#define PVPANIC_EVENTS (PVPANIC_PANICKED | PVPANIC_CRASHLOADED)
+#define PVPANIC_PORT 0x505
+struct pvpanic_config {
+	uint8_t events;
+	uint16_t iobase; /* without a bus */
+	int devfn;       /* with one; or PCI_ADDR_AUTO */
+};
+/* `bus` NULL: at the port. */
+struct device *pvpanic_create(const struct device_env *env, struct pci_bus *bus, const struct pvpanic_config *cfg, struct err *err);
+
 /* hw/testdev.c: pc-testdev, what small test kernels expect of QEMU's: I/O echo ports, interrupt lines, test memory. */
 #define TESTDEV_IRQS 24
 struct testdev_config {

@@ -7,6 +7,7 @@
 #ifndef VMM_ARCH_H
 #define VMM_ARCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,6 +47,11 @@ void arch_vcpu_was_stopped(struct vcpu *vcpu);
 struct machine *machine_create(const struct vm_config *cfg, struct boot *boot, struct eventloop *loop, struct err *err);
 /* Adds the devices of the configuration that need no bus; `serials` has a chardev for each of cfg->serials, borrowed. */
 int machine_add_devices(struct machine *machine, struct chardev *const *serials, struct err *err);
+/*
+ * Adds watchdogs and pvpanic: first those with a place of their own (`fixed`), and when all devices have been added that have one, the others.
+ * 0 or -errno with `err`.
+ */
+int machine_add_guards(struct machine *machine, bool fixed, struct err *err);
 /* Ends the vCPU threads and everything else. NULL is fine. */
 void machine_destroy(struct machine *machine);
 struct vm *machine_vm(struct machine *machine);
@@ -64,6 +70,9 @@ int machine_adopt(struct machine *machine, struct device *device, struct err *er
 int machine_plug(struct machine *machine, struct virtio_dev *virtio, const struct virtio_pci_config *pci, struct err *err);
 /* All devices are there: does what firmware would do for them. Then the machine can start. 0 or -errno with `err`. */
 int machine_ready(struct machine *machine, struct err *err);
+
+/* A non-maskable interrupt for every vCPU, running or not. 0 or -errno. */
+int machine_inject_nmi(struct machine *machine);
 
 /* Presses the ACPI power button. */
 void machine_power_button(struct machine *machine);

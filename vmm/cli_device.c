@@ -144,6 +144,17 @@ static int add_testdev(struct cli *cli, const struct prop_list *l, const struct 
 	       "the same, for drivers of virtio 1.0 and later only")                                                           \
 	DRIVER("virtio-net-device", cli_nic_add_mmio, MMIO, "virtio-net-pci", "the same on a microvm, over MMIO")              \
 	DRIVER("virtio-net", cli_nic_add, ANY, NULL, "the same on the bus that the machine has")                               \
+	DRIVER("virtio-balloon-pci", cli_balloon_add, PCI, "virtio-balloon-device",                                            \
+	       "a memory balloon: [id=ID][,deflate-on-oom=on][,free-page-reporting=on][,iothread=ID][,addr=SLOT]")             \
+	DRIVER("virtio-balloon-pci-transitional", cli_balloon_add, PCI, "virtio-balloon-device", "the same")                   \
+	DRIVER("virtio-balloon-pci-non-transitional", cli_balloon_add_modern, PCI, "virtio-balloon-device",                    \
+	       "the same, for drivers of virtio 1.0 and later only")                                                           \
+	DRIVER("virtio-balloon-device", cli_balloon_add_mmio, MMIO, "virtio-balloon-pci", "the same on a microvm, over MMIO")  \
+	DRIVER("virtio-balloon", cli_balloon_add, ANY, NULL, "the same on the bus that the machine has")                       \
+	DRIVER("i6300esb", cli_i6300esb_add, PCI, "ib700", "a watchdog on PCI: [id=ID][,addr=SLOT]; see -action watchdog=")    \
+	DRIVER("ib700", cli_ib700_add, ANY, NULL, "a watchdog at ports 0x441 and 0x443, which guests do not find by themselves") \
+	DRIVER("pvpanic", cli_pvpanic_add, ANY, NULL, "tells of a guest that has crashed: [ioport=0x505]; see -action panic=") \
+	DRIVER("pvpanic-pci", cli_pvpanic_pci_add, PCI, "pvpanic", "the same on PCI: [addr=SLOT]")                             \
 	DRIVER("isa-debug-exit", add_debug_exit, ANY, NULL, "a port that ends Kite: [iobase=0x501][,iosize=2]; status is value * 2 + 1") \
 	DRIVER("pc-testdev", add_testdev, ANY, NULL, "ports, interrupt lines and memory for small test kernels")
 

@@ -12,6 +12,26 @@
 #define FUNCTION(addr) ((unsigned)(addr) & 7)
 #define SLOT_ISA_BRIDGE 1 /* has room for others, as QEMU's */
 
+const char *const cli_names_pci_bus[] = { "pci.0", NULL };
+const char cli_why_pci_bus[] = "the only PCI bus is pci.0";
+
+int cli_pci_settle(struct cli *cli, const struct cli_pci_opts *o, bool modern, struct config_virtio_pci *pci, const struct prop_ctx *ctx)
+{
+	*pci = (struct config_virtio_pci){
+		.addr = CONFIG_ADDR_AUTO,
+		.vectors = o->vectors == CLI_VECTORS_AUTO ? -1 : (int)o->vectors,
+		.modern_only = modern || o->disable_legacy == CONFIG_ON,
+		.legacy_only = o->disable_modern,
+	};
+	if (pci->modern_only && pci->legacy_only)
+		return err_set(ctx->err, -EINVAL, "%s: disable-modern=on leaves nothing of a device without the legacy interface; give neither",
+			       ctx->what);
+	if (o->addr && !cli_value_pci_addr(o->addr, &pci->addr))
+		return err_set(ctx->err, -EINVAL, "%s: property 'addr': expected SLOT[.FUNCTION] in hexadecimal, to 1f.7, got '%s'", ctx->what,
+			       cli_show(o->addr).s);
+	return cli_pci_place(cli, pci->addr, o->multifunction, ctx);
+}
+
 int cli_pci_place(struct cli *cli, int addr, bool multifunction, const struct prop_ctx *ctx)
 {
 	if (addr == CONFIG_ADDR_AUTO)

@@ -3,6 +3,8 @@
 #ifndef VMM_CLI_PRIVATE_H
 #define VMM_CLI_PRIVATE_H
 
+#include <limits.h>
+
 #include "vmm/cli.h"
 #include "vmm/cli_props.h"
 
@@ -68,7 +70,7 @@ struct cli_node {
 };
 
 /* A device that says where on the PCI bus it is to be. */
-#define CLI_MAX_PLACES (CONFIG_MAX_DISKS + CONFIG_MAX_VIRTIO_SERIALS + CONFIG_MAX_RNGS + CONFIG_MAX_NICS)
+#define CLI_MAX_PLACES (CONFIG_MAX_DISKS + CONFIG_MAX_VIRTIO_SERIALS + CONFIG_MAX_RNGS + CONFIG_MAX_NICS + CONFIG_MAX_WATCHDOGS + 2)
 struct cli_place {
 	int addr; /* slot << 3 | function */
 	bool multifunction;
@@ -303,6 +305,22 @@ int cli_rng_builtin_add(struct cli *cli, const struct prop_list *l, const struct
 int cli_virtio_finish(struct cli *cli, struct err *err);
 void cli_vport_fini(struct cli_vport *port);
 
+/* cli_balloon.c: -device virtio-balloon. */
+int cli_balloon_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_balloon_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_balloon_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+/* Names it, and finds its iothread. After all devices are known. */
+int cli_balloon_finish(struct cli *cli, struct err *err);
+
+/* cli_watchdog.c: watchdogs, pvpanic, and what becomes of what they tell. */
+extern const char *const cli_names_watchdog_action[], *const cli_names_panic_action[];
+int cli_i6300esb_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_ib700_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_pvpanic_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_pvpanic_pci_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_watchdog_action(struct cli *cli, const char *arg, struct err *err);
+int cli_watchdog_finish(struct cli *cli, struct err *err);
+
 /* cli_netdev.c: network back ends. */
 int cli_netdev(struct cli *cli, const char *arg, struct err *err);
 /*
@@ -336,6 +354,27 @@ int cli_nic_finish(struct cli *cli, struct err *err);
 int cli_serial_finish(struct cli *cli, struct err *err);
 
 /* cli_pci.c */
+#define CLI_VECTORS_AUTO UINT_MAX
+#define CLI_VECTORS_MAX 2048
+/* What virtio devices are given as functions of PCI, for a table over `type`, of which this is the member `field`. */
+struct cli_pci_opts {
+	char *addr;
+	unsigned vectors;        /* CLI_VECTORS_AUTO to begin with */
+	unsigned disable_legacy; /* enum config_tristate */
+	bool disable_modern, multifunction;
+};
+extern const char *const cli_names_pci_bus[];
+extern const char cli_why_pci_bus[];
+#define CLI_PCI_ROWS(type_, field)                                                                                             \
+	{ .key = "addr", .type = PROP_STRING, .offset = offsetof(type_, field.addr) },                                         \
+	{ .key = "vectors", .type = PROP_UNSIGNED, .offset = offsetof(type_, field.vectors), .max = CLI_VECTORS_MAX },         \
+	{ .key = "disable-legacy", .type = PROP_ENUM, .offset = offsetof(type_, field.disable_legacy), .names = cli_names_tristate }, \
+	{ .key = "disable-modern", .type = PROP_BOOL, .offset = offsetof(type_, field.disable_modern) },                       \
+	{ .key = "multifunction", .type = PROP_BOOL, .offset = offsetof(type_, field.multifunction) },                         \
+	{ .key = "bus", .type = PROP_FIXED, .names = cli_names_pci_bus, .why = cli_why_pci_bus },                              \
+	{ .key = "ats", .type = PROP_FIXED, .names = prop_names_off, .why = "the device is made that way" }
+/* Settles them; `modern`: the device has no legacy interface. -EINVAL with ctx->err. */
+int cli_pci_settle(struct cli *cli, const struct cli_pci_opts *o, bool modern, struct config_virtio_pci *pci, const struct prop_ctx *ctx);
 /* Notes where a device is to be, unless that is CONFIG_ADDR_AUTO. */
 int cli_pci_place(struct cli *cli, int addr, bool multifunction, const struct prop_ctx *ctx);
 /* Whether guests find all of them. -EINVAL with `err`. Two at one place are the bus's to refuse. */

@@ -12,48 +12,26 @@
 #include "vmm/util.h"
 
 #define NOT_GIVEN UINT_MAX
-#define VECTORS_MAX 2048
 #define NAME_MAX_BYTES 255
 #define RNG_PERIOD_MS 65536
 #define RNG_DEFAULT_FILE "/dev/urandom"
 
-/* What all of them have as functions of PCI. */
-struct pci_opts {
-	char *addr;
-	unsigned vectors;
-	unsigned disable_legacy; /* index in names_legacy */
-	bool disable_modern, multifunction;
-};
-
 struct serial_opts {
 	char *id;
 	unsigned max_ports;
-	struct pci_opts pci;
+	struct cli_pci_opts pci;
 };
 
 struct rng_opts {
 	char *id, *rng;
 	uint64_t max_bytes, period;
-	struct pci_opts pci;
+	struct cli_pci_opts pci;
 };
 
-enum { LEGACY_AUTO, LEGACY_NO, LEGACY_YES };
-static const char *const names_legacy[] = { "auto", "on", "off", NULL }; /* of disable-legacy */
-static const char *const names_bus[] = { "pci.0", NULL };
-static const char why_bus[] = "the only PCI bus is pci.0";
 static const char why_fixed[] = "the device is made that way";
 
 #define ROW(k, t, s, f, ...) { .key = k, .type = t, .offset = offsetof(struct s, f), ##__VA_ARGS__ }
 #define FIXED(k, n) { .key = k, .type = PROP_FIXED, .names = n, .why = why_fixed }
-#define PCI_ROWS(s)                                                                     \
-	ROW("addr", PROP_STRING, s, pci.addr),                                          \
-	ROW("vectors", PROP_UNSIGNED, s, pci.vectors, .max = VECTORS_MAX),              \
-	ROW("disable-legacy", PROP_ENUM, s, pci.disable_legacy, .names = names_legacy), \
-	ROW("disable-modern", PROP_BOOL, s, pci.disable_modern),                        \
-	{ .key = "bus", .type = PROP_FIXED, .names = names_bus, .why = why_bus },       \
-	ROW("multifunction", PROP_BOOL, s, pci.multifunction),                          \
-	FIXED("ats", prop_names_off)
-
 /* What they have on every bus. */
 #define VIRTIO_ROWS                            \
 	FIXED("ioeventfd", prop_names_on),     \
@@ -74,7 +52,7 @@ static const char why_fixed[] = "the device is made that way";
 	ROW("period", PROP_U64, rng_opts, period, .min = 1, .max = UINT32_MAX),           \
 	VIRTIO_ROWS
 
-static const struct prop_row serial_rows[] = { SERIAL_ROWS, PCI_ROWS(serial_opts), { .key = NULL } };
+static const struct prop_row serial_rows[] = { SERIAL_ROWS, CLI_PCI_ROWS(struct serial_opts, pci), { .key = NULL } };
 static const struct prop_row serial_mmio_rows[] = { SERIAL_ROWS, { .key = NULL } };
 
 static const struct prop_row port_rows[] = {
@@ -86,7 +64,7 @@ static const struct prop_row port_rows[] = {
 	{ .key = NULL },
 };
 
-static const struct prop_row rng_rows[] = { RNG_ROWS, PCI_ROWS(rng_opts), { .key = NULL } };
+static const struct prop_row rng_rows[] = { RNG_ROWS, CLI_PCI_ROWS(struct rng_opts, pci), { .key = NULL } };
 static const struct prop_row rng_mmio_rows[] = { RNG_ROWS, { .key = NULL } };
 
 static const struct prop_row rng_random_rows[] = {
@@ -106,29 +84,12 @@ static const struct prop_table rng_props = { .rows = rng_rows }, rng_mmio_props 
 static const struct prop_table rng_random_props = { .rows = rng_random_rows };
 static const struct prop_table rng_builtin_props = { .rows = rng_builtin_rows };
 
-static int settle_pci(struct cli *cli, const struct pci_opts *o, bool modern, struct config_virtio_pci *pci, const struct prop_ctx *ctx)
-{
-	*pci = (struct config_virtio_pci){
-		.addr = CONFIG_ADDR_AUTO,
-		.vectors = o->vectors == NOT_GIVEN ? -1 : (int)o->vectors,
-		.modern_only = modern || o->disable_legacy == LEGACY_NO,
-		.legacy_only = o->disable_modern,
-	};
-	if (pci->modern_only && pci->legacy_only)
-		return err_set(ctx->err, -EINVAL, "%s: disable-modern=on leaves nothing of a device without the legacy interface; give neither",
-			       ctx->what);
-	if (o->addr && !cli_value_pci_addr(o->addr, &pci->addr))
-		return err_set(ctx->err, -EINVAL, "%s: property 'addr': expected SLOT[.FUNCTION] in hexadecimal, to 1f.7, got '%s'", ctx->what,
-			       cli_show(o->addr).s);
-	return cli_pci_place(cli, pci->addr, o->multifunction, ctx);
-}
-
 /* virtio-serial-pci */
 
 static int add_serial(struct cli *cli, const struct prop_list *l, const struct prop_table *props, bool modern,
 		         const struct prop_ctx *ctx)
 {
-	struct serial_opts o = { .max_ports = CONFIG_MAX_VPORTS, .pci.vectors = NOT_GIVEN };
+	struct serial_opts o = { .max_ports = CONFIG_MAX_VPORTS, .pci.vectors = CLI_VECTORS_AUTO };
 	struct vm_config *cfg = cli->cfg;
 	struct config_virtio_serial *serial = &cfg->virtio_serials[cfg->n_virtio_serials];
 	int ret;
@@ -137,7 +98,7 @@ static int add_serial(struct cli *cli, const struct prop_list *l, const struct p
 		return err_set(ctx->err, -E2BIG, "%s: more than %d of them", ctx->what, CONFIG_MAX_VIRTIO_SERIALS);
 	ret = props_apply(l, props, &o, ctx);
 	if (ret == 0)
-		ret = settle_pci(cli, &o.pci, modern, &serial->pci, ctx);
+		ret = cli_pci_settle(cli, &o.pci, modern, &serial->pci, ctx);
 	if (ret == 0)
 		ret = cli_device_add_id(cli, o.id, ctx);
 	if (ret == 0) {
@@ -225,7 +186,7 @@ int cli_rng_builtin_add(struct cli *cli, const struct prop_list *l, const struct
 
 static int add_rng(struct cli *cli, const struct prop_list *l, const struct prop_table *props, bool modern, const struct prop_ctx *ctx)
 {
-	struct rng_opts o = { .max_bytes = UINT64_MAX, .period = RNG_PERIOD_MS, .pci.vectors = NOT_GIVEN };
+	struct rng_opts o = { .max_bytes = UINT64_MAX, .period = RNG_PERIOD_MS, .pci.vectors = CLI_VECTORS_AUTO };
 	struct vm_config *cfg = cli->cfg;
 	struct config_virtio_rng *rng = &cfg->rngs[cfg->n_rngs];
 	int ret;
@@ -234,7 +195,7 @@ static int add_rng(struct cli *cli, const struct prop_list *l, const struct prop
 		return err_set(ctx->err, -E2BIG, "%s: more than %d of them", ctx->what, CONFIG_MAX_RNGS);
 	ret = props_apply(l, props, &o, ctx);
 	if (ret == 0)
-		ret = settle_pci(cli, &o.pci, modern, &rng->pci, ctx);
+		ret = cli_pci_settle(cli, &o.pci, modern, &rng->pci, ctx);
 	if (ret == 0)
 		ret = cli_device_add_id(cli, o.id, ctx);
 	if (ret == 0) {

@@ -12,6 +12,8 @@ void config_init(struct vm_config *cfg)
 		.ram_size = CONFIG_DEFAULT_RAM,
 		.smp = { .cpus = 1, .sockets = 1, .cores = 1, .threads = 1 },
 		.rtc_base = RTC_BASE_UTC,
+		.watchdog_action = WATCHDOG_RESET,
+		.panic_action = PANIC_SHUTDOWN,
 	};
 }
 
@@ -94,7 +96,7 @@ void config_nic_fini(struct config_nic *nic)
 
 size_t config_virtio_devices(const struct vm_config *cfg)
 {
-	return cfg->n_disks + cfg->n_virtio_serials + cfg->n_rngs + cfg->n_nics;
+	return cfg->n_disks + cfg->n_virtio_serials + cfg->n_rngs + cfg->n_nics + (cfg->has_balloon ? 1 : 0);
 }
 
 static void config_virtio_serial_fini(struct config_virtio_serial *serial)
@@ -144,6 +146,10 @@ void config_fini(struct vm_config *cfg)
 		free(cfg->rngs[i].id);
 		free(cfg->rngs[i].source);
 	}
+	free(cfg->balloon.id);
+	free(cfg->balloon.iothread);
+	for (size_t i = 0; i < cfg->n_watchdogs; i++)
+		free(cfg->watchdogs[i].id);
 	for (size_t i = 0; i < cfg->n_netdevs; i++)
 		config_netdev_fini(&cfg->netdevs[i]);
 	for (size_t i = 0; i < cfg->n_nics; i++)

@@ -15,6 +15,7 @@
 #include "vmm/chardev.h"
 #include "vmm/iothread.h"
 #include "vmm/strv.h"
+#include "vmm/vm_tell.h"
 
 #define CONFIG_MAX_CPUS 64
 #define CONFIG_MAX_SERIALS 4
@@ -32,6 +33,7 @@
 #define CONFIG_MAX_NETDEVS 32
 #define CONFIG_MAX_NICS 32
 #define CONFIG_MAX_NET_QUEUES 8 /* pairs */
+#define CONFIG_MAX_WATCHDOGS 4
 
 #define CONFIG_MAX_VIRTIO_MMIO 32 /* virtio devices of a microvm */
 
@@ -211,6 +213,29 @@ struct config_virtio_rng {
 	struct config_virtio_pci pci;
 };
 
+/* A -device virtio-balloon. */
+struct config_balloon {
+	char *id;       /* "virtio-balloon0" */
+	char *iothread; /* the id of a config_iothread; NULL: the main loop */
+	bool deflate_on_oom, free_page_reporting, page_poison;
+	struct config_virtio_pci pci;
+};
+
+/* A -device i6300esb or ib700. */
+struct config_watchdog {
+	char *id;
+	bool ib700; /* at its ports */
+	int addr;   /* else: slot << 3 | function, or CONFIG_ADDR_AUTO */
+};
+
+/* A -device pvpanic or pvpanic-pci. */
+struct config_pvpanic {
+	bool used;
+	uint8_t events;  /* that are told to the guest */
+	uint16_t ioport; /* pvpanic */
+	int addr;        /* pvpanic-pci: slot << 3 | function, or CONFIG_ADDR_AUTO */
+};
+
 /* -qmp, or -mon with mode=control. */
 struct config_monitor {
 	char *chardev; /* the id of a config_chardev, which nothing else uses */
@@ -348,6 +373,13 @@ struct vm_config {
 	size_t n_netdevs;
 	struct config_nic nics[CONFIG_MAX_NICS];
 	size_t n_nics;
+	struct config_balloon balloon;
+	bool has_balloon;
+	struct config_watchdog watchdogs[CONFIG_MAX_WATCHDOGS];
+	size_t n_watchdogs;
+	struct config_pvpanic pvpanic, pvpanic_pci;
+	enum watchdog_action watchdog_action;
+	enum panic_action panic_action;
 	bool testdev;           /* -device pc-testdev */
 	bool debug_log;         /* -d debug */
 };

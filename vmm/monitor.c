@@ -11,6 +11,8 @@
 static const struct qmp_table tables[] = {
 	{ .commands = monitor_vm_commands, .events = monitor_vm_events },
 	{ .commands = monitor_query_commands },
+	{ .commands = monitor_balloon_commands, .events = monitor_balloon_events },
+	{ .commands = monitor_guard_commands, .events = monitor_guard_events },
 };
 
 int monitor_give(json_t *value, json_t **ret, struct err *err)
@@ -74,7 +76,7 @@ static void on_shutdown(void *opaque, enum vm_cause cause)
 	qmp_event(m->qmp, "SHUTDOWN", cause_data(cause));
 }
 
-static const struct vm_observer_ops observer_ops = { .state = on_state, .reset = on_reset, .shutdown = on_shutdown };
+static const struct vm_observer_ops observer_ops = { .state = on_state, .reset = on_reset, .shutdown = on_shutdown, .news = monitor_guard_news };
 
 /* ---- the whole ---- */
 
@@ -94,6 +96,7 @@ struct monitor *monitor_create(struct launch *launch, struct err *err)
 		return NULL;
 	}
 	vm_set_observer(m->vm, &observer_ops, m);
+	monitor_balloon_init(m);
 	return m;
 }
 
@@ -106,6 +109,7 @@ void monitor_destroy(struct monitor *m)
 {
 	if (!m)
 		return;
+	monitor_balloon_fini(m);
 	vm_set_observer(m->vm, NULL, NULL);
 	qmp_destroy(m->qmp);
 	free(m);

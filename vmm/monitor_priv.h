@@ -16,6 +16,11 @@ struct monitor {
 	struct qmp *qmp;
 	struct qmp_call *waiting[MONITOR_MAX_WAITING]; /* `stop`, until the machine stands */
 	unsigned n_waiting;
+	struct {
+		struct event_work work;
+		struct event_timer timer;
+		int64_t next_ns; /* BALLOON_CHANGE may come again */
+	} balloon;
 };
 
 /* Of a command: its monitor. */
@@ -34,5 +39,20 @@ extern const struct qmp_command monitor_vm_commands[];
 extern const struct qmp_event monitor_vm_events[];
 /* monitor_query.c: what the machine is. */
 extern const struct qmp_command monitor_query_commands[];
+/* monitor_balloon.c */
+extern const struct qmp_command monitor_balloon_commands[];
+extern const struct qmp_event monitor_balloon_events[];
+void monitor_balloon_init(struct monitor *m);
+void monitor_balloon_fini(struct monitor *m);
+/* The balloon's property guest-stats: a new reference, NULL without memory. */
+json_t *monitor_balloon_stats(struct virtio_dev *balloon);
+/* monitor_guard.c: watchdogs, and guests that have crashed. */
+extern const struct qmp_command monitor_guard_commands[];
+extern const struct qmp_event monitor_guard_events[];
+extern const struct qmp_type monitor_watchdog_action, monitor_panic_action;
+/* enum watchdog_action, enum panic_action of a name that the type's check has let through. */
+int monitor_guard_action(const struct qmp_type *type, const char *name);
+/* As vm_observer_ops. */
+void monitor_guard_news(void *opaque, enum machine_news news, int action);
 
 #endif

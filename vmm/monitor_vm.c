@@ -82,6 +82,8 @@ static int set_action(struct qmp_call *call, const json_t *args, json_t **ret, s
 	struct vm *vm = monitor_of(call)->vm;
 	const char *reboot = json_string_value(json_object_get(args, "reboot"));
 	const char *shutdown = json_string_value(json_object_get(args, "shutdown"));
+	const char *panic = json_string_value(json_object_get(args, "panic"));
+	const char *watchdog = json_string_value(json_object_get(args, "watchdog"));
 
 	(void)ret;
 	(void)err;
@@ -89,6 +91,10 @@ static int set_action(struct qmp_call *call, const json_t *args, json_t **ret, s
 		atomic_store(&vm->reset_ends, *reboot == 's');
 	if (shutdown)
 		vm->shutdown_pauses = shutdown[1] == 'a';
+	if (panic)
+		atomic_store(&vm->tell.panic, monitor_guard_action(&monitor_panic_action, panic));
+	if (watchdog)
+		atomic_store(&vm->tell.watchdog, monitor_guard_action(&monitor_watchdog_action, watchdog));
 	return 0;
 }
 
@@ -109,6 +115,8 @@ static const struct qmp_type shutdown_action = { .name = "ShutdownAction", .meta
 static const struct qmp_type set_action_args = { .name = "set-action-arg", .meta = QMP_OBJECT, .members = (const struct qmp_member[]){
 	{ .name = "reboot", .type = &reboot_action, .optional = true },
 	{ .name = "shutdown", .type = &shutdown_action, .optional = true },
+	{ .name = "panic", .type = &monitor_panic_action, .optional = true },
+	{ .name = "watchdog", .type = &monitor_watchdog_action, .optional = true },
 	{ 0 },
 } };
 

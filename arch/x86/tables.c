@@ -13,7 +13,7 @@
 #include "vmm/err.h"
 #include "vmm/guest_mem.h"
 
-#define MAX_ISA (1 + MAX_COM)
+#define MAX_ISA (2 + MAX_COM)
 
 /* The RTC has no device's IRQ but its own; the serial ports are those that the machine was given. */
 static size_t isa_devices(const struct tables_config *cfg, struct acpi_isa_device isa[MAX_ISA])
@@ -26,6 +26,13 @@ static size_t isa_devices(const struct tables_config *cfg, struct acpi_isa_devic
 			.hid = "PNP0B00",
 			.io = { { .base = 0x70, .len = 2 } },
 			.irq = IRQ_RTC,
+		};
+	if (cfg->vm->pvpanic.used)
+		isa[n++] = (struct acpi_isa_device){
+			.name = "PEVT",
+			.hid = "QEMU0001",
+			.io = { { .base = cfg->vm->pvpanic.ioport, .len = 1 } },
+			.irq = ACPI_NO_IRQ,
 		};
 	for (size_t i = 0; i < cfg->vm->n_serials; i++) {
 		unsigned index = cfg->vm->serials[i].index;
