@@ -74,7 +74,7 @@ void vm_tell(struct vm *vm, enum machine_news news)
 /* What the main thread adds to a request that has stopped the machine, or is about to. */
 static void panic_act(struct vm *vm, enum panic_action action)
 {
-	log_warn("the guest says that it has crashed");
+	log_guest(&vm->tell.log, "machine", "the guest says that it has crashed");
 	if (action == PANIC_SHUTDOWN && !vm->shutdown_pauses)
 		vm_request_for(vm, VM_REQUEST_POWEROFF, VM_CAUSE_GUEST_PANIC, 0);
 	else if (action == PANIC_EXIT_FAILURE)
@@ -101,7 +101,7 @@ static void tell_work(void *opaque)
 		if (vm->observer_ops && vm->observer_ops->news)
 			vm->observer_ops->news(vm->observer, (enum machine_news)i, action[i]);
 		if (i == MACHINE_WATCHDOG && action[i] == WATCHDOG_DEBUG)
-			log_warn("the guest's watchdog has run out");
+			log_guest(&vm->tell.log, "machine", "the guest's watchdog has run out");
 		if (i == MACHINE_PANICKED)
 			panic_act(vm, (enum panic_action)action[i]);
 	}
@@ -109,7 +109,7 @@ static void tell_work(void *opaque)
 
 void vm_tell_init(struct vm *vm)
 {
-	vm->tell = (struct vm_tell){ .work = { .run = tell_work, .opaque = vm } };
+	vm->tell = (struct vm_tell){ .work = { .run = tell_work, .opaque = vm }, .log = LOG_LIMIT_INIT };
 	atomic_init(&vm->tell.watchdog, WATCHDOG_RESET);
 	atomic_init(&vm->tell.panic, PANIC_SHUTDOWN);
 }

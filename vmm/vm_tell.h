@@ -10,6 +10,7 @@
 
 #include "vmm/device.h"
 #include "vmm/eventloop.h"
+#include "vmm/log.h"
 
 enum watchdog_action {
 	WATCHDOG_RESET,
@@ -31,6 +32,7 @@ enum panic_action {
 struct vm_tell {
 	_Atomic int watchdog, panic; /* written by the main thread, read by whoever tells */
 	struct event_work work;
+	struct log_limit log;
 	/* Under the VM's lock: */
 	unsigned news; /* a bit for each enum machine_news that the main thread has not seen */
 	int action[MACHINE_NEWS];
