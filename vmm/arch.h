@@ -15,6 +15,7 @@ struct boot;
 struct chardev;
 struct device;
 struct device_env;
+struct dump_notes;
 struct err;
 struct eventloop;
 struct machine;
@@ -33,6 +34,9 @@ void arch_vcpu_fini(struct vcpu *vcpu);
 
 /* Registers and the bytes at the instruction pointer, on stderr, for a person. The vCPU's thread. */
 void arch_vcpu_dump(struct vcpu *vcpu);
+
+/* Its registers, as notes of an ELF core; parked. 0 or -errno with `err`. */
+int arch_vcpu_core_notes(struct vcpu *vcpu, struct dump_notes *notes, struct err *err);
 
 /* The vCPU was stopped for any length of time, and is about to go on: so that its guest does not blame itself. */
 void arch_vcpu_was_stopped(struct vcpu *vcpu);
