@@ -51,6 +51,8 @@ struct chardev_config {
 	bool server;      /* socket: listen, and accept again after a disconnect; else connect, at creation */
 	bool wait;        /* socket server: creation waits for the first client */
 	bool signal;      /* stdio: Ctrl-C and Ctrl-Z act on Kite, not on the guest */
+	bool log;         /* `log_fd`, taken over also when creation fails, gets a copy of all output: a file, a pipe, a terminal */
+	int log_fd;
 	bool mux;         /* Ctrl-a escapes (vmm/chardev_mux.c) */
 };
 
@@ -109,5 +111,7 @@ int chardev_take_fd(struct chardev *chr);
 const char *chardev_filename(const struct chardev *chr);
 /* Whether a peer is there. */
 bool chardev_connected(const struct chardev *chr);
+/* Whether a front end is attached. Loop thread. */
+bool chardev_attached(const struct chardev *chr);
 
 #endif

@@ -41,6 +41,7 @@ struct chardev_ops {
 	int (*take_fd)(struct chardev *chr); /* NULL: none ever come */
 };
 
+struct chardev_log;
 struct chardev_mux;
 
 struct chardev {
@@ -49,6 +50,7 @@ struct chardev {
 	struct eventloop *loop;
 	char *id, *filename;
 	struct chardev_mux *mux; /* NULL without */
+	struct chardev_log *log; /* the same */
 
 	/* The loop's thread only: */
 	const struct chardev_frontend *fe;
@@ -150,6 +152,17 @@ struct sockaddr_storage;
 int chardev_resolve(const char *host, const char *port, bool passive, struct sockaddr_storage *addr, struct err *err);
 /* A socket that is connected, or with `wait` false is about to be: writable then, with SO_ERROR. */
 int chardev_connect_inet(const struct sockaddr_storage *addr, int len, bool wait, struct err *err);
+
+/* A front end that waits may go on: there is room again, in the log. */
+void chardev_made_room(struct chardev *chr);
+
+/* In chardev_log.c. Takes `fd` over, also when it fails. NULL with `err`. */
+struct chardev_log *chardev_log_create(struct chardev *chr, int fd, struct err *err);
+void chardev_log_destroy(struct chardev_log *log);
+/* Under the lock: how much may be put, and putting it; whether it is full, and loses from now on what does not fit. */
+size_t chardev_log_room(const struct chardev_log *log);
+void chardev_log_put(struct chardev_log *log, const uint8_t *buf, size_t len);
+bool chardev_log_stalled(struct chardev_log *log);
 
 /* Escapes; in chardev_mux.c. */
 struct chardev_mux *chardev_mux_create(const struct chardev_host *host);

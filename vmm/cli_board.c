@@ -52,6 +52,10 @@ static void settle_microvm(const struct cli_board *b, struct vm_config *cfg)
 int cli_board_finish(struct cli *cli, struct err *err)
 {
 	cli->cfg->machine = cli->board.type;
+	if (cli->board.type == MACHINE_NONE) {
+		cli->cfg->board = (struct config_board){ .acpi = false };
+		return 0;
+	}
 	if (cli->board.type == MACHINE_PC)
 		return settle_pc(&cli->board, cli->cfg, err);
 	settle_microvm(&cli->board, cli->cfg);
@@ -90,12 +94,21 @@ static int check_properties(const struct vm_config *cfg, struct err *err)
 				     "microvm has not; leave them out", cli_show(name).s);
 }
 
+static int check_none(const struct vm_config *cfg, struct err *err)
+{
+	if (config_virtio_devices(cfg) + cfg->n_debug_exits > 0 || cfg->testdev)
+		return err_set(err, -EINVAL, "the machine none has no room for devices; leave them out, or use the machine pc");
+	return 0;
+}
+
 int cli_board_check(const struct cli *cli, struct err *err)
 {
 	const struct vm_config *cfg = cli->cfg;
 	bool pc = cfg->machine == MACHINE_PC;
 	const struct cli_twin *wrong = &cli->on_bus[pc ? CLI_BUS_MMIO : CLI_BUS_PCI];
 
+	if (cfg->machine == MACHINE_NONE)
+		return check_none(cfg, err);
 	if (wrong->name)
 		return err_set(err, -EINVAL, "-device %s: the machine %s; use %s", wrong->name,
 			       pc ? "pc has its virtio devices on PCI" : "microvm has no PCI bus", wrong->twin);

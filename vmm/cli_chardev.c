@@ -16,7 +16,9 @@ static const char why_plain[] = "Kite speaks neither telnet nor TLS nor WebSocke
 #define RECONNECT_MAX 86400
 
 #define CHARDEV_ROW(k, t, ...) { .key = #k, .type = t, .offset = offsetof(struct config_chardev, k), __VA_ARGS__ }
-#define CHARDEV_COMMON CHARDEV_ROW(id, PROP_STRING, .required = true), CHARDEV_ROW(mux, PROP_BOOL)
+#define CHARDEV_COMMON                                                                         \
+	CHARDEV_ROW(id, PROP_STRING, .required = true), CHARDEV_ROW(mux, PROP_BOOL),           \
+	CHARDEV_ROW(logfile, PROP_STRING, .min = 1), CHARDEV_ROW(logappend, PROP_BOOL)
 
 static const char *const names_off[] = { "off", NULL };
 static const char *const names_switch[] = { "on", "off", NULL };
@@ -156,6 +158,7 @@ static int make_chardev(struct cli *cli, const struct backend *b, const struct p
 		free(chr.id);
 		free(chr.path);
 		free(chr.host);
+		free(chr.logfile);
 		free(chr.port);
 	}
 	return ret;

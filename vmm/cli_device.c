@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/cli_list.h"
 #include "vmm/cli_private.h"
 #include "vmm/err.h"
 #include "vmm/util.h"
@@ -171,6 +172,41 @@ static const struct driver drivers[] = { DRIVERS };
 #define DRIVER(n, f, b, t, h) n "\n          " h "\n"
 const char cli_device_help[] = DRIVERS;
 #undef DRIVER
+
+/* What the properties of a driver are, by the function that takes them. */
+static const struct {
+	int (*add)(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+	const struct prop_table *props;
+} driver_props[] = {
+	{ add_uart, &uart_props },
+	{ add_debug_exit, &debug_exit_props },
+	{ add_testdev, &testdev_props },
+	{ cli_disk_add, &cli_disk_props },
+	{ cli_disk_add_modern, &cli_disk_props },
+	{ cli_disk_add_mmio, &cli_disk_mmio_props },
+	{ cli_virtio_serial_add, &cli_virtio_serial_props },
+	{ cli_virtio_serial_add_modern, &cli_virtio_serial_props },
+	{ cli_virtio_serial_add_mmio, &cli_virtio_serial_mmio_props },
+	{ cli_virtconsole_add, &cli_vport_props },
+	{ cli_virtserialport_add, &cli_vport_props },
+	{ cli_virtio_rng_add, &cli_virtio_rng_props },
+	{ cli_virtio_rng_add_modern, &cli_virtio_rng_props },
+	{ cli_virtio_rng_add_mmio, &cli_virtio_rng_mmio_props },
+	{ cli_nic_add, &cli_nic_props },
+	{ cli_nic_add_modern, &cli_nic_props },
+	{ cli_nic_add_mmio, &cli_nic_props },
+};
+
+bool cli_device_at(size_t i, struct cli_listed *listed)
+{
+	if (i >= ARRAY_SIZE(drivers))
+		return false;
+	*listed = (struct cli_listed){ .name = drivers[i].name };
+	for (size_t k = 0; k < ARRAY_SIZE(driver_props); k++)
+		if (driver_props[k].add == drivers[i].add)
+			listed->rows = driver_props[k].props->rows;
+	return true;
+}
 
 /* Network cards of QEMU's that Kite has not: said with what to use instead. */
 static const char *const other_nics[] = {

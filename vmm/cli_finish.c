@@ -7,6 +7,10 @@
 
 static int check_boot(const struct vm_config *cfg, struct err *err)
 {
+	if (cfg->machine == MACHINE_NONE && !cfg->kernel)
+		return 0;
+	if (cfg->machine == MACHINE_NONE)
+		return err_set(err, -EINVAL, "the machine none runs nothing: leave -kernel out, or use the machine pc");
 	if (cfg->kernel)
 		return 0;
 	if (cfg->append)
@@ -16,6 +20,17 @@ static int check_boot(const struct vm_config *cfg, struct err *err)
 	if (cfg->n_drives)
 		return err_set(err, -EINVAL, "there is no firmware yet that boots from a disk: give a kernel with -kernel FILE");
 	return err_set(err, -EINVAL, "there is nothing to boot: give a kernel with -kernel FILE, or see -help");
+}
+
+/* In the background there is no terminal. */
+static int check_daemon(const struct vm_config *cfg, struct err *err)
+{
+	for (size_t i = 0; cfg->daemonize && i < cfg->n_chardevs; i++)
+		if (cfg->chardevs[i].backend == CHARDEV_STDIO)
+			return err_set(err, -EINVAL, "-daemonize leaves no terminal for chardev '%s'; give -serial, -qmp and the like something else: "
+						     "file:FILE, unix:PATH,server=on, pty or none",
+				       cli_show(cfg->chardevs[i].id).s);
+	return 0;
 }
 
 int cli_finish(struct cli *cli, struct err *err)
@@ -35,6 +50,8 @@ int cli_finish(struct cli *cli, struct err *err)
 	if (cli_virtio_finish(cli, err) < 0 || cli_nic_finish(cli, err) < 0)
 		return err->code;
 	if (cli_monitor_finish(cli, err) < 0)
+		return err->code;
+	if (check_daemon(cfg, err) < 0)
 		return err->code;
 	return cli_board_check(cli, err);
 }

@@ -87,8 +87,10 @@ static int machine_type(const char *name, enum machine_type *type, struct err *e
 		*type = MACHINE_PC;
 	else if (!strcmp(name, "microvm"))
 		*type = MACHINE_MICROVM;
+	else if (!strcmp(name, "none"))
+		*type = MACHINE_NONE;
 	else
-		return err_set(err, -EINVAL, "-machine: '%s' is not available; known: pc, microvm", cli_show(name).s);
+		return err_set(err, -EINVAL, "-machine: '%s' is not available; known: pc, microvm, none", cli_show(name).s);
 	return 0;
 }
 

@@ -8,7 +8,7 @@
  *   HIDDEN(name, takes_arg, ...)     not shown: other names
  */
 GROUP("Machine")
-OPTION("machine", "[type=]pc|microvm[,accel=kvm][,PROPERTY=VALUE...]", "the board, also as -M; -machine help lists them",
+OPTION("machine", "[type=]pc|microvm|none[,accel=kvm][,PROPERTY=VALUE...]", "the board, also as -M; -machine help lists them",
 	.kind = CLI_OPTION_CALL, .handle = cli_machine)
 HIDDEN("M", true, .kind = CLI_OPTION_CALL, .handle = cli_machine)
 OPTION("m", "[size=]SIZE", "guest memory, in MiB or with a suffix k, M, G or T; 128 MiB if not given", .kind = CLI_OPTION_CALL,
@@ -82,18 +82,26 @@ OPTION("serial", "[mon:]stdio|pty|null|file:FILE|unix:PATH|tcp:[HOST]:PORT[,serv
 	"the next of four serial ports; also chardev:ID, and none for no port; mon: gives it the Ctrl-a keys",
 	.kind = CLI_OPTION_CALL, .handle = cli_serial)
 OPTION("chardev", "stdio|file|pty|socket|null,id=ID[,path=FILE][,PROPERTY=VALUE...]",
-	"a character device for -serial and -device; stdio: signal=, file: append=, all: mux=, socket: path=FILE or\n"
+	"a character device for -serial and -device; stdio: signal=, file: append=, all: mux=,\n"
+	"          logfile=FILE (a copy of all output), logappend=; socket: path=FILE or\n"
 	"          [host=HOST,]port=PORT or fd=NUMBER, server=, wait=, reconnect=SECONDS",
 	.kind = CLI_OPTION_CALL, .handle = cli_chardev)
 OPTION("display", "none", "no window, which Kite never has; without -nographic also no default console", .kind = CLI_OPTION_CALL,
 	.handle = cli_display)
-OPTION("monitor", "none", "no human monitor, which Kite does not have", .kind = CLI_OPTION_CALL, .handle = cli_monitor)
 
 GROUP("Control")
 OPTION("qmp", "unix:PATH|tcp:[HOST]:PORT[,server=on][,wait=off]|stdio|pty|chardev:ID", "a monitor that speaks QMP, QEMU's control protocol",
 	.kind = CLI_OPTION_CALL, .handle = cli_qmp)
 HIDDEN("qmp-pretty", true, .kind = CLI_OPTION_CALL, .handle = cli_qmp_pretty)
-OPTION("mon", "chardev=ID,mode=control[,pretty=on]", "the same on a -chardev", .kind = CLI_OPTION_CALL, .handle = cli_mon)
+OPTION("monitor", "unix:PATH|tcp:[HOST]:PORT[,server=on][,wait=off]|stdio|pty|chardev:ID|none", "a monitor for people; help lists its commands",
+	.kind = CLI_OPTION_CALL, .handle = cli_monitor)
+OPTION("mon", "chardev=ID[,mode=readline|control][,pretty=on]", "either of them on a -chardev", .kind = CLI_OPTION_CALL, .handle = cli_mon)
+OPTION("add-fd", "fd=NUMBER,set=SET[,opaque=TEXT]", "a descriptor that Kite was started with, which logfile=/dev/fdset/SET means",
+	.kind = CLI_OPTION_CALL, .handle = cli_add_fd)
+SWITCH("daemonize", "go to the background once everything is open and sockets listen", .kind = CLI_OPTION_FLAG,
+	.offset = offsetof(struct vm_config, daemonize))
+OPTION("pidfile", "FILE", "a file for the process's number, locked while it runs and removed at its end", .kind = CLI_OPTION_STRING,
+	.offset = offsetof(struct vm_config, pidfile), .min = 1)
 
 GROUP("Devices")
 OPTION("device", "DRIVER[,PROPERTY=VALUE...]", "a device, also as a JSON object; -device help lists them", .kind = CLI_OPTION_CALL,
@@ -125,5 +133,5 @@ OPTION("k", "LAYOUT", "there is no keyboard", .kind = CLI_OPTION_IGNORE)
 SWITCH("no-hpet", "there is no HPET", .kind = CLI_OPTION_IGNORE)
 SWITCH("no-fd-bootchk", "there is no floppy disk", .kind = CLI_OPTION_IGNORE)
 
-HIDDEN("usb", false, .kind = CLI_OPTION_REFUSE, .why = "Kite has no USB; leave it out")
+SWITCH("usb", "there is no USB controller, nor anything to plug into one", .kind = CLI_OPTION_IGNORE)
 HIDDEN("no-acpi", false, .kind = CLI_OPTION_REFUSE, .why = "the machine always has ACPI; leave it out, or give -machine microvm,acpi=off")

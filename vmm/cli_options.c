@@ -58,17 +58,6 @@ static int cli_snapshot(struct cli *cli, const char *arg, struct err *err)
 	return 0;
 }
 
-static int cli_monitor(struct cli *cli, const char *arg, struct err *err)
-{
-	if (strcmp(arg, "none"))
-		return err_set(err, -EINVAL,
-			       "-monitor: '%s' is not available: Kite has no monitor yet; give none, and see Ctrl-a h on a mon: console "
-			       "for what its keys do",
-			       cli_show(arg).s);
-	cli->monitor_none = true;
-	return 0;
-}
-
 #define GROUP(t)
 #define OPTION(n, v, h, ...) { .name = n, .takes_arg = true, __VA_ARGS__ },
 #define SWITCH(n, h, ...) { .name = n, __VA_ARGS__ },

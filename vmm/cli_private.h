@@ -204,9 +204,13 @@ int cli_serial_add(struct cli *cli, const char *arg, const char *what, struct er
  */
 int cli_chardev_add_short(struct cli *cli, const char *arg, const char *id, const char *what, struct err *err);
 
+/* cli_fds.c */
+int cli_add_fd(struct cli *cli, const char *arg, struct err *err);
+
 /* cli_monitor.c */
 int cli_qmp(struct cli *cli, const char *arg, struct err *err);
 int cli_qmp_pretty(struct cli *cli, const char *arg, struct err *err);
+int cli_monitor(struct cli *cli, const char *arg, struct err *err);
 int cli_mon(struct cli *cli, const char *arg, struct err *err);
 /* After cli_serial_finish and cli_virtio_finish: whether every monitor has a chardev, for itself alone. */
 int cli_monitor_finish(struct cli *cli, struct err *err);
@@ -285,12 +289,15 @@ void cli_blockdev_fini(struct cli *cli);
 int cli_graph_finish(struct cli *cli, struct err *err);
 
 /* cli_disk.c: -device virtio-blk, and which disk has which drive. */
+extern const struct prop_table cli_disk_props, cli_disk_mmio_props;
 int cli_disk_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_disk_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_disk_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_disk_finish(struct cli *cli, struct err *err);
 
 /* cli_virtio.c: consoles, ports and random numbers, and what belongs to what. */
+extern const struct prop_table cli_virtio_serial_props, cli_virtio_serial_mmio_props, cli_vport_props, cli_virtio_rng_props,
+	cli_virtio_rng_mmio_props;
 int cli_virtio_serial_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_virtio_serial_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_virtio_serial_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
@@ -342,6 +349,7 @@ int cli_netdev_socket(struct config_netdev *netdev, const struct prop_list *l, c
 /* cli_nic.c: -device virtio-net, -nic and -net, and what belongs to what. */
 int cli_nic(struct cli *cli, const char *arg, struct err *err);
 int cli_net(struct cli *cli, const char *arg, struct err *err);
+extern const struct prop_table cli_nic_props;
 int cli_nic_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_nic_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_nic_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);

@@ -112,6 +112,7 @@ void config_fini(struct vm_config *cfg)
 {
 	free(cfg->name);
 	free(cfg->process_name);
+	free(cfg->pidfile);
 	free(cfg->kernel);
 	free(cfg->initrd);
 	free(cfg->append);
@@ -121,11 +122,14 @@ void config_fini(struct vm_config *cfg)
 		free(cfg->chardevs[i].path);
 		free(cfg->chardevs[i].host);
 		free(cfg->chardevs[i].port);
+		free(cfg->chardevs[i].logfile);
 	}
 	for (size_t i = 0; i < cfg->n_serials; i++) {
 		free(cfg->serials[i].id);
 		free(cfg->serials[i].chardev);
 	}
+	for (size_t i = 0; i < cfg->n_fds; i++)
+		free(cfg->fds[i].opaque);
 	for (size_t i = 0; i < cfg->n_monitors; i++)
 		free(cfg->monitors[i].chardev);
 	for (size_t i = 0; i < cfg->n_drives; i++)

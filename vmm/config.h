@@ -30,6 +30,7 @@
 #define CONFIG_MAX_VPORTS 31 /* ports of one */
 #define CONFIG_MAX_RNGS 8
 #define CONFIG_MAX_MONITORS 8
+#define CONFIG_MAX_FDS 64
 #define CONFIG_MAX_NETDEVS 32
 #define CONFIG_MAX_NICS 32
 #define CONFIG_MAX_NET_QUEUES 8 /* pairs */
@@ -45,7 +46,8 @@
 #define CONFIG_DEFAULT_RAM (UINT64_C(128) << 20)
 #define CONFIG_MAX_RAM (UINT64_C(4) << 40) /* one KVM memory slot holds a little less than 8 TiB */
 
-enum machine_type { MACHINE_PC, MACHINE_MICROVM };
+/* MACHINE_NONE has nothing, not even vCPUs. */
+enum machine_type { MACHINE_PC, MACHINE_MICROVM, MACHINE_NONE };
 
 /* What a board has that not every one must; a pc has all. */
 struct config_board {
@@ -75,6 +77,8 @@ struct config_cpu {
 /* A -chardev, or the one that a -serial implies. The strings inside are owned. */
 struct config_chardev {
 	char *id, *path, *host, *port;
+	char *logfile;      /* gets all output; NULL: none */
+	bool logappend;     /* behind what is in it */
 	unsigned fd;        /* socket: one that Kite was started with; CONFIG_NO_FD: none */
 	unsigned reconnect; /* seconds; 0: never */
 	enum chardev_backend backend;
@@ -145,6 +149,7 @@ struct config_image {
 struct config_drive {
 	char *id; /* unique among drives */
 	struct config_image image;
+	bool node;     /* of -blockdev: `id` is its node-name */
 	bool snapshot; /* the image is only read, and changes end with the machine */
 	struct config_throttle throttle;
 };
@@ -236,9 +241,16 @@ struct config_pvpanic {
 	int addr;        /* pvpanic-pci: slot << 3 | function, or CONFIG_ADDR_AUTO */
 };
 
-/* -qmp, or -mon with mode=control. */
+/* -add-fd: a descriptor that Kite was started with, in a set with the name /dev/fdset/SET. */
+struct config_fd {
+	unsigned fd, set;
+	char *opaque; /* NULL: not given */
+};
+
+/* -qmp, -monitor, -mon. */
 struct config_monitor {
 	char *chardev; /* the id of a config_chardev, which nothing else uses */
+	bool human; /* lines for people, not QMP */
 	bool pretty;
 };
 
@@ -343,6 +355,8 @@ struct vm_config {
 	struct config_cpu cpu;
 	char *kernel, *initrd, *append; /* NULL: not given */
 	bool nodefaults, nographic, no_reboot, no_shutdown;
+	bool daemonize;
+	char *pidfile;          /* NULL: not given */
 	bool paused;            /* -S: somebody starts it later */
 	enum rtc_base rtc_base;
 	int64_t rtc_date;       /* RTC_BASE_DATE: seconds since the epoch at start */
@@ -353,6 +367,8 @@ struct vm_config {
 	size_t n_serials;
 	struct config_monitor monitors[CONFIG_MAX_MONITORS];
 	size_t n_monitors;
+	struct config_fd fds[CONFIG_MAX_FDS];
+	size_t n_fds;
 	struct config_debug_exit debug_exits[CONFIG_MAX_DEBUG_EXITS];
 	size_t n_debug_exits;
 	struct config_drive drives[CONFIG_MAX_DRIVES];

@@ -176,6 +176,7 @@ static int join_group(struct launch_disks *d, size_t i, struct err *err)
 {
 	const struct config_drive *drives = d->cfg->drives;
 	const struct config_throttle *limits = group_object(d->cfg, drives[i].throttle.group);
+	static const struct config_throttle none;
 	struct throttle_config cfg = { .iops_size = 0 };
 
 	for (size_t j = 0; j < d->cfg->n_drives; j++) {
@@ -188,8 +189,11 @@ static int join_group(struct launch_disks *d, size_t i, struct err *err)
 		if (has_limits(&drives[j].throttle))
 			limits = &drives[j].throttle;
 	}
-	if (!limits)
+	/* A monitor may set some later. */
+	if (!limits && !d->cfg->n_monitors)
 		return 0;
+	if (!limits)
+		limits = &none;
 	cfg.iops_size = limits->iops_size;
 	for (unsigned k = 0; k < CONFIG_LIMITS; k++)
 		cfg.limits[k] = (struct throttle_limit){
@@ -263,6 +267,37 @@ struct blockdev *launch_disks_drive(const struct launch_disks *d, const char *id
 		if (!strcmp(d->cfg->drives[i].id, id))
 			return d->drives[i];
 	return NULL;
+}
+
+static struct throttle_group *group_of(const struct launch_disks *d, const char *id)
+{
+	for (size_t i = 0; i < d->cfg->n_drives; i++)
+		if (!strcmp(d->cfg->drives[i].id, id))
+			return d->groups[i];
+	return NULL;
+}
+
+void launch_disks_limits(const struct launch_disks *d, const char *id, struct throttle_config *limits)
+{
+	struct throttle_group *group = group_of(d, id);
+
+	*limits = (struct throttle_config){ .iops_size = 0 };
+	if (group)
+		throttle_group_get(group, limits);
+}
+
+int launch_disks_set_limits(struct launch_disks *d, const char *id, const struct throttle_config *limits, struct err *err)
+{
+	struct throttle_group *group = group_of(d, id);
+
+	if (!group)
+		return err_set(err, -ENOTSUP, "drive '%s' was started without limits, and cannot be given any", id);
+	return throttle_group_set(group, limits, err);
+}
+
+int launch_disks_iothread_tid(const struct launch_disks *d, size_t i)
+{
+	return iothread_tid(d->threads[i].thread);
 }
 
 struct eventloop *launch_disks_iothread(const struct launch_disks *d, const char *id)

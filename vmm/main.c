@@ -10,6 +10,7 @@
 #include "vmm/arch.h"
 #include "vmm/cli.h"
 #include "vmm/config.h"
+#include "vmm/daemon.h"
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/launch.h"
@@ -20,6 +21,8 @@
 #define STATUS_FAILED 1
 
 struct program {
+	struct daemon daemon;
+	struct pidfile pidfile;
 	struct eventloop *loop;
 	struct signals signals;
 	struct launch *launch; /* NULL until it is complete */
@@ -69,22 +72,28 @@ static void program_name(const struct vm_config *cfg)
 
 static int program_run(struct program *p, const struct vm_config *cfg, struct err *err)
 {
-	int status;
+	int status = STATUS_FAILED;
 
 	p->launch = launch_create(cfg, p->loop, err);
 	if (!p->launch)
 		return err->code == -EINTR ? EXIT_SUCCESS : STATUS_FAILED;
-	status = launch_run(p->launch, err);
+	if (pidfile_create(&p->pidfile, cfg->pidfile, err) == 0 && daemon_ready(&p->daemon, err) == 0)
+		status = launch_run(p->launch, err);
 	launch_destroy(p->launch);
 	p->launch = NULL;
+	pidfile_remove(&p->pidfile);
 	return status;
 }
 
 static int program_main(const struct vm_config *cfg, struct err *err)
 {
-	struct program p = { .loop = eventloop_create(err) };
+	struct program p = { .daemon = DAEMON_INIT, .pidfile = PIDFILE_INIT };
 	int status = STATUS_FAILED;
 
+	/* Before anything is open: a parent that ends shall end nothing else. */
+	if (cfg->daemonize && daemon_start(&p.daemon, &status, err) != 0)
+		return status;
+	p.loop = eventloop_create(err);
 	if (!p.loop)
 		return status;
 	program_name(cfg);

@@ -13,6 +13,12 @@ static const struct qmp_table tables[] = {
 	{ .commands = monitor_query_commands },
 	{ .commands = monitor_balloon_commands, .events = monitor_balloon_events },
 	{ .commands = monitor_guard_commands, .events = monitor_guard_events },
+	{ .commands = monitor_fd_commands },
+	{ .commands = monitor_human_commands },
+	{ .commands = monitor_block_commands },
+	{ .commands = monitor_device_commands },
+	{ .commands = monitor_probe_commands },
+	{ .commands = monitor_qom_commands },
 };
 
 int monitor_give(json_t *value, json_t **ret, struct err *err)
@@ -89,7 +95,7 @@ struct monitor *monitor_create(struct launch *launch, struct err *err)
 		return NULL;
 	}
 	m->launch = launch;
-	m->vm = machine_vm(launch->machine);
+	m->vm = launch->vm;
 	m->qmp = qmp_create(launch->loop, tables, ARRAY_SIZE(tables), m, err);
 	if (!m->qmp) {
 		free(m);
@@ -105,12 +111,25 @@ int monitor_add_qmp(struct monitor *m, struct chardev *chr, bool pretty, struct 
 	return qmp_add_monitor(m->qmp, chr, pretty, err);
 }
 
+int monitor_add_human(struct monitor *m, struct chardev *chr, struct err *err)
+{
+	if (m->n_lines == ARRAY_SIZE(m->lines))
+		return err_set(err, -ENOSPC, "at most %zu monitors are possible", ARRAY_SIZE(m->lines));
+	m->lines[m->n_lines] = monitor_line_create(m, chr, err);
+	if (!m->lines[m->n_lines])
+		return err->code;
+	m->n_lines++;
+	return 0;
+}
+
 void monitor_destroy(struct monitor *m)
 {
 	if (!m)
 		return;
 	monitor_balloon_fini(m);
 	vm_set_observer(m->vm, NULL, NULL);
+	while (m->n_lines > 0)
+		monitor_line_destroy(m->lines[--m->n_lines]);
 	qmp_destroy(m->qmp);
 	free(m);
 }

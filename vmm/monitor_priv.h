@@ -8,7 +8,12 @@
 #include "vmm/qmp.h"
 #include "vmm/vm.h"
 
+/* The pc by its versioned name, which QEMU of the version that QMP tells of has too. */
+#define MONITOR_PC_NAME "pc-i440fx-7.2"
+
 #define MONITOR_MAX_WAITING QMP_MAX_MONITORS /* a monitor waits for one reply at a time */
+
+struct monitor_line;
 
 struct monitor {
 	struct launch *launch;
@@ -21,6 +26,9 @@ struct monitor {
 		struct event_timer timer;
 		int64_t next_ns; /* BALLOON_CHANGE may come again */
 	} balloon;
+	struct monitor_line *lines[CONFIG_MAX_MONITORS]; /* for people */
+	size_t n_lines;
+	bool migration_events; /* migrate-set-capabilities: kept, for nothing migrates */
 };
 
 /* Of a command: its monitor. */
@@ -28,6 +36,12 @@ static inline struct monitor *monitor_of(const struct qmp_call *call)
 {
 	return qmp_opaque(call);
 }
+
+/* Types of replies and arguments: an object with these members, an array of a type. */
+#define MONITOR_OBJECT(c_name, type_name, ...)                                                                            \
+	static const struct qmp_type c_name = { .name = type_name, .meta = QMP_OBJECT,                                     \
+						.members = (const struct qmp_member[]){ __VA_ARGS__, { 0 } } }
+#define MONITOR_ARRAY(c_name, of) static const struct qmp_type c_name = { .name = #of "List", .meta = QMP_ARRAY, .element = &of }
 
 /* Gives a new value as a command's reply: 0, or -ENOMEM with `err` when there is none. */
 int monitor_give(json_t *value, json_t **ret, struct err *err);
@@ -54,5 +68,23 @@ extern const struct qmp_type monitor_watchdog_action, monitor_panic_action;
 int monitor_guard_action(const struct qmp_type *type, const char *name);
 /* As vm_observer_ops. */
 void monitor_guard_news(void *opaque, enum machine_news news, int action);
+/* monitor_human.c: commands for people. */
+extern const struct qmp_command monitor_human_commands[];
+/* Runs a line; what it says, to be freed by the caller. NULL without memory. */
+char *monitor_human_run(struct monitor *m, const char *line);
+
+/* monitor_line.c: a front end for people on `chr`, borrowed. NULL with `err`. */
+struct monitor_line *monitor_line_create(struct monitor *m, struct chardev *chr, struct err *err);
+void monitor_line_destroy(struct monitor_line *line);
+
+/* monitor_fds.c: descriptors that come with commands. */
+extern const struct qmp_command monitor_fd_commands[];
+/* monitor_block.c, monitor_device.c: disks; network cards, threads, interrupts. */
+extern const struct qmp_command monitor_block_commands[];
+extern const struct qmp_command monitor_device_commands[];
+/* monitor_probe.c: what Kite can do, machine or not. */
+extern const struct qmp_command monitor_probe_commands[];
+/* monitor_qom.c: types, objects and their properties. */
+extern const struct qmp_command monitor_qom_commands[];
 
 #endif

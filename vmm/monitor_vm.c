@@ -53,7 +53,8 @@ static int system_powerdown(struct qmp_call *call, const json_t *args, json_t **
 
 	NO_ARGS(args, ret);
 	(void)err;
-	machine_power_button(m->launch->machine);
+	if (m->launch->machine)
+		machine_power_button(m->launch->machine);
 	qmp_event(m->qmp, "POWERDOWN", NULL);
 	return 0;
 }

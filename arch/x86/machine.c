@@ -507,6 +507,7 @@ int machine_ready(struct machine *m, struct err *err)
 	return m->board->settle ? m->board->settle(m, err) : 0;
 }
 
+/* A message of delivery mode NMI to each local APIC (Intel SDM volume 3, 11.11), which no guest can mask. */
 int machine_inject_nmi(struct machine *m)
 {
 	int r = 0;

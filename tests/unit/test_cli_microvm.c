@@ -84,7 +84,7 @@ END_TEST
 static const struct {
 	const char *line, *says;
 } bad[] = {
-	{ "-M microvn", "'microvn' is not available; known: pc, microvm" },
+	{ "-M microvn", "'microvn' is not available; known: pc, microvm, none" },
 	{ "-M microvm,pit=maybe", "property 'pit': 'maybe' is not one of auto, on, off" },
 	{ "-M microvm,ioapic2=on", "unknown property 'ioapic2'" },
 	{ "-M microvm,pcie=on", "unknown property 'pcie'" },
