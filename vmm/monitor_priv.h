@@ -13,6 +13,7 @@
 
 #define MONITOR_MAX_WAITING QMP_MAX_MONITORS /* a monitor waits for one reply at a time */
 
+struct monitor_dump;
 struct monitor_line;
 
 struct monitor {
@@ -26,6 +27,7 @@ struct monitor {
 		struct event_timer timer;
 		int64_t next_ns; /* BALLOON_CHANGE may come again */
 	} balloon;
+	struct monitor_dump *dump;
 	struct monitor_line *lines[CONFIG_MAX_MONITORS]; /* for people */
 	size_t n_lines;
 	bool migration_events; /* migrate-set-capabilities: kept, for nothing migrates */
@@ -60,6 +62,18 @@ void monitor_balloon_init(struct monitor *m);
 void monitor_balloon_fini(struct monitor *m);
 /* The balloon's property guest-stats: a new reference, NULL without memory. */
 json_t *monitor_balloon_stats(struct virtio_dev *balloon);
+/* monitor_dump.c */
+extern const struct qmp_command monitor_dump_commands[];
+extern const struct qmp_event monitor_dump_events[];
+int monitor_dump_init(struct monitor *m, struct err *err);
+/* Gives a dump up that is under way. After the machine can no longer stop. */
+void monitor_dump_fini(struct monitor *m);
+/* The machine does not run any more. */
+void monitor_dump_stopped(struct monitor *m);
+/* Somebody wants the machine to stand also when the dump is done. */
+void monitor_dump_stay(struct monitor *m);
+/* One is under way: the machine must not go on. */
+bool monitor_dump_active(const struct monitor *m);
 /* monitor_guard.c: watchdogs, and guests that have crashed. */
 extern const struct qmp_command monitor_guard_commands[];
 extern const struct qmp_event monitor_guard_events[];

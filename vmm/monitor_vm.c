@@ -15,6 +15,7 @@ static int stop(struct qmp_call *call, const json_t *args, json_t **ret, struct 
 	struct monitor *m = monitor_of(call);
 
 	NO_ARGS(args, ret);
+	monitor_dump_stay(m);
 	if (m->vm->state != VM_RUNNING)
 		return 0;
 	if (m->n_waiting == MONITOR_MAX_WAITING)
@@ -29,6 +30,8 @@ static int cont(struct qmp_call *call, const json_t *args, json_t **ret, struct 
 	struct monitor *m = monitor_of(call);
 
 	NO_ARGS(args, ret);
+	if (monitor_dump_active(m))
+		return err_set(err, -EBUSY, "There is a dump in process, please wait.");
 	if (vm_needs_reset(m->vm))
 		return err_set(err, -EPERM, "the machine is off or has failed: it goes on only after a reset, system_reset");
 	if (m->vm->state == VM_ENDED)
