@@ -137,11 +137,10 @@ static void drop_pages(struct virtio_balloon *b, uint32_t *pages, size_t n)
 static bool inflate_step(struct virtio_balloon *b, struct balloon_queue *q, uint64_t *budget)
 {
 	uint32_t pages[BALLOON_BATCH];
-	uint8_t wire[sizeof(pages)];
-	size_t n = iov_cursor_read(&q->at, wire, sizeof(wire)) / sizeof(pages[0]);
+	size_t n = iov_cursor_read(&q->at, pages, sizeof(pages)) / sizeof(pages[0]);
 
 	for (size_t i = 0; i < n; i++)
-		pages[i] = load_le32(wire + i * sizeof(pages[0]));
+		pages[i] = load_le32(&pages[i]);
 	drop_pages(b, pages, n);
 	*budget -= min_u64(*budget, n);
 	return q->at.left < sizeof(pages[0]);

@@ -13,9 +13,9 @@
 #include <stdint.h>
 
 #include "vmm/chardev.h"
+#include "vmm/device.h"
 #include "vmm/iothread.h"
 #include "vmm/strv.h"
-#include "vmm/vm_tell.h"
 
 #define CONFIG_MAX_CPUS 64
 #define CONFIG_MAX_SERIALS 4

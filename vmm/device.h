@@ -53,6 +53,24 @@ enum machine_news {
 	MACHINE_NEWS,
 };
 
+/* What becomes of a guest that sleeps or has crashed: QEMU's -action watchdog= and panic= (qapi/run-state.json). */
+enum watchdog_action {
+	WATCHDOG_RESET,
+	WATCHDOG_SHUTDOWN, /* the power button */
+	WATCHDOG_POWEROFF, /* the process ends */
+	WATCHDOG_PAUSE,
+	WATCHDOG_DEBUG,    /* a line of the log */
+	WATCHDOG_NONE,
+	WATCHDOG_INJECT_NMI,
+};
+
+enum panic_action {
+	PANIC_PAUSE,
+	PANIC_SHUTDOWN,     /* off, or kept as it is with -no-shutdown */
+	PANIC_EXIT_FAILURE, /* the process ends with status 1 */
+	PANIC_NONE,
+};
+
 /*
  * The way up from a device. `request` may be called from any thread; called from a handler, the vCPU that made the access
  * executes no further guest instruction. It returns at once: what was asked happens later, on the main thread.

@@ -689,6 +689,7 @@ START_TEST(news)
 	static struct vm_machine_ops ops;
 	char text[100];
 
+	log_set_level(LOG_LEVEL_ERROR);
 	start(false);
 	ops = *vm->machine_ops;
 	ops.power_button = press;
@@ -739,6 +740,7 @@ START_TEST(panic_is_off)
 {
 	char text[100];
 
+	log_set_level(LOG_LEVEL_ERROR);
 	start(false);
 	vm_set_observer(vm, &hear_ops, heard);
 	go();
