@@ -118,6 +118,8 @@ static void tell_writable(struct chardev *chr)
 {
 	if (chr->fe)
 		chr->fe->writable(chr->fe_opaque);
+	if (chr->mux)
+		chardev_mux_tell_writable(chr->mux);
 }
 
 void chardev_made_room(struct chardev *chr)
@@ -329,6 +331,8 @@ void chardev_set_connected(struct chardev *chr, bool connected)
 		log_dropped(chr, dropped);
 	if (changed && chr->fe)
 		chr->fe->event(chr->fe_opaque, connected ? CHARDEV_OPENED : CHARDEV_CLOSED);
+	if (changed && chr->mux)
+		chardev_mux_tell(chr->mux, connected ? CHARDEV_OPENED : CHARDEV_CLOSED);
 	if (waited)
 		tell_writable(chr);
 }
@@ -352,6 +356,10 @@ bool chardev_attached(const struct chardev *chr)
 
 void chardev_attach(struct chardev *chr, const struct chardev_frontend *fe, void *opaque)
 {
+	if (chr->mux && chr->fe) {
+		chardev_mux_add(chr, fe, opaque);
+		return;
+	}
 	chr->fe = fe;
 	chr->fe_opaque = opaque;
 	pthread_mutex_lock(&chr->lock);
@@ -371,6 +379,12 @@ void chardev_detach(struct chardev *chr)
 	chr->patient = false;
 	pthread_mutex_unlock(&chr->lock);
 	update_reading(chr);
+}
+
+void chardev_leave(struct chardev *chr, void *opaque)
+{
+	if (!chr->mux || !chardev_mux_leave(chr, opaque))
+		chardev_detach(chr);
 }
 
 const char *chardev_filename(const struct chardev *chr)
@@ -463,6 +477,8 @@ void chardev_destroy(struct chardev *chr)
 	if (!chr)
 		return;
 	chr->fe = NULL;
+	if (chr->mux)
+		chardev_mux_leave(chr, NULL);
 	/* The ring at most, as nothing is added any more. */
 	chardev_drain(chr);
 	if (chr->dropped)

@@ -62,7 +62,7 @@ enum chardev_event {
 	CHARDEV_BREAK,  /* a serial break was asked for (Ctrl-a b) */
 };
 
-/* The front end's side. All functions are required. */
+/* The front end's side. All functions but focus are required. */
 struct chardev_frontend {
 	bool takes_fds; /* descriptors that come through a Unix socket are kept for chardev_take_fd; else they are closed */
 	bool patient; /* waits for a slow reader as long as it takes; nothing that the guest could do without stands still meanwhile */
@@ -72,6 +72,7 @@ struct chardev_frontend {
 	/* There is room again after a chardev_write that took less than it was given. */
 	void (*writable)(void *opaque);
 	void (*event)(void *opaque, enum chardev_event event);
+	void (*focus)(void *opaque); /* of two front ends, it has the input from now on (Ctrl-a c) */
 };
 
 /* What the escapes of a multiplexed chardev ask of the machine. Called on the loop's thread. */
@@ -91,9 +92,15 @@ struct chardev *chardev_create(const struct chardev_config *cfg, const struct ch
 /* Writes out what the peer takes without waiting, restores the terminal, removes the socket file it made. NULL is fine. */
 void chardev_destroy(struct chardev *chr);
 
-/* Connects the front end. Both are borrowed until chardev_detach. At most one at a time. */
+/*
+ * Connects the front end. Both are borrowed until chardev_detach. At most one at a time; with mux two, both of which write, while one has the
+ * input: the first, until Ctrl-a c. The second gets no CHARDEV_OPENED for a peer that is there already.
+ */
 void chardev_attach(struct chardev *chr, const struct chardev_frontend *fe, void *opaque);
+/* The only one. */
 void chardev_detach(struct chardev *chr);
+/* One of two, or the only one. */
+void chardev_leave(struct chardev *chr, void *opaque);
 
 /* Takes up to `len` bytes; returns how many. Never blocks. */
 size_t chardev_write(struct chardev *chr, const void *buf, size_t len);

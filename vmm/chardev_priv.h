@@ -170,6 +170,12 @@ void chardev_mux_destroy(struct chardev_mux *mux);
 /* How much input may come. It outlasts a front end that takes none, so that the escapes still work. */
 size_t chardev_mux_room(const struct chardev_mux *mux);
 void chardev_mux_input(struct chardev *chr, const uint8_t *buf, size_t len);
+/* The front end beside chr->fe, without the input. */
+void chardev_mux_add(struct chardev *chr, const struct chardev_frontend *fe, void *opaque);
+/* It is the one of `opaque`, or becomes chr->fe in its place: one is left. False: there is no second. */
+bool chardev_mux_leave(struct chardev *chr, const void *opaque);
+void chardev_mux_tell(struct chardev_mux *mux, enum chardev_event event);
+void chardev_mux_tell_writable(struct chardev_mux *mux);
 /* Hands the front end what it takes of the input held back. */
 void chardev_mux_flush(struct chardev *chr);
 /* Output on its way into the ring; as chardev_ring_put, under the lock. */

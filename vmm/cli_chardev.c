@@ -247,6 +247,8 @@ static int make_short(struct cli *cli, const char *arg, const char *id, const st
 
 	if (ret == 0)
 		ret = make_chardev(cli, b, &l, mon, ctx);
+	if (ret == 0 && mon)
+		ret = cli_monitor_behind(cli, id, ctx->what, ctx->err);
 	prop_list_fini(&l);
 	return ret;
 }

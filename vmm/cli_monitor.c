@@ -49,6 +49,11 @@ int cli_qmp_pretty(struct cli *cli, const char *arg, struct err *err)
 	return add_short(cli, arg, CONTROL, true, "-qmp-pretty", err);
 }
 
+int cli_monitor_behind(struct cli *cli, const char *chardev, const char *what, struct err *err)
+{
+	return add_monitor(cli, chardev, READLINE, false, what, err);
+}
+
 int cli_monitor(struct cli *cli, const char *arg, struct err *err)
 {
 	if (!strcmp(arg, "none"))
@@ -99,17 +104,21 @@ static const char *chardev_user(const struct vm_config *cfg, const char *chardev
 static int check_monitor(const struct vm_config *cfg, size_t n, struct err *err)
 {
 	const char *id = cfg->monitors[n].chardev, *user = chardev_user(cfg, id);
-	bool found = false;
+	bool found = false, is_mux = false;
 
-	for (size_t i = 0; i < cfg->n_chardevs; i++)
-		found |= !strcmp(cfg->chardevs[i].id, id);
+	for (size_t i = 0; i < cfg->n_chardevs; i++) {
+		if (strcmp(cfg->chardevs[i].id, id))
+			continue;
+		found = true;
+		is_mux = cfg->chardevs[i].mux;
+	}
 	if (!found)
 		return err_set(err, -ENOENT, "a monitor names chardev '%s', which is not defined; add -chardev BACKEND,id=%s", cli_show(id).s,
 			       cli_show(id).s);
 	for (size_t i = 0; i < n; i++)
 		if (!strcmp(cfg->monitors[i].chardev, id))
-			user = "another monitor";
-	if (user)
+			return err_set(err, -EBUSY, "chardev '%s' is used by two monitors; give each its own", cli_show(id).s);
+	if (user && !(cfg->monitors[n].human && is_mux))
 		return err_set(err, -EBUSY, "chardev '%s' is used by a monitor and by %s; give each its own", cli_show(id).s, user);
 	return 0;
 }

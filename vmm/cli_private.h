@@ -211,6 +211,8 @@ int cli_add_fd(struct cli *cli, const char *arg, struct err *err);
 int cli_qmp(struct cli *cli, const char *arg, struct err *err);
 int cli_qmp_pretty(struct cli *cli, const char *arg, struct err *err);
 int cli_monitor(struct cli *cli, const char *arg, struct err *err);
+/* The monitor behind a console with Ctrl-a keys. */
+int cli_monitor_behind(struct cli *cli, const char *chardev, const char *what, struct err *err);
 int cli_mon(struct cli *cli, const char *arg, struct err *err);
 /* After cli_serial_finish and cli_virtio_finish: whether every monitor has a chardev, for itself alone. */
 int cli_monitor_finish(struct cli *cli, struct err *err);

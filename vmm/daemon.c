@@ -9,7 +9,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "vmm/cli_value.h"
 #include "vmm/err.h"
 #include "vmm/util.h"
 
@@ -99,7 +98,7 @@ static int pidfile_write(int fd, const char *path, struct err *err)
 	int n = snprintf(text, sizeof(text), "%d\n", getpid());
 
 	if (ftruncate(fd, 0) < 0 || write(fd, text, (size_t)n) != n)
-		return err_set_errno(err, -errno, "-pidfile: cannot write to '%s'", cli_show(path).s);
+		return err_set_errno(err, -errno, "-pidfile: cannot write to '%s'", path);
 	return 0;
 }
 
@@ -114,17 +113,17 @@ int pidfile_create(struct pidfile *pidfile, const char *path, struct err *err)
 
 		fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0644);
 		if (fd < 0)
-			return err_set_errno(err, -errno, "-pidfile: cannot open '%s'", cli_show(path).s);
+			return err_set_errno(err, -errno, "-pidfile: cannot open '%s'", path);
 		r = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? pidfile_lock(fd, path) : -EINVAL;
 		if (r < 0)
 			fd_close(&fd);
 	} while (r == -EAGAIN);
 	if (r == -EINVAL)
-		return err_set(err, r, "-pidfile: '%s' is not a regular file; name one to write the process's number to", cli_show(path).s);
+		return err_set(err, r, "-pidfile: '%s' is not a regular file; name one to write the process's number to", path);
 	if (r == -EBUSY)
-		return err_set(err, r, "-pidfile: '%s' belongs to another process that is running; end that, or name another file", cli_show(path).s);
+		return err_set(err, r, "-pidfile: '%s' belongs to another process that is running; end that, or name another file", path);
 	if (r < 0)
-		return err_set_errno(err, r, "-pidfile: cannot lock '%s'", cli_show(path).s);
+		return err_set_errno(err, r, "-pidfile: cannot lock '%s'", path);
 	*pidfile = (struct pidfile){ .path = path, .fd = fd };
 	return pidfile_write(fd, path, err);
 }

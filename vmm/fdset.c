@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "vmm/cli_value.h"
 #include "vmm/err.h"
 #include "vmm/util.h"
 
@@ -88,11 +87,11 @@ int fdsets_open(const struct fdsets *sets, const char *path, int flags, struct e
 		if (mode != (flags & O_ACCMODE) && mode != O_RDWR)
 			continue;
 		fd = fcntl(sets->fds[i].fd, F_DUPFD_CLOEXEC, 3);
-		return fd < 0 ? err_set_errno(err, -errno, "cannot use '%s'", cli_show(path).s) : fd;
+		return fd < 0 ? err_set_errno(err, -errno, "cannot use '%s'", path) : fd;
 	}
 	if (!exists)
-		return err_set(err, -ENOENT, "'%s' names a descriptor set that is not there; give it with -add-fd", cli_show(path).s);
-	return err_set(err, -EACCES, "'%s' has no descriptor that is open for %s", cli_show(path).s,
+		return err_set(err, -ENOENT, "'%s' names a descriptor set that is not there; give it with -add-fd", path);
+	return err_set(err, -EACCES, "'%s' has no descriptor that is open for %s", path,
 		       (flags & O_ACCMODE) == O_RDONLY ? "reading" : "writing");
 }
 

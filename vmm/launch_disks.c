@@ -168,6 +168,14 @@ static const struct config_throttle *group_object(const struct vm_config *cfg, c
 	return NULL;
 }
 
+static bool has_qmp(const struct vm_config *cfg)
+{
+	for (size_t i = 0; i < cfg->n_monitors; i++)
+		if (!cfg->monitors[i].human)
+			return true;
+	return false;
+}
+
 /*
  * Finds or makes the drive's throttle group. The last of a group that gives limits gives them to all, as in QEMU; those of an -object are
  * given first.
@@ -190,7 +198,7 @@ static int join_group(struct launch_disks *d, size_t i, struct err *err)
 			limits = &drives[j].throttle;
 	}
 	/* A monitor may set some later. */
-	if (!limits && !d->cfg->n_monitors)
+	if (!limits && !has_qmp(d->cfg))
 		return 0;
 	if (!limits)
 		limits = &none;

@@ -21,6 +21,8 @@
 struct monitor_line {
 	struct monitor *m;
 	struct chardev *chr; /* borrowed */
+	bool shared;         /* with a console, and silent while that has the input */
+	bool greeted;
 	char line[LINE_BYTES];
 	size_t len;
 	enum { PLAIN, ESCAPED, SEQUENCE } keys; /* cursor keys and the like are passed over */
@@ -149,6 +151,25 @@ static void line_forget(struct monitor_line *l)
 	l->last = '\0';
 }
 
+static void line_greet(struct monitor_line *l)
+{
+	line_say(l, l->shared ? "\r\n" : "");
+	if (!l->shared || !l->greeted)
+		line_say(l, "Kite " KITE_VERSION " monitor - type 'help' for more information\r\n");
+	l->greeted = true;
+	line_say(l, PROMPT);
+	line_drain(l);
+	chardev_accept_input(l->chr);
+}
+
+static void line_focus(void *opaque)
+{
+	struct monitor_line *l = opaque;
+
+	line_forget(l);
+	line_greet(l);
+}
+
 static void line_event(void *opaque, enum chardev_event event)
 {
 	struct monitor_line *l = opaque;
@@ -156,11 +177,8 @@ static void line_event(void *opaque, enum chardev_event event)
 	if (event == CHARDEV_BREAK)
 		return;
 	line_forget(l);
-	if (event == CHARDEV_OPENED) {
-		line_say(l, "Kite " KITE_VERSION " monitor - type 'help' for more information\r\n" PROMPT);
-		line_drain(l);
-		chardev_accept_input(l->chr);
-	}
+	if (event == CHARDEV_OPENED && !l->shared)
+		line_greet(l);
 }
 
 static const struct chardev_frontend line_frontend = {
@@ -169,6 +187,7 @@ static const struct chardev_frontend line_frontend = {
 	.receive = line_receive,
 	.writable = line_writable,
 	.event = line_event,
+	.focus = line_focus,
 };
 
 struct monitor_line *monitor_line_create(struct monitor *m, struct chardev *chr, struct err *err)
@@ -181,6 +200,7 @@ struct monitor_line *monitor_line_create(struct monitor *m, struct chardev *chr,
 	}
 	l->m = m;
 	l->chr = chr;
+	l->shared = chardev_attached(chr);
 	chardev_attach(chr, &line_frontend, l);
 	return l;
 }
@@ -189,7 +209,7 @@ void monitor_line_destroy(struct monitor_line *l)
 {
 	if (!l)
 		return;
-	chardev_detach(l->chr);
+	chardev_leave(l->chr, l);
 	line_forget(l);
 	free(l);
 }

@@ -124,7 +124,7 @@ static const struct {
 	{ "-mon c", "a monitor names chardev 'c', which is not defined" },
 	{ "-mon chardev=c,mode=loud", "-mon: property 'mode'" },
 	{ "-mon mode=control", "-mon: property 'chardev'" },
-	{ "-chardev null,id=c -mon c,mode=control -mon c,mode=control", "chardev 'c' is used by a monitor and by another monitor" },
+	{ "-chardev null,id=c -mon c,mode=control -mon c,mode=control", "chardev 'c' is used by two monitors" },
 	{ "-chardev null,id=c -mon c,mode=control -serial chardev:c", "chardev 'c' is used by a monitor and by a serial port" },
 	{ "-qmp null -qmp null -qmp null -qmp null -qmp null -qmp null -qmp null -qmp null -qmp null", "-qmp: more than 8 monitors" },
 	{ "-boot menu=on", "-boot: property 'menu': 'on' is not available: there is no boot menu" },
