@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The balloon's commands and event (QEMU's qapi/machine.json). The event comes at most once a second, with the last value at the end. */
 #include <errno.h>
+#include <string.h>
 
 #include "hw/devices.h"
 #include "vmm/err.h"
@@ -9,6 +10,8 @@
 #include "vmm/util.h"
 
 #define EVENT_NS NS_PER_SEC
+
+static const char property_stats[] = "guest-stats", property_interval[] = "guest-stats-polling-interval";
 
 static struct virtio_dev *balloon_of(const struct monitor *m, struct err *err)
 {
@@ -48,7 +51,7 @@ static int query_balloon(struct qmp_call *call, const json_t *args, json_t **ret
 	return balloon_of(m, err) ? monitor_give(json_pack("{s:I}", "actual", size_now(m)), ret, err) : err->code;
 }
 
-json_t *monitor_balloon_stats(struct virtio_dev *dev)
+static json_t *guest_stats(struct virtio_dev *dev)
 {
 	static const char *const names[] = {
 		[VIRTIO_BALLOON_SWAP_IN] = "stat-swap-in",
@@ -70,6 +73,46 @@ json_t *monitor_balloon_stats(struct virtio_dev *dev)
 	for (size_t i = 0; i < VIRTIO_BALLOON_STATS; i++)
 		json_object_set_new(values, names[i], json_integer((json_int_t)stats.value[i]));
 	return json_pack("{s:o,s:I}", "stats", values, "last-update", (json_int_t)stats.last_update);
+}
+
+static bool asks_for(const json_t *args, const char *property)
+{
+	return !strcmp(json_string_value(json_object_get(args, "property")), property);
+}
+
+void monitor_balloon_list(json_t *list)
+{
+	json_array_append_new(list, json_pack("{s:s,s:s}", "name", property_stats, "type", "guest statistics"));
+	json_array_append_new(list, json_pack("{s:s,s:s}", "name", property_interval, "type", "int"));
+}
+
+bool monitor_balloon_get(struct monitor *m, const json_t *args, json_t **ret)
+{
+	struct virtio_dev *dev = m->launch->virtio.balloon;
+
+	if (asks_for(args, property_stats))
+		*ret = guest_stats(dev);
+	else if (asks_for(args, property_interval))
+		*ret = json_integer(virtio_balloon_polling(dev));
+	else
+		return false;
+	return true;
+}
+
+bool monitor_balloon_sets(const json_t *args)
+{
+	return asks_for(args, property_interval);
+}
+
+int monitor_balloon_set(struct monitor *m, const json_t *args, struct err *err)
+{
+	const json_t *value = json_object_get(args, "value");
+	json_int_t seconds = json_integer_value(value);
+
+	if (!json_is_integer(value) || seconds < 0 || seconds > INT32_MAX)
+		return err_set(err, -EINVAL, "property '%s' is a number of seconds, 0 to %d", property_interval, INT32_MAX);
+	virtio_balloon_set_polling(m->launch->virtio.balloon, (uint32_t)seconds);
+	return 0;
 }
 
 /* ---- BALLOON_CHANGE ---- */

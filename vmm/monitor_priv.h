@@ -60,8 +60,13 @@ extern const struct qmp_command monitor_balloon_commands[];
 extern const struct qmp_event monitor_balloon_events[];
 void monitor_balloon_init(struct monitor *m);
 void monitor_balloon_fini(struct monitor *m);
-/* The balloon's property guest-stats: a new reference, NULL without memory. */
-json_t *monitor_balloon_stats(struct virtio_dev *balloon);
+/* Its properties guest-stats and guest-stats-polling-interval, for qom-list, qom-get and qom-set with `args`. */
+void monitor_balloon_list(json_t *list);
+/* Whether it is one of them, with its value in `*ret`: a new reference, NULL without memory. */
+bool monitor_balloon_get(struct monitor *m, const json_t *args, json_t **ret);
+/* Whether it is one that can be set; and sets it, 0 or -EINVAL with `err`. */
+bool monitor_balloon_sets(const json_t *args);
+int monitor_balloon_set(struct monitor *m, const json_t *args, struct err *err);
 /* monitor_dump.c */
 extern const struct qmp_command monitor_dump_commands[];
 extern const struct qmp_event monitor_dump_events[];
