@@ -84,12 +84,14 @@ void core_note_qemu(const struct kvm_regs *r, const struct kvm_sregs *s, uint64_
 
 static uint64_t read_kernel_gs_base(const struct vcpu *vcpu)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} msrs = { .head.nmsrs = 1, .entry.index = MSR_KERNEL_GS_BASE };
+	union {
+		struct kvm_msrs list;
+		uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+	} msrs = { .room = { 0 } };
 
-	return kvm_ioctl(vcpu->fd, KVM_GET_MSRS, &msrs) == 1 ? msrs.entry.data : 0;
+	msrs.list.nmsrs = 1;
+	msrs.list.entries[0].index = MSR_KERNEL_GS_BASE;
+	return kvm_ioctl(vcpu->fd, KVM_GET_MSRS, &msrs) == 1 ? msrs.list.entries[0].data : 0;
 }
 
 int arch_vcpu_core_notes(struct vcpu *vcpu, struct dump_notes *notes, struct err *err)

@@ -546,6 +546,8 @@ END_TEST
 
 static char heard[400];
 
+static void hear(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 static void hear(const char *fmt, ...)
 {
 	size_t n = strlen(heard);
