@@ -7,6 +7,7 @@
 #ifndef VMM_ARCH_H
 #define VMM_ARCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@ struct boot;
 struct chardev;
 struct device;
 struct device_env;
+struct dump_notes;
 struct err;
 struct eventloop;
 struct machine;
@@ -36,6 +38,9 @@ void arch_vcpu_print(struct vcpu *vcpu, FILE *out);
 /* The same on stderr. */
 void arch_vcpu_dump(struct vcpu *vcpu);
 
+/* Its registers, as notes of an ELF core; parked. 0 or -errno with `err`. */
+int arch_vcpu_core_notes(struct vcpu *vcpu, struct dump_notes *notes, struct err *err);
+
 /* The vCPU was stopped for any length of time, and is about to go on: so that its guest does not blame itself. */
 void arch_vcpu_was_stopped(struct vcpu *vcpu);
 
@@ -52,6 +57,11 @@ struct machine *machine_create(const struct vm_config *cfg, struct boot *boot, s
  * cfg->debugcons, borrowed.
  */
 int machine_add_devices(struct machine *machine, struct chardev *const *serials, struct chardev *const *debugcons, struct err *err);
+/*
+ * Adds watchdogs and pvpanic: first those with a place of their own (`fixed`), and when all devices have been added that have one, the others.
+ * 0 or -errno with `err`.
+ */
+int machine_add_guards(struct machine *machine, bool fixed, struct err *err);
 /* Ends the vCPU threads and everything else. NULL is fine. */
 void machine_destroy(struct machine *machine);
 struct vm *machine_vm(struct machine *machine);

@@ -89,6 +89,8 @@ static int check_properties(const struct vm_config *cfg, struct err *err)
 	for (size_t i = 0; i < cfg->n_scsis; i++)
 		if (asks_for_pci(cfg->scsis[i].pci.modern_only, cfg->scsis[i].pci.legacy_only, cfg->scsis[i].pci.vectors, cfg->scsis[i].pci.addr))
 			name = cfg->scsis[i].id;
+	if (cfg->has_balloon && asks_for_pci(cfg->balloon.pci.modern_only, cfg->balloon.pci.legacy_only, cfg->balloon.pci.vectors, cfg->balloon.pci.addr))
+		name = cfg->balloon.id;
 	if (!name)
 		return 0;
 	return err_set(err, -EINVAL, "device '%s': addr, vectors, disable-legacy and disable-modern are properties of PCI, which the machine "

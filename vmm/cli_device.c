@@ -155,6 +155,17 @@ static int add_testdev(struct cli *cli, const struct prop_list *l, const struct 
 	DRIVER("scsi-hd", cli_scsi_hd_add, ANY, NULL, "a SCSI disk: drive=ID[,bus=ID.0][,scsi-id=N][,lun=N][,serial=TEXT][,wwn=N]...") \
 	DRIVER("scsi-cd", cli_scsi_cd_add, ANY, NULL, "a CD-ROM drive, without drive= an empty one: [drive=ID][,bus=ID.0][,scsi-id=N]...") \
 	DRIVER("scsi-block", cli_scsi_block_add, ANY, NULL, "not available: use scsi-hd")                                      \
+	DRIVER("virtio-balloon-pci", cli_balloon_add, PCI, "virtio-balloon-device",                                            \
+	       "a memory balloon: [id=ID][,deflate-on-oom=on][,free-page-reporting=on][,iothread=ID][,addr=SLOT]")             \
+	DRIVER("virtio-balloon-pci-transitional", cli_balloon_add, PCI, "virtio-balloon-device", "the same")                   \
+	DRIVER("virtio-balloon-pci-non-transitional", cli_balloon_add_modern, PCI, "virtio-balloon-device",                    \
+	       "the same, for drivers of virtio 1.0 and later only")                                                           \
+	DRIVER("virtio-balloon-device", cli_balloon_add_mmio, MMIO, "virtio-balloon-pci", "the same on a microvm, over MMIO")  \
+	DRIVER("virtio-balloon", cli_balloon_add, ANY, NULL, "the same on the bus that the machine has")                       \
+	DRIVER("i6300esb", cli_i6300esb_add, PCI, "ib700", "a watchdog on PCI: [id=ID][,addr=SLOT]; see -action watchdog=")    \
+	DRIVER("ib700", cli_ib700_add, ANY, NULL, "a watchdog at ports 0x441 and 0x443, which guests do not find by themselves") \
+	DRIVER("pvpanic", cli_pvpanic_add, ANY, NULL, "tells of a guest that has crashed: [ioport=0x505]; see -action panic=") \
+	DRIVER("pvpanic-pci", cli_pvpanic_pci_add, PCI, "pvpanic", "the same on PCI: [addr=SLOT]")                             \
 	DRIVER("isa-debug-exit", add_debug_exit, ANY, NULL, "a port that ends Kite: [iobase=0x501][,iosize=2]; status is value * 2 + 1") \
 	DRIVER("isa-debugcon", cli_debugcon_add, ANY, NULL,                                                                    \
 	       "a port for firmware's messages: chardev=ID[,iobase=0xe9][,readback=0xe9]; SeaBIOS writes to 0x402")            \

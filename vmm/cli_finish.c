@@ -34,6 +34,8 @@ int cli_finish(struct cli *cli, struct err *err)
 		return err->code;
 	if (cli_graph_finish(cli, err) < 0 || cli_disk_finish(cli, err) < 0 || cli_scsi_finish(cli, err) < 0)
 		return err->code;
+	if (cli_balloon_finish(cli, err) < 0 || cli_watchdog_finish(cli, err) < 0)
+		return err->code;
 	if (cli_pci_finish(cli, err) < 0 || cli_serial_finish(cli, err) < 0)
 		return err->code;
 	if (cli_virtio_finish(cli, err) < 0 || cli_nic_finish(cli, err) < 0 || cli_debugcon_finish(cli, err) < 0)

@@ -29,7 +29,10 @@ SWITCH("no-reboot", "end when the guest asks for a reset", .kind = CLI_OPTION_FL
 SWITCH("no-shutdown", "stay when the guest is off, until a monitor says quit or resets it", .kind = CLI_OPTION_FLAG,
 	.offset = offsetof(struct vm_config, no_shutdown))
 SWITCH("S", "wait for a monitor's cont before the first instruction", .kind = CLI_OPTION_FLAG, .offset = offsetof(struct vm_config, paused))
-OPTION("action", "reboot=reset|shutdown,shutdown=poweroff|pause", "the first two by QEMU's newer name", .kind = CLI_OPTION_CALL, .handle = cli_action_option)
+OPTION("action", "reboot=reset|shutdown,shutdown=poweroff|pause,panic=shutdown|pause|exit-failure|none,watchdog=ACTION",
+	"the first two by QEMU's newer name, what becomes of a guest that tells of its crash (-device pvpanic), and of one\n"
+	"          whose watchdog runs out (-device i6300esb): reset, shutdown, poweroff, inject-nmi, pause, debug or none", .kind = CLI_OPTION_CALL, .handle = cli_action_option)
+HIDDEN("watchdog-action", true, .kind = CLI_OPTION_CALL, .handle = cli_watchdog_action)
 
 GROUP("Boot")
 OPTION("kernel", "FILE", "the kernel to start: bzImage, ELF or multiboot", .kind = CLI_OPTION_STRING,

@@ -71,7 +71,8 @@ struct cli_node {
 };
 
 /* A device that says where on the PCI bus it is to be. */
-#define CLI_MAX_PLACES (CONFIG_MAX_DISKS + CONFIG_MAX_VIRTIO_SERIALS + CONFIG_MAX_RNGS + CONFIG_MAX_NICS + CONFIG_MAX_SCSIS)
+#define CLI_MAX_PLACES (CONFIG_MAX_DISKS + CONFIG_MAX_VIRTIO_SERIALS + CONFIG_MAX_RNGS + CONFIG_MAX_NICS + CONFIG_MAX_SCSIS + \
+			CONFIG_MAX_WATCHDOGS + 2)
 struct cli_place {
 	int addr; /* slot << 3 | function */
 	bool multifunction;
@@ -342,6 +343,21 @@ int cli_rng_builtin_add(struct cli *cli, const struct prop_list *l, const struct
 /* After cli_serial_finish. */
 int cli_virtio_finish(struct cli *cli, struct err *err);
 void cli_vport_fini(struct cli_vport *port);
+
+/* cli_balloon.c: -device virtio-balloon. */
+int cli_balloon_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_balloon_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_balloon_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+/* Names it, and finds its iothread. After all devices are known. */
+int cli_balloon_finish(struct cli *cli, struct err *err);
+
+/* cli_watchdog.c: watchdogs, pvpanic, and what becomes of what they tell. */
+int cli_i6300esb_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_ib700_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_pvpanic_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_pvpanic_pci_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_watchdog_action(struct cli *cli, const char *arg, struct err *err);
+int cli_watchdog_finish(struct cli *cli, struct err *err);
 
 /* cli_netdev.c: network back ends. */
 int cli_netdev(struct cli *cli, const char *arg, struct err *err);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "vmm/chardev.h"
+#include "vmm/device.h"
 #include "vmm/iothread.h"
 #include "vmm/strv.h"
 
@@ -42,6 +43,7 @@ struct err;
 #define CONFIG_MAX_NETDEVS 32
 #define CONFIG_MAX_NICS 32
 #define CONFIG_MAX_NET_QUEUES 8 /* pairs */
+#define CONFIG_MAX_WATCHDOGS 4
 
 #define CONFIG_MAX_VIRTIO_MMIO 32 /* virtio devices of a microvm */
 
@@ -256,6 +258,32 @@ struct config_scsi_unit {
 	enum config_tristate write_cache;
 	enum config_on_error rerror, werror;
 	int bootindex; /* -1: none */
+};
+
+/* A -device virtio-balloon. */
+struct config_balloon {
+	char *id;       /* "virtio-balloon0" */
+	char *iothread; /* the id of a config_iothread; NULL: the main loop */
+	bool deflate_on_oom, free_page_reporting, page_poison;
+	struct config_virtio_pci pci;
+};
+
+/* The names of enum watchdog_action and panic_action, with NULL at the end. */
+extern const char *const config_watchdog_actions[], *const config_panic_actions[];
+
+/* A -device i6300esb or ib700. */
+struct config_watchdog {
+	char *id;
+	bool ib700; /* at its ports */
+	int addr;   /* else: slot << 3 | function, or CONFIG_ADDR_AUTO */
+};
+
+/* A -device pvpanic or pvpanic-pci. */
+struct config_pvpanic {
+	bool used;
+	uint8_t events;  /* that are told to the guest */
+	uint16_t ioport; /* pvpanic */
+	int addr;        /* pvpanic-pci: slot << 3 | function, or CONFIG_ADDR_AUTO */
 };
 
 /* -add-fd: a descriptor that Kite was started with, in a set with the name /dev/fdset/SET. */
@@ -491,6 +519,13 @@ struct vm_config {
 	size_t n_scsis;
 	struct config_scsi_unit scsi_units[CONFIG_MAX_SCSI_UNITS];
 	size_t n_scsi_units;
+	struct config_balloon balloon;
+	bool has_balloon;
+	struct config_watchdog watchdogs[CONFIG_MAX_WATCHDOGS];
+	size_t n_watchdogs;
+	struct config_pvpanic pvpanic, pvpanic_pci;
+	enum watchdog_action watchdog_action;
+	enum panic_action panic_action;
 	bool testdev;           /* -device pc-testdev */
 	bool debug_log;         /* -d debug */
 };

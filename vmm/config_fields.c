@@ -171,6 +171,24 @@ static const struct config_field rng_fields[] = {
 };
 TABLE(rng, config_virtio_rng, "a virtio-rng");
 
+static const struct config_field balloon_fields[] = {
+	FIELD(config_balloon, id, STRING), IOTHREAD_REF(config_balloon), FIELD(config_balloon, deflate_on_oom, BOOL),
+	FIELD(config_balloon, free_page_reporting, BOOL), FIELD(config_balloon, page_poison, BOOL),
+	FIELD(config_balloon, pci, STRUCT, .table = &pci_table), END,
+};
+TABLE(balloon, config_balloon, "the balloon");
+
+static const struct config_field watchdog_fields[] = {
+	FIELD(config_watchdog, id, STRING, .required = true), FIELD(config_watchdog, ib700, BOOL), ADDR_FIELD(config_watchdog), END,
+};
+TABLE(watchdog, config_watchdog, "a watchdog");
+
+static const struct config_field pvpanic_fields[] = {
+	FIELD(config_pvpanic, used, BOOL), FIELD(config_pvpanic, events, UINT, .max = 3), FIELD(config_pvpanic, ioport, UINT),
+	ADDR_FIELD(config_pvpanic), END,
+};
+TABLE(pvpanic, config_pvpanic, "pvpanic");
+
 static const struct config_field scsi_fields[] = {
 	FIELD(config_scsi, id, STRING, .required = true), IOTHREAD_REF(config_scsi), FIELD(config_scsi, queues, UINT, .min = 1, .max = 62),
 	FIELD(config_scsi, queue_size, UINT, .min = 4, .max = 1024, .power = true), FIELD(config_scsi, max_sectors, UINT, .min = 1, .max = UINT32_MAX),
@@ -285,7 +303,9 @@ static const struct config_field vm_fields[] = {
 	LIST(fds, fd),
 	LIST(debug_exits, debug_exit), LIST(debugcons, debugcon), LIST(drives, drive), LIST(disks, disk), LIST(iothreads, iothread), LIST(throttle_groups, throttle),
 	LIST(virtio_serials, virtio_serial), LIST(rng_sources, rng_source), LIST(rngs, rng), LIST(netdevs, netdev), LIST(nics, nic), LIST(scsis, scsi),
-	LIST(scsi_units, scsi_unit),
+	LIST(scsi_units, scsi_unit), PLAIN(balloon, STRUCT, .table = &balloon_table), PLAIN(has_balloon, BOOL), LIST(watchdogs, watchdog),
+	PLAIN(pvpanic, STRUCT, .table = &pvpanic_table), PLAIN(pvpanic_pci, STRUCT, .table = &pvpanic_table),
+	PLAIN(watchdog_action, ENUM, .names = config_watchdog_actions), PLAIN(panic_action, ENUM, .names = config_panic_actions),
 	PLAIN(testdev, BOOL), PLAIN(debug_log, BOOL), END,
 };
 const struct config_table config_table = { .what = "the machine", .size = sizeof(struct vm_config), .fields = vm_fields };

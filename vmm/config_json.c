@@ -460,6 +460,24 @@ static int check_texts(const struct vm_config *cfg, struct err *err)
 	return 0;
 }
 
+static int check_guards(const struct vm_config *cfg, struct err *err)
+{
+	unsigned at_ports = 0;
+
+	if (cfg->has_balloon && !cfg->balloon.id)
+		return err_set(err, -EINVAL, "the balloon: id: expected a string");
+	for (size_t i = 0; i < cfg->n_watchdogs; i++) {
+		at_ports += cfg->watchdogs[i].ib700;
+		if (!cfg->watchdogs[i].ib700 && cfg->machine == MACHINE_MICROVM)
+			return err_set(err, -EINVAL, "the watchdog '%.80s' is one for PCI, which a microvm has not", cfg->watchdogs[i].id);
+	}
+	if (at_ports > 1)
+		return err_set(err, -EINVAL, "two watchdogs are at the same ports");
+	if (cfg->pvpanic_pci.used && cfg->machine == MACHINE_MICROVM)
+		return err_set(err, -EINVAL, "pvpanic_pci: a microvm has no PCI");
+	return 0;
+}
+
 static int check_whole(const struct vm_config *cfg, struct err *err)
 {
 	const struct config_smp *smp = &cfg->smp;
@@ -485,6 +503,8 @@ static int check_whole(const struct vm_config *cfg, struct err *err)
 	if (cfg->machine == MACHINE_NONE && cfg->kernel)
 		return err_set(err, -EINVAL, "the machine none runs nothing, and has no use for a kernel");
 	if (check_names(cfg, err) < 0 || check_disks(cfg, err) < 0 || config_check_monitors(cfg, err) < 0 || config_check_daemon(cfg, err) < 0)
+		return err->code;
+	if (check_guards(cfg, err) < 0)
 		return err->code;
 	return check_texts(cfg, err);
 }

@@ -128,7 +128,13 @@ static void on_shutdown(void *opaque, enum vm_cause cause)
 	tell(opaque, KITE_EVENT_SHUTDOWN, reasons[cause]);
 }
 
-static const struct vm_observer_ops observer_ops = { .state = on_state, .reset = on_reset, .shutdown = on_shutdown };
+static void on_news(void *opaque, enum machine_news news, int action)
+{
+	(void)action;
+	tell(opaque, news == MACHINE_WATCHDOG ? KITE_EVENT_WATCHDOG : KITE_EVENT_PANICKED, KITE_REASON_NONE);
+}
+
+static const struct vm_observer_ops observer_ops = { .state = on_state, .reset = on_reset, .shutdown = on_shutdown, .news = on_news };
 
 static void on_output(void *opaque, const char *id, const void *buf, size_t len)
 {

@@ -132,6 +132,8 @@ enum kite_event_type {
 	KITE_EVENT_RESET,    /* it was reset, for `reason` */
 	KITE_EVENT_SHUTDOWN, /* it is off, for `reason`; KITE_EVENT_ENDED follows, or KITE_EVENT_STOP where it is kept */
 	KITE_EVENT_ENDED,    /* the last one */
+	KITE_EVENT_WATCHDOG, /* the guest has not touched its watchdog in time: -action watchdog= says what becomes of it */
+	KITE_EVENT_PANICKED, /* the guest says that its kernel has crashed: -action panic= */
 };
 
 struct kite_event {

@@ -128,15 +128,17 @@ static int launch_add_devices(struct launch *l, struct err *err)
 		serials[i] = launch_find_chardev(l, l->cfg->serials[i].chardev);
 	for (size_t i = 0; i < l->cfg->n_debugcons; i++)
 		debugcons[i] = launch_find_chardev(l, l->cfg->debugcons[i].chardev);
-	if (machine_add_devices(l->machine, serials, debugcons, err) < 0)
+	if (machine_add_devices(l->machine, serials, debugcons, err) < 0 || machine_add_guards(l->machine, true, err) < 0)
 		return err->code;
 	/* Automatic places on the PCI bus are given out last. */
-	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, true, err) < 0 || launch_net_add(l->net, l->machine, true, err) < 0 ||
+	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, l->disks, true, err) < 0 || launch_net_add(l->net, l->machine, true, err) < 0 ||
 	    launch_scsi_add(&l->scsi, l->machine, l->cfg, l->disks, true, err) < 0 || launch_disks_add(l->disks, l->machine, err) < 0 ||
 	    launch_scsi_add(&l->scsi, l->machine, l->cfg, l->disks, false, err) < 0)
 		return err->code;
 	/* Networks last of all: a default one moves nothing else. */
-	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, false, err) < 0)
+	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, l->disks, false, err) < 0)
+		return err->code;
+	if (machine_add_guards(l->machine, false, err) < 0)
 		return err->code;
 	return launch_net_add(l->net, l->machine, false, err);
 }
@@ -190,6 +192,8 @@ static int launch_init(struct launch *l, struct err *err)
 	if (launch_take_fds(l, err) < 0 || launch_create_machine(l, err) < 0)
 		return err->code;
 	l->vm->shutdown_pauses = l->cfg->no_shutdown;
+	atomic_store(&l->vm->tell.watchdog, l->cfg->watchdog_action);
+	atomic_store(&l->vm->tell.panic, l->cfg->panic_action);
 	l->disks = launch_disks_open(l->cfg, err);
 	if (!l->disks)
 		return err->code;

@@ -104,6 +104,17 @@ static int human_block_resize(struct human *h, struct err *err)
 	return tell(h, "block_resize", json_pack("{s:s,s:I}", "device", h->words[0], "size", (json_int_t)size), err);
 }
 
+static int human_balloon(struct human *h, struct err *err)
+{
+	char *end;
+	unsigned long long mib = strtoull(h->words[0], &end, 10);
+	uint64_t size;
+
+	if (*end || end == h->words[0] || !mul_u64(mib, UINT64_C(1) << 20, &size) || size > INT64_MAX)
+		return err_set(err, -EINVAL, "expected a size in MiB, got '%.64s'", h->words[0]);
+	return tell(h, "balloon", json_pack("{s:I}", "value", (json_int_t)size), err);
+}
+
 /* ---- what shows something ---- */
 
 static const char *text_of(const json_t *object, const char *key)
@@ -116,6 +127,11 @@ static const char *text_of(const json_t *object, const char *key)
 static json_int_t number_of(const json_t *object, const char *key)
 {
 	return json_integer_value(json_object_get(object, key));
+}
+
+static int show_balloon(struct human *h, const json_t *ret)
+{
+	return fprintf(h->out, "balloon: actual=%lld\r\n", (long long)(number_of(ret, "actual") >> 20));
 }
 
 static int show_status(struct human *h, const json_t *ret)
@@ -258,6 +274,7 @@ static const struct {
 	int (*show)(struct human *h, const json_t *ret);
 	int (*run)(struct human *h, struct err *err); /* in place of both */
 } infos[] = {
+	{ "balloon", "what memory the guest makes do with", "query-balloon", false, show_balloon, NULL },
 	{ "block", "disks", "query-block", true, show_block, NULL },
 	{ "blockstats", "what disks have done", "query-blockstats", true, show_blockstats, NULL },
 	{ "chardev", "character devices", "query-chardev", true, show_chardev, NULL },
@@ -300,6 +317,7 @@ static int human_info(struct human *h, struct err *err)
 static int human_help(struct human *h, struct err *err);
 
 static const struct human_command commands[] = {
+	{ "balloon", NULL, " MIB", "asks the guest to make do with so much memory", 1, human_balloon },
 	{ "block_resize", NULL, " DEVICE MIB", "gives a disk another size", 2, human_block_resize },
 	{ "cont", "c", "", "lets the machine go on", 0, human_cont },
 	{ "help", "?", "", "shows this", 0, human_help },

@@ -13,6 +13,7 @@
 
 #define MONITOR_MAX_WAITING QMP_MAX_MONITORS /* a monitor waits for one reply at a time */
 
+struct monitor_dump;
 struct monitor_line;
 
 struct monitor {
@@ -21,6 +22,12 @@ struct monitor {
 	struct qmp *qmp;
 	struct qmp_call *waiting[MONITOR_MAX_WAITING]; /* `stop`, until the machine stands */
 	unsigned n_waiting;
+	struct {
+		struct event_work work;
+		struct event_timer timer;
+		int64_t next_ns; /* BALLOON_CHANGE may come again */
+	} balloon;
+	struct monitor_dump *dump;
 	struct monitor_line *lines[CONFIG_MAX_MONITORS]; /* for people */
 	size_t n_lines;
 	bool migration_events; /* migrate-set-capabilities: kept, for nothing migrates */
@@ -48,6 +55,38 @@ extern const struct qmp_command monitor_vm_commands[];
 extern const struct qmp_event monitor_vm_events[];
 /* monitor_query.c: what the machine is. */
 extern const struct qmp_command monitor_query_commands[];
+/* monitor_balloon.c */
+extern const struct qmp_command monitor_balloon_commands[];
+extern const struct qmp_event monitor_balloon_events[];
+void monitor_balloon_init(struct monitor *m);
+void monitor_balloon_fini(struct monitor *m);
+/* Its properties guest-stats and guest-stats-polling-interval, for qom-list, qom-get and qom-set with `args`. */
+void monitor_balloon_list(json_t *list);
+/* Whether it is one of them, with its value in `*ret`: a new reference, NULL without memory. */
+bool monitor_balloon_get(struct monitor *m, const json_t *args, json_t **ret);
+/* Whether it is one that can be set; and sets it, 0 or -EINVAL with `err`. */
+bool monitor_balloon_sets(const json_t *args);
+int monitor_balloon_set(struct monitor *m, const json_t *args, struct err *err);
+/* monitor_dump.c */
+extern const struct qmp_command monitor_dump_commands[];
+extern const struct qmp_event monitor_dump_events[];
+int monitor_dump_init(struct monitor *m, struct err *err);
+/* Gives a dump up that is under way. After the machine can no longer stop. */
+void monitor_dump_fini(struct monitor *m);
+/* The machine does not run any more. */
+void monitor_dump_stopped(struct monitor *m);
+/* Somebody wants the machine to stand also when the dump is done. */
+void monitor_dump_stay(struct monitor *m);
+/* One is under way: the machine must not go on. */
+bool monitor_dump_active(const struct monitor *m);
+/* monitor_guard.c: watchdogs, and guests that have crashed. */
+extern const struct qmp_command monitor_guard_commands[];
+extern const struct qmp_event monitor_guard_events[];
+extern const struct qmp_type monitor_watchdog_action, monitor_panic_action;
+/* enum watchdog_action, enum panic_action of a name that the type's check has let through. */
+int monitor_guard_action(const struct qmp_type *type, const char *name);
+/* As vm_observer_ops. */
+void monitor_guard_news(void *opaque, enum machine_news news, int action);
 /* monitor_human.c: commands for people. */
 extern const struct qmp_command monitor_human_commands[];
 /* Runs a line; what it says, to be freed by the caller. NULL without memory. */

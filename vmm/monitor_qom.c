@@ -7,7 +7,7 @@
  *   /machine/unattached/device[N]   a vCPU
  *   /objects/ID                     an -object
  *
- * They have no properties that change, but `type`.
+ * They have no properties that change, but for `type` and a balloon's statistics.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -185,9 +185,11 @@ static struct object device_at(const struct vm_config *cfg, size_t i)
 	TAKE(i, cfg->nics, cfg->n_nics, pci ? "virtio-net-pci" : "virtio-net-device");
 	TAKE(i, cfg->virtio_serials, cfg->n_virtio_serials, pci ? "virtio-serial-pci" : "virtio-serial-device");
 	TAKE(i, cfg->rngs, cfg->n_rngs, pci ? "virtio-rng-pci" : "virtio-rng-device");
+	TAKE(i, &cfg->balloon, (size_t)cfg->has_balloon, pci ? "virtio-balloon-pci" : "virtio-balloon-device");
 	TAKE(i, cfg->scsis, cfg->n_scsis, pci ? "virtio-scsi-pci" : "virtio-scsi-device");
-	if (i < cfg->n_scsi_units)
-		return (struct object){ cfg->scsi_units[i].id, cfg->scsi_units[i].cd ? "scsi-cd" : "scsi-hd" };
+	TAKE(i, cfg->scsi_units, cfg->n_scsi_units, cfg->scsi_units[i].cd ? "scsi-cd" : "scsi-hd");
+	if (i < cfg->n_watchdogs)
+		return (struct object){ cfg->watchdogs[i].id, cfg->watchdogs[i].ib700 ? "ib700" : "i6300esb" };
 	return (struct object){ NULL, NULL };
 }
 
@@ -283,6 +285,11 @@ static const char *type_at(const struct vm_config *cfg, const char *path)
 	return NULL;
 }
 
+static bool is_balloon(const char *type)
+{
+	return !strncmp(type, "virtio-balloon", 14);
+}
+
 static int no_object(const char *path, struct err *err)
 {
 	return err_set(err, -ENODEV, "there is nothing at the path '%.128s'", path);
@@ -299,6 +306,8 @@ static int qom_list(struct qmp_call *call, const json_t *args, json_t **ret, str
 	if (!type_at(cfg, path))
 		return no_object(path, err);
 	list = json_pack("[{s:s,s:s}]", "name", "type", "type", "string");
+	if (is_balloon(type_at(cfg, path)))
+		monitor_balloon_list(list);
 	for (size_t i = 0; folder && (o = folder->at(cfg, i)).id; i++)
 		json_array_append_new(list, json_pack("{s:s,s:o}", "name", o.id, "type", json_sprintf("child<%s>", o.type)));
 	return monitor_give(list, ret, err);
@@ -316,6 +325,8 @@ static int qom_get(struct qmp_call *call, const json_t *args, json_t **ret, stru
 
 	if (!type)
 		return no_object(path, err);
+	if (is_balloon(type) && monitor_balloon_get(monitor_of(call), args, ret))
+		return *ret ? 0 : err_set(err, -ENOMEM, "no memory for the reply");
 	if (strcmp(json_string_value(json_object_get(args, "property")), "type"))
 		return no_property(args, type, err);
 	return monitor_give(json_string(type), ret, err);
@@ -329,6 +340,8 @@ static int qom_set(struct qmp_call *call, const json_t *args, json_t **ret, stru
 	(void)ret;
 	if (!type)
 		return no_object(path, err);
+	if (is_balloon(type) && monitor_balloon_sets(args))
+		return monitor_balloon_set(monitor_of(call), args, err);
 	if (!strcmp(json_string_value(json_object_get(args, "property")), "type"))
 		return err_set(err, -EPERM, "property '%s.type' cannot be set", type);
 	return no_property(args, type, err);

@@ -28,6 +28,7 @@
 #include "vmm/guest_mem.h"
 #include "vmm/irq_kvm.h"
 #include "vmm/kvm.h"
+#include "vmm/vm_tell.h"
 
 struct bus;
 struct err;
@@ -44,6 +45,9 @@ struct vm_machine_ops {
 	/* The machine stops, and goes on: the devices' ops of these names. NULL: nothing. */
 	void (*quiesce)(void *machine);
 	void (*resume)(void *machine);
+	/* For watchdogs: the power button, and an NMI for every vCPU. Any thread. NULL: nothing. */
+	void (*power_button)(void *machine);
+	void (*nmi)(void *machine);
 };
 
 /* What the machine is doing, and why it is not running. */
@@ -76,6 +80,8 @@ struct vm_observer_ops {
 	void (*state)(void *opaque, enum vm_state state, enum vm_state before);
 	void (*reset)(void *opaque, enum vm_cause cause);
 	void (*shutdown)(void *opaque, enum vm_cause cause); /* also when it goes on as VM_SHUTDOWN */
+	/* A device told of the guest; `action` is enum watchdog_action or panic_action. vCPUs may run. NULL: nothing. */
+	void (*news)(void *opaque, enum machine_news news, int action);
 };
 
 #define VM_MAX_OBSERVERS 2 /* the monitors, and the program that embeds Kite */
@@ -117,6 +123,7 @@ struct vm {
 	unsigned requests; /* not served yet: a bit for each enum vm_request */
 	struct vm_asked asked[VM_REQUESTS];
 	struct event_work request_work;
+	struct vm_tell tell;
 	int exit_status;
 };
 
@@ -187,6 +194,14 @@ bool vm_needs_reset(const struct vm *vm);
 void vm_request(struct vm *vm, enum vm_request what, int status);
 /* The same, asked by somebody else than the guest. */
 void vm_request_for(struct vm *vm, enum vm_request what, enum vm_cause cause, int status);
+
+/*
+ * vm_tell.c: a device tells of the guest. Any thread; what is asked of the machine is asked for before this returns, the rest happens on the
+ * main thread. The actions may be changed at any time, by the main thread.
+ */
+void vm_tell(struct vm *vm, enum machine_news news);
+void vm_tell_init(struct vm *vm);
+void vm_tell_fini(struct vm *vm);
 
 /* For vcpu.c, under `lock`: the calling vCPU is parked from now on. */
 void vm_vcpu_parked(struct vm *vm);

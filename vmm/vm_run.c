@@ -25,6 +25,7 @@ void vm_run_init(struct vm *vm, bool no_reboot)
 	atomic_init(&vm->reset_ends, no_reboot);
 	vm->request_work = (struct event_work){ .run = vm_serve, .opaque = vm };
 	atomic_init(&vm->goal, VCPU_PAUSE);
+	vm_tell_init(vm);
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_cond_init(&vm->changed, NULL);
 }
@@ -33,6 +34,7 @@ void vm_run_fini(struct vm *vm)
 {
 	/* A vCPU may have asked for something when the loop had already ended: the loop may outlive us. */
 	eventloop_cancel_work(vm->loop, &vm->request_work);
+	vm_tell_fini(vm);
 	pthread_cond_destroy(&vm->changed);
 	pthread_mutex_destroy(&vm->lock);
 }

@@ -142,7 +142,7 @@ static const struct {
 	{ "-rtc clock=vm", "-rtc: property 'clock': 'vm' is not available: the clock follows the host's" },
 	{ "-rtc driftfix=x", "-rtc: property 'driftfix'" },
 	{ "-rtc utc", "-rtc: unknown property 'utc'" },
-	{ "-action reboot=reset,panic=none", "-action: unknown property 'panic'" },
+	{ "-action reboot=reset,panic=never", "-action: property 'panic': 'never' is not one of pause, shutdown, exit-failure, none" },
 	{ "-action reboot=x", "-action: property 'reboot': 'x' is not one of reset, shutdown" },
 	{ "-action shutdown=sleep", "-action: property 'shutdown': " },
 	/* monitors */

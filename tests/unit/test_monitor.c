@@ -316,9 +316,31 @@ START_TEST(resized)
 }
 END_TEST
 
+/* What a machine without memory and devices says to those who ask for them; actions are kept. */
+START_TEST(guards)
+{
+	check_reply("{'execute':'balloon','arguments':{'value':1048576}}", "DeviceNotActive");
+	check_reply("{'execute':'query-balloon'}", "DeviceNotActive");
+	check_reply("{'execute':'query-dump'}", "'none'");
+	check_reply("{'execute':'query-dump-guest-memory-capability'}", "'elf'");
+	check_reply("{'execute':'dump-guest-memory','arguments':{'paging':false,'protocol':'file:/dev/null'}}", "no memory");
+	check_reply("{'execute':'dump-guest-memory','arguments':{'paging':true,'protocol':'file:/dev/null'}}", "paging");
+	check_reply("{'execute':'dump-guest-memory','arguments':{'paging':false,'protocol':'file:/dev/null','begin':1}}", "go together");
+	check_reply("{'execute':'dump-guest-memory','arguments':{'paging':false,'protocol':'file:/dev/null','begin':0,'length':0}}", "range");
+	check_reply("{'execute':'dump-guest-memory','arguments':{'paging':false,'protocol':'file:/dev/null','format':'win-dmp'}}", "elf");
+	check_reply("{'execute':'watchdog-set-action','arguments':{'action':'bite'}}", "does not take");
+	check_reply("{'execute':'watchdog-set-action','arguments':{'action':'inject-nmi'}}", "'return': {}");
+	ck_assert_int_eq(atomic_load(&launch->vm->tell.watchdog), WATCHDOG_INJECT_NMI);
+	check_reply("{'execute':'set-action','arguments':{'watchdog':'none','panic':'exit-failure'}}", "'return': {}");
+	ck_assert_int_eq(atomic_load(&launch->vm->tell.watchdog), WATCHDOG_NONE);
+	ck_assert_int_eq(atomic_load(&launch->vm->tell.panic), PANIC_EXIT_FAILURE);
+	check_reply("{'execute':'human-monitor-command','arguments':{'command-line':'balloon x'}}", "expected a size in MiB");
+}
+END_TEST
+
 int main(void)
 {
-	const TTest *const tests[] = { replies_are, every_command, run_states, resized };
+	const TTest *const tests[] = { replies_are, every_command, run_states, resized, guards };
 
 	return suite_run("monitor", tests, ARRAY_SIZE(tests), setup, teardown);
 }
