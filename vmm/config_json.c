@@ -359,7 +359,7 @@ static int note_name(struct names *names, const struct config_field *f, const ch
 		return err_set(err, -ENOENT, "%s '%.80s' is not defined", f->name, name);
 	if (f->once && strv_has(&names->used[f->refers], name))
 		return err_set(err, -EBUSY, "%s '%.80s' is used twice; give each its own", f->name, name);
-	return strv_add(&names->used[f->refers], name, err);
+	return f->once ? strv_add(&names->used[f->refers], name, err) : 0;
 }
 
 /* Notes what `base` defines, or what it refers to. */

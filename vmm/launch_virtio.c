@@ -113,7 +113,7 @@ static int add_rng(struct machine *machine, const struct vm_config *cfg, const s
 	return virtio ? add_device(machine, virtio, &rng->pci, -1, CLASS_OTHER, err) : err->code;
 }
 
-static int add_balloon(struct launch_virtio *v, struct machine *machine, const struct config_balloon *balloon, const struct launch_disks *disks,
+static int add_balloon(struct launch_virtio *v, struct machine *machine, const struct config_balloon *balloon, struct launch_disks *disks,
 		       struct err *err)
 {
 	const struct virtio_balloon_config config = {
@@ -126,7 +126,7 @@ static int add_balloon(struct launch_virtio *v, struct machine *machine, const s
 	struct virtio_dev *virtio;
 
 	if (balloon->iothread)
-		env.loop = launch_disks_iothread(disks, balloon->iothread);
+		env.loop = launch_disks_loop(disks, balloon->iothread, err);
 	virtio = virtio_balloon_create(&env, &config, err);
 	if (!virtio || add_device(machine, virtio, &balloon->pci, -1, CLASS_OTHER, err) < 0)
 		return err->code;
@@ -135,7 +135,7 @@ static int add_balloon(struct launch_virtio *v, struct machine *machine, const s
 }
 
 int launch_virtio_add(struct launch_virtio *v, struct machine *machine, const struct vm_config *cfg, struct chardev *const *chardevs,
-		      const struct launch_disks *disks, bool fixed, struct err *err)
+		      struct launch_disks *disks, bool fixed, struct err *err)
 {
 	for (size_t i = 0; i < cfg->n_virtio_serials; i++) {
 		const struct config_virtio_serial *serial = &cfg->virtio_serials[i];

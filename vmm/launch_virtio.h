@@ -28,7 +28,7 @@ struct launch_virtio {
  * `disks` has the iothreads. 0 or -errno with `err`.
  */
 int launch_virtio_add(struct launch_virtio *virtio, struct machine *machine, const struct vm_config *cfg, struct chardev *const *chardevs,
-		      const struct launch_disks *disks, bool fixed, struct err *err);
+		      struct launch_disks *disks, bool fixed, struct err *err);
 /* The terminal's size may have changed. */
 void launch_virtio_resize(struct launch_virtio *virtio);
 
