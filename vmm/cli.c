@@ -85,10 +85,8 @@ static int do_option(struct cli *cli, const struct cli_option *opt, const char *
 		return parse_props(cli, opt, arg, err);
 	case CLI_OPTION_IGNORE:
 		return ignore_option(cli, opt, arg, err);
-	case CLI_OPTION_REFUSE:
-		break;
 	}
-	return err_set(err, -EINVAL, "-%s: not available: %s", opt->name, opt->why);
+	return -EINVAL;
 }
 
 /* -config brings everything else. */

@@ -14,7 +14,7 @@
 
 const char *const cli_names_tristate[] = { "auto", "on", "off", NULL };
 
-/* A pc has all that a microvm may have; what it cannot go without, or does not know, is refused. */
+/* A pc has all that a microvm may have, and can go without ACPI only. */
 static int settle_pc(const struct cli_board *b, struct vm_config *cfg, struct err *err)
 {
 	const struct {
@@ -25,13 +25,10 @@ static int settle_pc(const struct cli_board *b, struct vm_config *cfg, struct er
 		{ "auto-kernel-cmdline", b->kernel_cmdline },
 	};
 
-	if (b->acpi == CONFIG_OFF)
-		return err_set(err, -EINVAL, "-machine: property 'acpi': 'off' is not available: the machine pc always has ACPI; microvm can "
-					     "go without");
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
 		if (others[i].given != CONFIG_AUTO)
 			return err_set(err, -EINVAL, "-machine: property '%s' is one of microvm, not of pc; leave it out", others[i].key);
-	cfg->board = (struct config_board){ .acpi = true, .pic = true, .pit = true, .rtc = true, .serial = true };
+	cfg->board = (struct config_board){ .acpi = b->acpi != CONFIG_OFF, .pic = true, .pit = true, .rtc = true, .serial = true };
 	return 0;
 }
 
@@ -99,7 +96,7 @@ static int check_properties(const struct vm_config *cfg, struct err *err)
 
 static int check_none(const struct vm_config *cfg, struct err *err)
 {
-	if (config_virtio_devices(cfg) + cfg->n_debug_exits > 0 || cfg->testdev)
+	if (config_virtio_devices(cfg) + cfg->n_debug_exits + cfg->n_watchdogs > 0 || cfg->testdev || cfg->pvpanic.used || cfg->pvpanic_pci.used)
 		return err_set(err, -EINVAL, "the machine none has no room for devices; leave them out, or use the machine pc");
 	return 0;
 }

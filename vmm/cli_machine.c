@@ -123,6 +123,14 @@ int cli_machine(struct cli *cli, const char *arg, struct err *err)
 	return ret;
 }
 
+int cli_no_acpi(struct cli *cli, const char *arg, struct err *err)
+{
+	(void)arg;
+	(void)err;
+	cli->board.acpi = CONFIG_OFF;
+	return 0;
+}
+
 static const struct prop_row accel_rows[] = {
 	{ .key = "accel", .type = PROP_FIXED, .names = names_kvm, .why = why_accel },
 	{ .key = "kernel-irqchip", .type = PROP_FIXED, .names = prop_names_on, .why = why_irqchip },

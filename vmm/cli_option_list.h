@@ -10,6 +10,7 @@
 GROUP("Machine")
 OPTION("machine", "[type=]pc|microvm|none[,accel=kvm][,PROPERTY=VALUE...]", "the board, also as -M; -machine help lists them",
 	.kind = CLI_OPTION_CALL, .handle = cli_machine)
+HIDDEN("no-acpi", false, .kind = CLI_OPTION_CALL, .handle = cli_no_acpi)
 HIDDEN("M", true, .kind = CLI_OPTION_CALL, .handle = cli_machine)
 OPTION("m", "[size=]SIZE", "guest memory, in MiB or with a suffix k, M, G or T; 128 MiB if not given", .kind = CLI_OPTION_CALL,
 	.handle = cli_memory)
@@ -110,7 +111,7 @@ HIDDEN("qmp-pretty", true, .kind = CLI_OPTION_CALL, .handle = cli_qmp_pretty)
 OPTION("monitor", "unix:PATH|tcp:[HOST]:PORT[,server=on][,wait=off]|stdio|pty|chardev:ID|none", "a monitor for people; help lists its commands",
 	.kind = CLI_OPTION_CALL, .handle = cli_monitor)
 OPTION("mon", "chardev=ID[,mode=readline|control][,pretty=on]", "either of them on a -chardev", .kind = CLI_OPTION_CALL, .handle = cli_mon)
-OPTION("add-fd", "fd=NUMBER,set=SET[,opaque=TEXT]", "a descriptor that Kite was started with, which logfile=/dev/fdset/SET means",
+OPTION("add-fd", "fd=NUMBER,set=SET[,opaque=TEXT]", "a descriptor that Kite was started with, which a path or logfile /dev/fdset/SET means",
 	.kind = CLI_OPTION_CALL, .handle = cli_add_fd)
 SWITCH("daemonize", "go to the background once everything is open and sockets listen", .kind = CLI_OPTION_FLAG,
 	.offset = offsetof(struct vm_config, daemonize))
@@ -152,4 +153,3 @@ SWITCH("no-hpet", "there is no HPET", .kind = CLI_OPTION_IGNORE)
 SWITCH("no-fd-bootchk", "there is no floppy disk", .kind = CLI_OPTION_IGNORE)
 
 SWITCH("usb", "there is no USB controller, nor anything to plug into one", .kind = CLI_OPTION_IGNORE)
-HIDDEN("no-acpi", false, .kind = CLI_OPTION_REFUSE, .why = "the machine always has ACPI; leave it out, or give -machine microvm,acpi=off")

@@ -160,7 +160,6 @@ enum cli_option_kind {
 	CLI_OPTION_STRING, /* sets the string at `offset` of struct vm_config */
 	CLI_OPTION_PROPS,  /* `props`, stored in struct vm_config */
 	CLI_OPTION_IGNORE, /* accepted with a debug line if the value is one of `names` (NULL: any), else refused because of `why` */
-	CLI_OPTION_REFUSE, /* known, but not available because of `why` */
 };
 
 struct cli_option {
@@ -186,6 +185,7 @@ bool cli_is_help(const char *arg);
 /* cli_machine.c */
 extern const struct prop_table cli_accel_props, cli_overcommit_props, cli_name_props;
 int cli_machine(struct cli *cli, const char *arg, struct err *err);
+int cli_no_acpi(struct cli *cli, const char *arg, struct err *err);
 int cli_memory(struct cli *cli, const char *arg, struct err *err);
 int cli_memory_finish(struct cli *cli, struct err *err);
 int cli_global(struct cli *cli, const char *arg, struct err *err);

@@ -203,6 +203,7 @@ int tables_write_mp(const struct tables_config *cfg, const struct tables_mp *mp,
 	uint32_t apic_ids[CONFIG_MAX_CPUS];
 	const unsigned last = cfg->vm->smp.cpus - 1;
 	const struct mptable_platform platform = {
+		.product = cfg->board,
 		.apic_ids = apic_ids,
 		.n_cpus = cfg->vm->smp.cpus,
 		.cpu_signature = cfg->cpu_signature,
@@ -212,6 +213,7 @@ int tables_write_mp(const struct tables_config *cfg, const struct tables_mp *mp,
 		.ioapic_id = (uint8_t)(topology_apic_id(cfg->topology, last) + 1), /* APIC ids ascend */
 		.isa_irqs = isa_irqs(cfg),
 		.level_irqs = mp->level_irqs,
+		.pci_pin = mp->pci_gsi,
 		.has_pic = cfg->vm->board.pic,
 	};
 	struct mptable table;

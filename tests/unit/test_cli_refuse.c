@@ -28,7 +28,6 @@ static const struct {
 	{ "-a\nb", "-a?b: unknown option" },
 	{ "-m", "-m: needs a value after it" },
 	{ "-nodefaults -kernel", "-kernel: needs a value" },
-	{ "-no-acpi", "-no-acpi: not available: the machine always has ACPI" },
 	/* boot */
 	{ "!-M microvm", "a microvm has no firmware that boots from a disk: give a kernel with -kernel FILE" },
 	{ "-bios B", "-bios: a kernel given with -kernel is entered directly, without firmware" },
@@ -121,8 +120,6 @@ static const struct {
 	{ "-machine pc,accel=tcg", "-machine: accel 'tcg' is not available: Kite runs on KVM only" },
 	{ "-machine pc,accel=tcg:kvm", "accel 'tcg:kvm' is not available" },
 	{ "-machine pc,usb=on", "-machine: property 'usb': 'on' is not available: Kite has no USB" },
-	{ "-machine pc,acpi=off", "-machine: property 'acpi': 'off' is not available: the machine pc always has ACPI" },
-	{ "-machine pc,noacpi", "-machine: property 'acpi': 'off' is not available" },
 	{ "-machine pc,vmport=on", "property 'vmport'" },
 	{ "-machine pc,hpet=on", "property 'hpet'" },
 	{ "-machine pc,smm=on", "property 'smm'" },
