@@ -36,7 +36,7 @@ static const char why_hint[] = "hints are for migration, which Kite has not; fre
 
 static const struct prop_row balloon_rows[] = { BALLOON_ROWS, CLI_PCI_ROWS(struct balloon_opts, pci), { .key = NULL } };
 static const struct prop_row balloon_mmio_rows[] = { BALLOON_ROWS, { .key = NULL } };
-static const struct prop_table balloon_props = { .rows = balloon_rows }, balloon_mmio_props = { .rows = balloon_mmio_rows };
+const struct prop_table cli_balloon_props = { .rows = balloon_rows }, cli_balloon_mmio_props = { .rows = balloon_mmio_rows };
 
 static int add(struct cli *cli, const struct prop_list *l, const struct prop_table *props, bool modern, const struct prop_ctx *ctx)
 {
@@ -66,17 +66,17 @@ static int add(struct cli *cli, const struct prop_list *l, const struct prop_tab
 
 int cli_balloon_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add(cli, l, &balloon_props, false, ctx);
+	return add(cli, l, &cli_balloon_props, false, ctx);
 }
 
 int cli_balloon_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add(cli, l, &balloon_mmio_props, false, ctx);
+	return add(cli, l, &cli_balloon_mmio_props, false, ctx);
 }
 
 int cli_balloon_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add(cli, l, &balloon_props, true, ctx);
+	return add(cli, l, &cli_balloon_props, true, ctx);
 }
 
 int cli_balloon_finish(struct cli *cli, struct err *err)

@@ -185,7 +185,7 @@ static const struct driver drivers[] = { DRIVERS };
 const char cli_device_help[] = DRIVERS;
 #undef DRIVER
 
-/* What the properties of a driver are, by the function that takes them. */
+/* What the properties of a driver are, by the function that takes them; a driver without a row is one only to say that it is not available. */
 static const struct {
 	int (*add)(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 	const struct prop_table *props;
@@ -207,16 +207,31 @@ static const struct {
 	{ cli_nic_add, &cli_nic_props },
 	{ cli_nic_add_modern, &cli_nic_props },
 	{ cli_nic_add_mmio, &cli_nic_props },
+	{ cli_scsi_add, &cli_scsi_props },
+	{ cli_scsi_add_modern, &cli_scsi_props },
+	{ cli_scsi_add_mmio, &cli_scsi_mmio_props },
+	{ cli_scsi_hd_add, &cli_scsi_hd_props },
+	{ cli_scsi_cd_add, &cli_scsi_cd_props },
+	{ cli_balloon_add, &cli_balloon_props },
+	{ cli_balloon_add_modern, &cli_balloon_props },
+	{ cli_balloon_add_mmio, &cli_balloon_mmio_props },
+	{ cli_i6300esb_add, &cli_i6300esb_props },
+	{ cli_ib700_add, &cli_ib700_props },
+	{ cli_pvpanic_add, &cli_pvpanic_props },
+	{ cli_pvpanic_pci_add, &cli_pvpanic_pci_props },
+	{ cli_debugcon_add, &cli_debugcon_props },
 };
 
 bool cli_device_at(size_t i, struct cli_listed *listed)
 {
 	if (i >= ARRAY_SIZE(drivers))
 		return false;
-	*listed = (struct cli_listed){ .name = drivers[i].name };
+	*listed = (struct cli_listed){ .name = drivers[i].name, .available = false };
 	for (size_t k = 0; k < ARRAY_SIZE(driver_props); k++)
-		if (driver_props[k].add == drivers[i].add)
+		if (driver_props[k].add == drivers[i].add) {
 			listed->rows = driver_props[k].props->rows;
+			listed->available = true;
+		}
 	return true;
 }
 

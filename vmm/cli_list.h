@@ -17,6 +17,7 @@ struct cli_listed {
 	const char *name;
 	const struct prop_row *rows; /* ends with a row without a key; NULL: not known by rows */
 	bool takes_arg;              /* of options */
+	bool available;              /* of drivers; else only known, for what -device says of them */
 };
 
 /* The i-th of -device's drivers and of the options; false after the last. */

@@ -314,6 +314,7 @@ enum config_on_error cli_error_action(enum cli_error_action device, enum cli_err
 #define CLI_SCSI_TARGET_MAX 255
 #define CLI_SCSI_LUN_MAX 16383
 /* cli_scsi.c: adapters, disks and CD-ROM drives; cli_scsi_finish.c: what belongs to what. */
+extern const struct prop_table cli_scsi_props, cli_scsi_mmio_props, cli_scsi_hd_props, cli_scsi_cd_props;
 int cli_scsi_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_scsi_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_scsi_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
@@ -345,6 +346,7 @@ int cli_virtio_finish(struct cli *cli, struct err *err);
 void cli_vport_fini(struct cli_vport *port);
 
 /* cli_balloon.c: -device virtio-balloon. */
+extern const struct prop_table cli_balloon_props, cli_balloon_mmio_props;
 int cli_balloon_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_balloon_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_balloon_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
@@ -352,6 +354,7 @@ int cli_balloon_add_modern(struct cli *cli, const struct prop_list *l, const str
 int cli_balloon_finish(struct cli *cli, struct err *err);
 
 /* cli_watchdog.c: watchdogs, pvpanic, and what becomes of what they tell. */
+extern const struct prop_table cli_i6300esb_props, cli_ib700_props, cli_pvpanic_props, cli_pvpanic_pci_props;
 int cli_i6300esb_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_ib700_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_pvpanic_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
@@ -420,6 +423,7 @@ int cli_pci_place(struct cli *cli, int addr, bool multifunction, const struct pr
 int cli_pci_finish(struct cli *cli, struct err *err);
 
 /* cli_debugcon.c: a port for firmware's messages. */
+extern const struct prop_table cli_debugcon_props;
 int cli_debugcon_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_debugcon(struct cli *cli, const char *arg, struct err *err);
 /* After cli_virtio_finish. */

@@ -30,8 +30,8 @@ static const struct prop_row pvpanic_rows[] = {
 	ID_ROW, EVENTS_ROW, ROW("ioport", PROP_U16, ioport, .min = 1, .max = UINT16_MAX), { .key = NULL },
 };
 static const struct prop_row pvpanic_pci_rows[] = { ID_ROW, EVENTS_ROW, PLACE_ROWS, { .key = NULL } };
-static const struct prop_table pci_props = { .rows = pci_rows }, ib700_props = { .rows = ib700_rows };
-static const struct prop_table pvpanic_props = { .rows = pvpanic_rows }, pvpanic_pci_props = { .rows = pvpanic_pci_rows };
+const struct prop_table cli_i6300esb_props = { .rows = pci_rows }, cli_ib700_props = { .rows = ib700_rows };
+const struct prop_table cli_pvpanic_props = { .rows = pvpanic_rows }, cli_pvpanic_pci_props = { .rows = pvpanic_pci_rows };
 
 /* Reads the properties; where it is to be, in `*addr`. */
 static int apply(struct cli *cli, const struct prop_list *l, const struct prop_table *props, struct guard_opts *o, int *addr,
@@ -50,7 +50,7 @@ static int apply(struct cli *cli, const struct prop_list *l, const struct prop_t
 
 static int add_watchdog(struct cli *cli, const struct prop_list *l, bool ib700, const struct prop_ctx *ctx)
 {
-	const struct prop_table *props = ib700 ? &ib700_props : &pci_props;
+	const struct prop_table *props = ib700 ? &cli_ib700_props : &cli_i6300esb_props;
 	struct guard_opts o = { .id = NULL };
 	struct vm_config *cfg = cli->cfg;
 	int ret, addr;
@@ -96,12 +96,12 @@ static int add_pvpanic(struct cli *cli, const struct prop_list *l, const struct 
 
 int cli_pvpanic_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_pvpanic(cli, l, &pvpanic_props, &cli->cfg->pvpanic, ctx);
+	return add_pvpanic(cli, l, &cli_pvpanic_props, &cli->cfg->pvpanic, ctx);
 }
 
 int cli_pvpanic_pci_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_pvpanic(cli, l, &pvpanic_pci_props, &cli->cfg->pvpanic_pci, ctx);
+	return add_pvpanic(cli, l, &cli_pvpanic_pci_props, &cli->cfg->pvpanic_pci, ctx);
 }
 
 int cli_watchdog_action(struct cli *cli, const char *arg, struct err *err)

@@ -73,7 +73,7 @@ static bool find_driver(const char *name, struct cli_listed *driver)
 {
 	for (size_t i = 0; cli_device_at(i, driver); i++)
 		if (!strcmp(driver->name, name))
-			return true;
+			return driver->available;
 	return false;
 }
 
@@ -111,7 +111,7 @@ static int qom_list_types(struct qmp_call *call, const json_t *args, json_t **re
 		if (!types[i].unlisted && (!implements || descends(types[i].name, implements)) && (abstract || !implements || !types[i].abstract))
 			append_type(list, types[i].name, types[i].parent, types[i].abstract);
 	for (size_t i = 0; cli_device_at(i, &driver); i++)
-		if (!implements || descends(driver.name, implements))
+		if (driver.available && (!implements || descends(driver.name, implements)))
 			append_type(list, driver.name, "device", false);
 	return monitor_give(list, ret, err);
 }
