@@ -194,7 +194,7 @@ static int launch_init(struct launch *l, struct err *err)
 	l->vm->shutdown_pauses = l->cfg->no_shutdown;
 	atomic_store(&l->vm->tell.watchdog, l->cfg->watchdog_action);
 	atomic_store(&l->vm->tell.panic, l->cfg->panic_action);
-	l->disks = launch_disks_open(l->cfg, err);
+	l->disks = launch_disks_open(l->cfg, &l->fds, err);
 	if (!l->disks)
 		return err->code;
 	l->vm->blocked_kick = l->host->blocked_kick;

@@ -16,6 +16,7 @@
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
+#include "vmm/fdset.h"
 #include "vmm/iothread.h"
 #include "vmm/launch_image.h"
 #include "vmm/uring.h"
@@ -32,6 +33,7 @@ struct disk_thread {
 
 struct launch_disks {
 	const struct vm_config *cfg;
+	const struct fdsets *fds;
 	struct disk_thread threads[CONFIG_MAX_IOTHREADS]; /* as cfg->iothreads */
 	struct disk_thread common;
 	struct blockdev *drives[CONFIG_MAX_DRIVES]; /* as cfg->drives */
@@ -111,6 +113,8 @@ static bool same_file(const char *a, const char *b)
 {
 	struct stat sa, sb;
 
+	if (fdset_is_path(a) && !strcmp(a, b))
+		return true;
 	if (stat(a, &sa) < 0 || stat(b, &sb) < 0)
 		return false;
 	if (S_ISBLK(sa.st_mode) && S_ISBLK(sb.st_mode))
@@ -210,6 +214,7 @@ static int open_as(struct launch_disks *d, size_t i, struct open_job *job)
 	job->thread = thread_named(d, config_drive_iothread(d->cfg, d->cfg->drives[i].id), job->err);
 	if (!job->thread)
 		return job->err->code;
+	job->thread->host.fds = d->fds;
 	eventloop_call_sync(iothread_loop(job->thread->thread), open_on_loop, job);
 	d->drives[i] = job->bd;
 	return job->bd ? 0 : job->err->code;
@@ -233,7 +238,7 @@ static void close_drive(void *arg)
 	blockdev_close(arg);
 }
 
-struct launch_disks *launch_disks_open(const struct vm_config *cfg, struct err *err)
+struct launch_disks *launch_disks_open(const struct vm_config *cfg, const struct fdsets *fds, struct err *err)
 {
 	struct launch_disks *d = calloc(1, sizeof(*d));
 	int r = 0;
@@ -243,6 +248,7 @@ struct launch_disks *launch_disks_open(const struct vm_config *cfg, struct err *
 		return NULL;
 	}
 	d->cfg = cfg;
+	d->fds = fds;
 	for (size_t i = 0; r == 0 && i < cfg->n_iothreads; i++)
 		r = thread_start(&d->threads[i], cfg->iothreads[i].id, cfg->iothreads[i].poll_max_ns, err);
 	for (size_t i = 0; r == 0 && i < cfg->n_drives; i++)

@@ -16,13 +16,17 @@ struct blockdev;
 struct config_image;
 struct err;
 struct eventloop;
+struct fdsets;
 struct launch_disks;
 struct machine;
 struct throttle_config;
 struct vm_config;
 
-/* Starts the iothreads and opens the drives. `cfg` is borrowed. NULL with `err` and nothing left behind. */
-struct launch_disks *launch_disks_open(const struct vm_config *cfg, struct err *err);
+/*
+ * Starts the iothreads and opens the drives. `cfg` is borrowed, and so is `fds`, what is behind paths that name a set of descriptors; they
+ * outlive the disks. NULL with `err` and nothing left behind.
+ */
+struct launch_disks *launch_disks_open(const struct vm_config *cfg, const struct fdsets *fds, struct err *err);
 /* Plugs the disks into the machine; the machine owns the devices, and is to be destroyed before the disks are closed. */
 int launch_disks_add(struct launch_disks *disks, struct machine *machine, struct err *err);
 /* The loop of an iothread; of the common one, which is started then, for NULL. NULL with `err`. */
