@@ -20,6 +20,7 @@ struct dump_notes;
 struct err;
 struct eventloop;
 struct machine;
+struct pci_seen;
 struct vcpu;
 struct virtio_dev;
 struct virtio_pci_config;
@@ -94,6 +95,9 @@ int machine_ready(struct machine *machine, struct err *err);
 
 /* A non-maskable interrupt for every vCPU, running or not. 0 or -errno. */
 int machine_inject_nmi(struct machine *machine);
+
+/* What is on its PCI bus, as pci_bus_look tells (hw/pci.h). -ENODEV: it has none. */
+int machine_look_pci(struct machine *machine, void (*seen)(void *opaque, const struct pci_seen *function), void *opaque);
 
 /* Presses the ACPI power button. */
 void machine_power_button(struct machine *machine);

@@ -18,6 +18,7 @@ static const struct qmp_table tables[] = {
 	{ .commands = monitor_human_commands },
 	{ .commands = monitor_block_commands },
 	{ .commands = monitor_device_commands },
+	{ .commands = monitor_pci_commands },
 	{ .commands = monitor_probe_commands },
 	{ .commands = monitor_qom_commands },
 };

@@ -14,6 +14,7 @@
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/launch_disks.h"
+#include "vmm/launch_scsi.h"
 #include "vmm/monitor_priv.h"
 #include "vmm/util.h"
 
@@ -23,8 +24,9 @@
 
 struct node {
 	const struct config_drive *drive;
-	const struct config_disk *disk; /* NULL: none uses it */
-	struct blockdev *bd;
+	const char *user; /* the id of the device in front; NULL: none uses it */
+	bool scsi, cd;    /* what that is; else virtio */
+	struct blockdev *bd; /* NULL: a CD-ROM drive that is empty */
 	/* Copied on its loop: */
 	struct blockdev_stats stats;
 	uint64_t size;
@@ -42,25 +44,37 @@ static void node_look(void *arg)
 	node->read_only = node->bd->read_only;
 }
 
-/* The i-th drive, if it is open. */
+/* Who uses the drive. */
+static void node_find_user(const struct vm_config *cfg, struct node *node)
+{
+	for (size_t k = 0; k < cfg->n_disks; k++)
+		if (!strcmp(cfg->disks[k].drive, node->drive->id))
+			node->user = cfg->disks[k].id;
+	for (size_t k = 0; k < cfg->n_scsi_units; k++) {
+		if (strcmp(cfg->scsi_units[k].drive, node->drive->id))
+			continue;
+		node->user = cfg->scsi_units[k].id;
+		node->scsi = true;
+		node->cd = cfg->scsi_units[k].cd;
+	}
+}
+
+/* The i-th drive; whether it is open. */
 static bool node_at(const struct launch *l, size_t i, struct node *node)
 {
 	const struct config_drive *drive = &l->cfg->drives[i];
 
 	*node = (struct node){ .drive = drive, .bd = launch_disks_drive(l->disks, drive->id) };
-	if (!node->bd)
-		return false;
-	for (size_t k = 0; k < l->cfg->n_disks; k++)
-		if (!strcmp(l->cfg->disks[k].drive, drive->id))
-			node->disk = &l->cfg->disks[k];
-	eventloop_call_sync(node->bd->loop, node_look, node);
-	return true;
+	node_find_user(l->cfg, node);
+	if (node->bd)
+		eventloop_call_sync(node->bd->loop, node_look, node);
+	return node->bd;
 }
 
 /* By the name of the drive, or of the disk in front: its id, or its path as query-block tells it. NULL: not asked for. */
 static bool node_matches(const struct node *node, const char *name, const char *disk)
 {
-	const char *id = node->disk ? node->disk->id : NULL;
+	const char *id = node->user;
 	size_t len = id ? strlen(id) : 0;
 
 	if (name && !strcmp(node->drive->id, name))
@@ -80,9 +94,10 @@ static int node_find(const struct launch *l, const char *name, const char *disk,
 	return err_set(err, -ENODEV, "there is no block device '%.64s'; query-block lists those there are", name ? name : disk ? disk : "");
 }
 
+/* As in QEMU, whose virtio disks are two devices, and the second has no id. */
 static json_t *qdev_of(const struct node *node)
 {
-	return json_sprintf(PERIPHERAL "%s/virtio-backend", node->disk->id);
+	return node->scsi ? json_string(node->user) : json_sprintf(PERIPHERAL "%s/virtio-backend", node->user);
 }
 
 /* ---- what they are ---- */
@@ -156,26 +171,37 @@ static const char *backend_of(const struct node *node)
 	return node->drive->node ? "" : node->drive->id;
 }
 
+static json_t *block_info(struct launch *l, const struct node *node)
+{
+	struct launch_scsi_tray tray = { .open = false };
+	struct err err = ERR_INIT;
+	json_t *info;
+
+	if (node->cd)
+		launch_scsi_look(&l->scsi, node->user, &tray, &err);
+	info = json_pack("{s:s,s:s,s:b,s:b}", "device", backend_of(node), "type", "unknown", "removable", node->cd, "locked", tray.locked);
+	if (info && node->cd)
+		json_object_set_new(info, "tray_open", json_boolean(tray.open));
+	if (info && node->bd) {
+		json_object_set_new(info, "io-status", json_string("ok"));
+		json_object_set_new(info, "inserted", node_info(l, node));
+	}
+	if (info && node->user)
+		json_object_set_new(info, "qdev", qdev_of(node));
+	return info;
+}
+
 static int query_block(struct qmp_call *call, const json_t *args, json_t **ret, struct err *err)
 {
-	const struct monitor *m = monitor_of(call);
-	const struct launch *l = m->launch;
+	struct launch *l = monitor_of(call)->launch;
 	json_t *list = json_array();
 	struct node node;
 
 	(void)args;
-	for (size_t i = 0; i < l->cfg->n_drives; i++) {
-		json_t *entry;
-
-		/* As in QEMU: what has a disk in front, or was made to have one. */
-		if (!node_at(l, i, &node) || (!node.disk && node.drive->node))
-			continue;
-		entry = json_pack("{s:s,s:s,s:b,s:b,s:s,s:o}", "device", backend_of(&node), "type", "unknown", "removable", false, "locked",
-				  false, "io-status", "ok", "inserted", node_info(l, &node));
-		if (entry && node.disk)
-			json_object_set_new(entry, "qdev", qdev_of(&node));
-		json_array_append_new(list, entry);
-	}
+	/* As in QEMU: what has a disk in front, or was made to have one. */
+	for (size_t i = 0; i < l->cfg->n_drives; i++)
+		if ((node_at(l, i, &node) || node.cd) && (node.user || !node.drive->node))
+			json_array_append_new(list, block_info(l, &node));
 	return monitor_give(list, ret, err);
 }
 
@@ -223,12 +249,12 @@ static int query_blockstats(struct qmp_call *call, const json_t *args, json_t **
 	for (size_t i = 0; i < l->cfg->n_drives; i++) {
 		json_t *entry;
 
-		if (!node_at(l, i, &node) || (!nodes && !node.disk && node.drive->node))
+		if (!node_at(l, i, &node) || (!nodes && !node.user && node.drive->node))
 			continue;
 		entry = json_pack("{s:s,s:o}", "node-name", node.drive->id, "stats", stats_info(&node.stats));
 		if (entry && !nodes)
 			json_object_set_new(entry, "device", json_string(backend_of(&node)));
-		if (entry && !nodes && node.disk)
+		if (entry && !nodes && node.user)
 			json_object_set_new(entry, "qdev", qdev_of(&node));
 		json_array_append_new(list, entry);
 	}
@@ -323,7 +349,7 @@ MONITOR_OBJECT(BlockDeviceInfo, "BlockDeviceInfo", { .name = "node-name", .type 
 	       { .name = "image", .type = &ImageInfo });
 MONITOR_OBJECT(BlockInfo, "BlockInfo", { .name = "device", .type = &qmp_str }, { .name = "qdev", .type = &qmp_str, .optional = true },
 	       { .name = "type", .type = &qmp_str }, { .name = "removable", .type = &qmp_bool }, { .name = "locked", .type = &qmp_bool },
-	       { .name = "io-status", .type = &qmp_str, .optional = true },
+	       { .name = "io-status", .type = &qmp_str, .optional = true }, { .name = "tray_open", .type = &qmp_bool, .optional = true },
 	       { .name = "inserted", .type = &BlockDeviceInfo, .optional = true });
 MONITOR_OBJECT(BlockDeviceStats, "BlockDeviceStats", INT_("rd_bytes"), INT_("wr_bytes"), INT_("unmap_bytes"), INT_("rd_operations"),
 	       INT_("wr_operations"), INT_("flush_operations"), INT_("unmap_operations"), INT_("rd_total_time_ns"), INT_("wr_total_time_ns"),

@@ -198,6 +198,46 @@ static int show_chardev(struct human *h, const json_t *chr)
 	return fprintf(h->out, "%s: filename=%s\r\n", text_of(chr, "label"), text_of(chr, "filename"));
 }
 
+static void show_pci_region(struct human *h, const json_t *region)
+{
+	uint64_t address = (uint64_t)number_of(region, "address"), last = address + (uint64_t)number_of(region, "size") - 1;
+	bool io = !strcmp(text_of(region, "type"), "io");
+
+	fprintf(h->out, "      BAR%" JSON_INTEGER_FORMAT ": ", number_of(region, "bar"));
+	if (io)
+		fprintf(h->out, "I/O at 0x%04" PRIx64 " [0x%04" PRIx64 "].\r\n", address & UINT16_MAX, last & UINT16_MAX);
+	else
+		fprintf(h->out, "%d bit%s memory at 0x%08" PRIx64 " [0x%08" PRIx64 "].\r\n", json_is_true(json_object_get(region, "mem_type_64")) ? 64 : 32,
+			json_is_true(json_object_get(region, "prefetch")) ? " prefetchable" : "", address, last);
+}
+
+static void show_pci_device(struct human *h, const json_t *dev)
+{
+	const json_t *class = json_object_get(dev, "class_info"), *id = json_object_get(dev, "id"), *regions = json_object_get(dev, "regions");
+
+	fprintf(h->out, "  Bus  0, device %3d, function %d:\r\n", (int)number_of(dev, "slot"), (int)number_of(dev, "function"));
+	if (*text_of(class, "desc"))
+		fprintf(h->out, "    %s", text_of(class, "desc"));
+	else
+		fprintf(h->out, "    Class %04d", (int)number_of(class, "class"));
+	fprintf(h->out, ": PCI device %04x:%04x\r\n      PCI subsystem %04x:%04x\r\n", (unsigned)number_of(id, "vendor"),
+		(unsigned)number_of(id, "device"), (unsigned)number_of(id, "subsystem-vendor"), (unsigned)number_of(id, "subsystem"));
+	if (number_of(dev, "irq_pin"))
+		fprintf(h->out, "      IRQ %d, pin %c\r\n", (int)number_of(dev, "irq"), 'A' + (int)number_of(dev, "irq_pin") - 1);
+	for (size_t i = 0; i < json_array_size(regions); i++)
+		show_pci_region(h, json_array_get(regions, i));
+	fprintf(h->out, "      id \"%s\"\r\n", text_of(dev, "qdev_id"));
+}
+
+static int show_pci(struct human *h, const json_t *bus)
+{
+	const json_t *devices = json_object_get(bus, "devices");
+
+	for (size_t i = 0; i < json_array_size(devices); i++)
+		show_pci_device(h, json_array_get(devices, i));
+	return 0;
+}
+
 static int show_iothread(struct human *h, const json_t *t)
 {
 	return fprintf(h->out, "%s:\r\n  thread_id=%" JSON_INTEGER_FORMAT "\r\n  poll-max-ns=%" JSON_INTEGER_FORMAT "\r\n", text_of(t, "id"),
@@ -284,6 +324,7 @@ static const struct {
 	{ "mtree", "where devices are in the address spaces", NULL, false, NULL, info_mtree },
 	{ "name", "-name", "query-name", false, show_name, NULL },
 	{ "network", "network cards and what they are on", NULL, false, NULL, info_network },
+	{ "pci", "what is on the PCI bus", "query-pci", true, show_pci, NULL },
 	{ "registers", "what vCPUs of a stopped machine were about to do", NULL, false, NULL, info_registers },
 	{ "status", "whether the machine runs", "query-status", false, show_status, NULL },
 	{ "uuid", "-uuid", "query-uuid", false, show_uuid, NULL },

@@ -101,6 +101,8 @@ extern const struct qmp_command monitor_fd_commands[];
 /* monitor_block.c, monitor_device.c: disks; network cards, threads, interrupts. */
 extern const struct qmp_command monitor_block_commands[];
 extern const struct qmp_command monitor_device_commands[];
+/* monitor_pci.c: what is on the PCI bus. */
+extern const struct qmp_command monitor_pci_commands[];
 /* monitor_probe.c: what Kite can do, machine or not. */
 extern const struct qmp_command monitor_probe_commands[];
 /* monitor_qom.c: types, objects and their properties. */

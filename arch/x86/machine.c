@@ -575,6 +575,14 @@ int machine_inject_nmi(struct machine *m)
 	return r < 0 ? r : 0;
 }
 
+int machine_look_pci(struct machine *m, void (*seen)(void *opaque, const struct pci_seen *function), void *opaque)
+{
+	if (!m->pci)
+		return -ENODEV;
+	pci_bus_look(m->pci, seen, opaque);
+	return 0;
+}
+
 void machine_power_button(struct machine *m)
 {
 	if (m->button)
