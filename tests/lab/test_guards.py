@@ -1,53 +1,14 @@
 # SPDX-License-Identifier: MIT
 """The balloon, pvpanic, the watchdog and memory dumps with Linux's drivers, and a client of QMP beside them."""
-import json
 import re
-import socket
 import subprocess
 import time
 
 from disks import MIB, answer, drivers_ready
-from harness import BOOT, EXIT, STEP, Failure, case
+from harness import BOOT, EXIT, STEP, case
+from qmp import Qmp
 
 MEMORY = 256 * MIB
-
-
-class Qmp:
-    """A client of the monitor at `path`."""
-
-    def __init__(self, path):
-        self.events = []
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(BOOT)
-        self.socket.connect(path)
-        self.lines = self.socket.makefile()
-        self.lines.readline()
-        self.ask("qmp_capabilities")
-
-    def read(self):
-        line = self.lines.readline()
-        if not line:
-            raise Failure("the monitor has closed")
-        return json.loads(line)
-
-    def ask(self, command, **arguments):
-        self.socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
-        while True:
-            reply = self.read()
-            if "event" in reply:
-                self.events.append(reply)
-            elif "error" in reply:
-                raise Failure(f"{command}: {reply['error']['desc']}")
-            else:
-                return reply["return"]
-
-    def event(self, name):
-        """The next event of that name."""
-        while True:
-            for i, event in enumerate(self.events):
-                if event["event"] == name:
-                    return self.events.pop(i)
-            self.events.append(self.read())
 
 
 def start(t, *options, **more):
