@@ -23,6 +23,7 @@
  */
 #include "vmm/vcpu.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/kvm.h>
 #include <signal.h>
@@ -216,13 +217,14 @@ static void vcpu_signal_mask(const struct vcpu *vcpu, sigset_t *mask)
 /* The kick that is blocked in the thread, with `mask`, ends KVM_RUN all the same. */
 static int vcpu_unblock_inside(struct vcpu *vcpu, const sigset_t *mask, struct err *err)
 {
-	struct {
-		struct kvm_signal_mask header;
+	struct { /* struct kvm_signal_mask with its set */
+		uint32_t len;
 		uint64_t set; /* the kernel's sigset_t, which is where glibc's begins */
-	} __attribute__((packed)) arg = { .header.len = sizeof(arg.set) };
+	} __attribute__((packed)) arg = { .len = sizeof(arg.set) };
 	sigset_t inside = *mask;
 	int r;
 
+	static_assert(offsetof(struct kvm_signal_mask, sigset) == sizeof(arg.len), "the set follows its length");
 	if (!vcpu->vm->blocked_kick)
 		return 0;
 	sigdelset(&inside, vcpu->vm->blocked_kick);
