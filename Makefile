@@ -38,6 +38,7 @@ LIB_SRC := $(sort $(filter-out vmm/main.c,$(wildcard vmm/*.c)) $(wildcard hw/*.c
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 MAIN_OBJ := $(B)/vmm/main.o
 IMG_OBJ := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tools/img/*.c)))
+CTL_OBJ := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tools/ctl/*.c)))
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/unit/%)
 
@@ -49,7 +50,7 @@ LIBEXECDIR ?= $(PREFIX)/libexec/kite
 $(B)/net/user_helper.o: CPPFLAGS += -DKITE_LIBEXECDIR='"$(LIBEXECDIR)"'
 
 .PHONY: all check payloads lint bench clean install
-all: $(B)/kite $(B)/kite-img $(B)/kite-user-net $(B)/kite-bridge-helper
+all: $(B)/kite $(B)/kite-img $(B)/kite-ctl $(B)/kite-user-net $(B)/kite-bridge-helper
 
 $(B)/kite-user-net: $(USERNET_OBJ) $(B)/libkite.a
 	$(call say,LINK,$@)
@@ -67,6 +68,10 @@ $(B)/kite: $(MAIN_OBJ) $(B)/libkite.a
 $(B)/kite-img: $(IMG_OBJ) $(B)/libkite.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(IMG_OBJ) $(B)/libkite.a $(LIBS)
+
+$(B)/kite-ctl: $(CTL_OBJ) $(B)/libkite.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(CTL_OBJ) $(B)/libkite.a $(LIBS)
 
 # May be setuid: nothing in it but what it needs.
 BRIDGE_OBJ := $(B)/tools/bridge-helper/main.o $(B)/net/bridge_acl.o
@@ -120,11 +125,12 @@ soak: $(B)/kite-img $(B)/tests/unit/test_qcow2_model $(B)/tests/unit/test_qcow2_
 lint:
 	@tools/lint
 
-include $(wildcard tests/net/net.mk tests/guest/guest.mk tests/bench/bench.mk tests/fuzz/fuzz.mk)
+include $(wildcard tests/embed/embed.mk tests/net/net.mk tests/guest/guest.mk tests/bench/bench.mk tests/fuzz/fuzz.mk)
 
 install: all
 	install -D -m 755 $(B)/kite $(DESTDIR)$(PREFIX)/bin/kite
 	install -D -m 755 $(B)/kite-img $(DESTDIR)$(PREFIX)/bin/kite-img
+	install -D -m 755 $(B)/kite-ctl $(DESTDIR)$(PREFIX)/bin/kite-ctl
 	install -D -m 755 tools/kite-net $(DESTDIR)$(PREFIX)/bin/kite-net
 	install -D -m 755 $(B)/kite-user-net $(DESTDIR)$(LIBEXECDIR)/kite-user-net
 	install -D -m 755 $(B)/kite-bridge-helper $(DESTDIR)$(LIBEXECDIR)/kite-bridge-helper
@@ -132,5 +138,5 @@ install: all
 clean:
 	rm -rf $(B)
 
--include $(LIB_OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(IMG_OBJ:.o=.d) $(USERNET_OBJ:.o=.d) $(BRIDGE_OBJ:.o=.d) $(UNIT_BIN:=.d) $(UNIT_HELP:.o=.d)
+-include $(LIB_OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(IMG_OBJ:.o=.d) $(CTL_OBJ:.o=.d) $(USERNET_OBJ:.o=.d) $(BRIDGE_OBJ:.o=.d) $(UNIT_BIN:=.d) $(UNIT_HELP:.o=.d)
 .SECONDARY:

@@ -23,6 +23,7 @@
 
 struct blockdev;
 struct err;
+struct fdsets;
 struct uring;
 
 enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_WRITE_ZEROES, BLK_STATUS };
@@ -157,6 +158,7 @@ void blockdev_complete(struct blockdev *bd, struct blk_req *req, int result);
 /* What a file is opened as. Strings are borrowed during the call. */
 struct blk_file_config {
 	const char *path;
+	const struct fdsets *fds; /* behind paths that name a set of descriptors (vmm/fdset.h); borrowed during the call. NULL: there are none */
 	bool read_only;
 	bool auto_read_only; /* read-only when it cannot be opened for writing */
 	enum blk_cache cache;

@@ -12,6 +12,7 @@
 #include "blk/import.h"
 #include "blk/qcow2.h"
 #include "vmm/err.h"
+#include "vmm/fdset.h"
 #include "vmm/log.h"
 #include "vmm/util.h"
 
@@ -65,21 +66,12 @@ static int probe_fd(struct blockdev *file, enum blk_format *format, struct err *
 	return rc;
 }
 
-/* What is no file is for raw_open to refuse: it is not opened here, as a FIFO would wait for its writer. */
-int image_probe(const char *path, enum blk_format *format, struct err *err)
+/* Takes `fd` over. */
+static int probe_descriptor(int fd, const char *path, enum blk_format *format, struct err *err)
 {
 	uint8_t head[BLK_PROBE_BYTES];
-	struct stat st;
-	ssize_t len;
-	int fd;
+	ssize_t len = pread(fd, head, sizeof(head), 0);
 
-	*format = BLK_FORMAT_RAW;
-	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return 0;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0)
-		return err_set_errno(err, -errno, "%s: cannot open it", path);
-	len = pread(fd, head, sizeof(head), 0);
 	if (len < 0)
 		err_set_errno(err, -errno, "%s: cannot read its first bytes", path);
 	else
@@ -88,14 +80,59 @@ int image_probe(const char *path, enum blk_format *format, struct err *err)
 	return len < 0 ? err->code : 0;
 }
 
+/* What is no file is for raw_open to refuse: it is not opened here, as a FIFO would wait for its writer. */
+int image_probe(const char *path, enum blk_format *format, struct err *err)
+{
+	struct stat st;
+	int fd;
+
+	*format = BLK_FORMAT_RAW;
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return err_set_errno(err, -errno, "%s: cannot open it", path);
+	return probe_descriptor(fd, path, format, err);
+}
+
+/* The user has named a descriptor that somebody opened for us. */
+static bool is_given(const struct layer *l)
+{
+	return l->named && l->cfg->fds && fdset_is_path(l->path);
+}
+
+static int layer_probe(const struct layer *l, enum blk_format *format, struct err *err)
+{
+	int fd;
+
+	if (!is_given(l))
+		return image_probe(l->path, format, err);
+	fd = fdsets_open(l->cfg->fds, l->path, O_RDONLY, err);
+	return fd < 0 ? fd : probe_descriptor(fd, l->path, format, err);
+}
+
+static int layer_stat(const struct layer *l, struct stat *st, struct err *err)
+{
+	int fd, r;
+
+	if (!is_given(l))
+		return stat(l->path, st) < 0 ? err_set_errno(err, -errno, "%s: cannot open it", l->path) : 0;
+	fd = fdsets_open(l->cfg->fds, l->path, O_RDONLY, err);
+	if (fd < 0)
+		return fd;
+	r = fstat(fd, st) < 0 ? err_set_errno(err, -errno, "%s: cannot look at it", l->path) : 0;
+	fd_close(&fd);
+	return r;
+}
+
 static struct blockdev *layer_open(struct layer *l, const char *format, bool read_only, struct err *err);
 
 static int check_loop(struct layer *l, struct err *err)
 {
 	struct stat st;
 
-	if (stat(l->path, &st) < 0)
-		return err_set_errno(err, -errno, "%s: cannot open it", l->path);
+	if (layer_stat(l, &st, err) < 0)
+		return err->code;
 	l->dev = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
 	l->ino = S_ISBLK(st.st_mode) ? 0 : st.st_ino;
 	if (l->depth >= IMAGE_CHAIN_MAX)
@@ -111,6 +148,7 @@ static struct blockdev *file_open(const struct layer *l, bool read_only, bool gr
 	const struct image_config *top = l->cfg;
 	struct blk_file_config cfg = {
 		.path = l->path,
+		.fds = l->named ? top->fds : NULL,
 		.read_only = read_only,
 		.auto_read_only = top->auto_read_only && l->named,
 		.cache = top->cache,
@@ -301,7 +339,7 @@ static struct blockdev *layer_open(struct layer *l, const char *format, bool rea
 
 	l->trusted = format != NULL;
 	if (!format) {
-		if (image_probe(l->path, &found, err) < 0)
+		if (layer_probe(l, &found, err) < 0)
 			return NULL;
 		format = blk_format_name(found);
 	}

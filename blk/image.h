@@ -24,6 +24,7 @@
 #include "blk/blockdev.h"
 
 struct err;
+struct fdsets;
 
 #define IMAGE_NAME_MAX 1024     /* bytes of a file name in an image, with the 0 */
 #define IMAGE_CHAIN_MAX 200     /* images on top of each other */
@@ -49,6 +50,7 @@ struct image_config {
 	bool repair;             /* qcow2: may open what is marked corrupt for writing, for check -r */
 	uint64_t cache_size, l2_cache_size, refcount_cache_size; /* qcow2; bytes; 0: default */
 	uint64_t l2_cache_entry_size;
+	const struct fdsets *fds; /* as struct blk_file_config, for names that the user gave, not for an image's */
 	struct uring *uring;     /* borrowed; of the loop */
 	struct eventloop *loop;
 };

@@ -539,7 +539,7 @@ static void raw_close(struct blockdev *bd)
 		raw->free = io->link;
 		free(io);
 	}
-	fd_close(&raw->file.fd);
+	raw_file_close(&raw->file);
 	free(raw);
 }
 

@@ -167,3 +167,10 @@ int raw_lock(int fd, const char *path, bool read_only, struct err *err)
 	}
 	return rc;
 }
+
+void raw_unlock(int fd)
+{
+	struct flock all = { .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = LOCK_DOES, .l_len = LOCK_FORBIDS + DO_KINDS - LOCK_DOES };
+
+	fcntl(fd, F_OFD_SETLK, &all);
+}

@@ -11,6 +11,7 @@
 
 #include "blk/raw_priv.h"
 #include "vmm/err.h"
+#include "vmm/fdset.h"
 #include "vmm/log.h"
 #include "vmm/util.h"
 
@@ -67,18 +68,39 @@ static int device_open(const char *path, int flags)
 	return fd;
 }
 
-/*
- * Looks at the type before opening, as that alone would wait for a FIFO's writer or rewind a tape, and again after, when it can no
- * longer change. O_NONBLOCK covers the time between, and must not stay: io_uring takes it at its word and gives -EAGAIN.
- */
-static int file_open(struct raw_file *file, const struct blk_file_config *cfg, struct stat *st, struct err *err)
+/* A descriptor of /dev/fdset/N, with what `flags` cannot say of one that is open already. */
+static int given_open(const struct blk_file_config *cfg, int flags, struct err *err)
 {
-	int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (wants_direct(cfg->cache) ? O_DIRECT : 0);
-	int fl;
+	int fd = fdsets_open(cfg->fds, cfg->path, flags & O_ACCMODE, err), fl, r;
 
-	if (stat(cfg->path, st) < 0)
+	if (fd < 0)
+		return fd;
+	fl = fcntl(fd, F_GETFL);
+	if (fl >= 0 && fcntl(fd, F_SETFL, (fl & ~O_DIRECT) | (flags & O_DIRECT)) == 0)
+		return fd;
+	r = say_open_error(cfg, -errno, err);
+	fd_close(&fd);
+	return r;
+}
+
+static int open_given(struct raw_file *file, const struct blk_file_config *cfg, int flags, struct err *err)
+{
+	file->read_only = cfg->read_only;
+	file->fd = given_open(cfg, flags | (cfg->read_only ? O_RDONLY : O_RDWR), err);
+	if (file->fd == -EACCES && cfg->auto_read_only && !cfg->read_only) {
+		file->read_only = true;
+		file->fd = given_open(cfg, flags | O_RDONLY, err);
+	}
+	return file->fd < 0 ? file->fd : 0;
+}
+
+static int open_by_name(struct raw_file *file, const struct blk_file_config *cfg, int flags, struct err *err)
+{
+	struct stat st;
+
+	if (stat(cfg->path, &st) < 0)
 		return err_set_errno(err, -errno, "%s: cannot open it", cfg->path);
-	if (check_type(cfg->path, st->st_mode, err) < 0)
+	if (check_type(cfg->path, st.st_mode, err) < 0)
 		return err->code;
 	file->read_only = cfg->read_only;
 	file->fd = device_open(cfg->path, flags | (cfg->read_only ? O_RDONLY : O_RDWR));
@@ -86,8 +108,22 @@ static int file_open(struct raw_file *file, const struct blk_file_config *cfg, s
 		file->read_only = true;
 		file->fd = device_open(cfg->path, flags | O_RDONLY);
 	}
-	if (file->fd < 0)
-		return say_open_error(cfg, -errno, err);
+	return file->fd < 0 ? say_open_error(cfg, -errno, err) : 0;
+}
+
+/*
+ * Looks at the type before opening, as that alone would wait for a FIFO's writer or rewind a tape, and again after, when it can no
+ * longer change. O_NONBLOCK covers the time between, and must not stay: io_uring takes it at its word and gives -EAGAIN.
+ */
+static int file_open(struct raw_file *file, const struct blk_file_config *cfg, struct stat *st, struct err *err)
+{
+	int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (wants_direct(cfg->cache) ? O_DIRECT : 0);
+	int r, fl;
+
+	file->given = cfg->fds && fdset_is_path(cfg->path);
+	r = file->given ? open_given(file, cfg, flags, err) : open_by_name(file, cfg, flags, err);
+	if (r < 0)
+		return r;
 	if (fstat(file->fd, st) < 0)
 		return err_set_errno(err, -errno, "%s: cannot look at it", cfg->path);
 	if (check_type(cfg->path, st->st_mode, err) < 0)
@@ -214,6 +250,13 @@ int raw_file_open(struct raw_file *file, const struct blk_file_config *cfg, stru
 	if (rc == 0)
 		rc = measure(file, cfg, &st, err);
 	if (rc < 0)
-		fd_close(&file->fd);
+		raw_file_close(file);
 	return rc;
+}
+
+void raw_file_close(struct raw_file *file)
+{
+	if (file->given && file->fd >= 0)
+		raw_unlock(file->fd);
+	fd_close(&file->fd);
 }

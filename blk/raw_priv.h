@@ -9,6 +9,7 @@ struct err;
 
 struct raw_file {
 	int fd;
+	bool given;         /* a copy of somebody's descriptor: its locks do not end with it */
 	bool block_device, read_only;
 	bool direct;        /* O_DIRECT is on */
 	uint64_t size;      /* bytes of the disk: a regular file's length rounded up to BLK_SECTOR */
@@ -20,8 +21,11 @@ struct raw_file {
 
 /* Opens, checks, locks and measures. 0 or -errno with `err`, and then nothing is open. */
 int raw_file_open(struct raw_file *file, const struct blk_file_config *cfg, struct err *err);
+void raw_file_close(struct raw_file *file);
 
 /* blk/raw_lock.c: takes the locks for reading or writing. 0 or -errno with `err`. They end with the descriptor. */
 int raw_lock(int fd, const char *path, bool read_only, struct err *err);
+/* The same before that, for a descriptor of which there are copies. */
+void raw_unlock(int fd);
 
 #endif

@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "blk/filter.h"
@@ -41,6 +42,7 @@ struct waiter {
 };
 
 struct throttle_group {
+	atomic_bool limited; /* written under the lock; read by the devices' loops, where a request may still go by the limits of before */
 	pthread_mutex_t lock;
 	/* Under the lock: */
 	unsigned refs;
@@ -195,6 +197,7 @@ struct throttle_group *throttle_group_create(const struct throttle_config *cfg, 
 	pthread_mutex_init(&g->lock, NULL);
 	g->refs = 1;
 	g->cfg = *cfg;
+	atomic_init(&g->limited, throttle_config_is_set(cfg));
 	g->leaked_ns = now_ns();
 	return g;
 }
@@ -232,12 +235,20 @@ int throttle_group_set(struct throttle_group *g, const struct throttle_config *c
 	pthread_mutex_lock(&g->lock);
 	group_leak(g, now);
 	g->cfg = *cfg;
+	atomic_store(&g->limited, throttle_config_is_set(cfg));
 	/* A level from before must not hold up those who now have a far lower limit: all begin as new. */
 	for (unsigned i = 0; i < THROTTLE_KINDS; i++)
 		g->buckets[i] = (struct bucket){ 0 };
 	lines_arm(g, now);
 	pthread_mutex_unlock(&g->lock);
 	return 0;
+}
+
+void throttle_group_get(struct throttle_group *g, struct throttle_config *cfg)
+{
+	pthread_mutex_lock(&g->lock);
+	*cfg = g->cfg;
+	pthread_mutex_unlock(&g->lock);
 }
 
 /* Devices */
@@ -306,7 +317,7 @@ static void throttle_submit(struct blockdev *bd, struct blk_req *req)
 	struct throttle *t = throttle_of(bd);
 	struct waiter *w = &t->waiters[req->op == BLK_READ ? DIR_READ : DIR_WRITE];
 
-	if (req->op == BLK_FLUSH || req->op == BLK_STATUS || t->draining || (!w->first && waiter_admit(w, req->len, false))) {
+	if (req->op == BLK_FLUSH || req->op == BLK_STATUS || t->draining || (!w->first && !atomic_load(&t->group->limited)) || (!w->first && waiter_admit(w, req->len, false))) {
 		filter_forward(&t->filter, req);
 		return;
 	}

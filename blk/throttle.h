@@ -38,6 +38,8 @@ void throttle_group_unref(struct throttle_group *group);
 /* As throttle_config_check. What waits is admitted by the new limits. */
 int throttle_group_set(struct throttle_group *group, const struct throttle_config *cfg, struct err *err);
 
+void throttle_group_get(struct throttle_group *group, struct throttle_config *cfg);
+
 /* Takes `below` over, and a reference to the group of its own. NULL with `err`, and then `below` is the caller's. */
 struct blockdev *throttle_create(struct blockdev *below, struct throttle_group *group, struct err *err);
 

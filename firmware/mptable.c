@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Theory of operation: entries are appended in the order of their types, as 4.3 demands; the header, which counts them, is filled in last.
- * All interrupts are those of one ISA bus: systems take an ISA interrupt's number for its IOAPIC pin and for the number that drivers ask
- * for, also above 15, where nothing else gives a pin a number without PCI.
+ * What is not PCI's is an interrupt of one ISA bus: systems take an ISA interrupt's number for its IOAPIC pin and for the number that drivers
+ * ask for, also above 15, where nothing else gives a pin a number without PCI. A PCI bus is number 0, as its own numbering has it, and its
+ * interrupts are named by slot and pin (appendix D).
  */
 #include "firmware/mptable.h"
 
@@ -19,10 +20,18 @@
 #define LAPIC_VERSION 0x14 /* integrated, as KVM's */
 #define IOAPIC_VERSION 0x11
 #define IOAPIC_PINS 24
-#define ISA_BUS 0
+#define PCI_BUS 0
+#define PCI_SLOTS 32
+#define PCI_PINS 4
 #define PIT_PIN 2
 #define ISA_IRQS 16
 #define MAX_APIC_ID 254
+
+/* The ISA bus comes after PCI's, whose number is not ours to choose. */
+static uint8_t isa_bus(const struct mptable_platform *p)
+{
+	return p->pci_pin ? PCI_BUS + 1 : 0;
+}
 
 static void put_processors(struct blob *out, const struct mptable_platform *p)
 {
@@ -58,7 +67,7 @@ static unsigned put_io_interrupts(struct blob *out, const struct mptable_platfor
 			.type = MP_IO_INTERRUPT,
 			.kind = MP_INT,
 			.flags = le16_of(level ? MP_HIGH_LEVEL : MP_CONFORMS),
-			.bus = ISA_BUS,
+			.bus = isa_bus(p),
 			.irq = (uint8_t)irq,
 			.apic_id = p->ioapic_id,
 			.lint = irq == 0 ? PIT_PIN : (uint8_t)irq,
@@ -68,10 +77,29 @@ static unsigned put_io_interrupts(struct blob *out, const struct mptable_platfor
 	return n;
 }
 
+/* INTA to INTD of every slot: level-triggered and active low, as the bus has it. */
+static unsigned put_pci_interrupts(struct blob *out, const struct mptable_platform *p)
+{
+	for (unsigned i = 0; p->pci_pin && i < PCI_SLOTS * PCI_PINS; i++) {
+		unsigned slot = i / PCI_PINS, pin = i % PCI_PINS;
+
+		put_interrupt(out, (struct mp_interrupt){
+			.type = MP_IO_INTERRUPT,
+			.kind = MP_INT,
+			.flags = le16_of(MP_CONFORMS),
+			.bus = PCI_BUS,
+			.irq = (uint8_t)(slot << 2 | pin),
+			.apic_id = p->ioapic_id,
+			.lint = (uint8_t)(p->pci_pin + (slot + pin) % PCI_PINS),
+		});
+	}
+	return p->pci_pin ? PCI_SLOTS * PCI_PINS : 0;
+}
+
 /* The 8259s at LINT0 and NMIs at LINT1 of every processor, as on PCs. */
 static unsigned put_local_interrupts(struct blob *out, const struct mptable_platform *p)
 {
-	const struct mp_interrupt lint = { .type = MP_LOCAL_INTERRUPT, .flags = le16_of(MP_CONFORMS), .bus = ISA_BUS, .apic_id = MP_ALL_APICS };
+	const struct mp_interrupt lint = { .type = MP_LOCAL_INTERRUPT, .flags = le16_of(MP_CONFORMS), .bus = isa_bus(p), .apic_id = MP_ALL_APICS };
 	struct mp_interrupt extint = lint, nmi = lint;
 
 	extint.kind = MP_EXTINT;
@@ -86,7 +114,8 @@ static unsigned put_local_interrupts(struct blob *out, const struct mptable_plat
 
 static void build_table(struct blob *out, const struct mptable_platform *p)
 {
-	const struct mp_bus isa = { .type = MP_BUS, .id = ISA_BUS, .name = "ISA   " };
+	const struct mp_bus pci = { .type = MP_BUS, .id = PCI_BUS, .name = "PCI   " };
+	const struct mp_bus isa = { .type = MP_BUS, .id = isa_bus(p), .name = "ISA   " };
 	const struct mp_ioapic ioapic = {
 		.type = MP_IOAPIC,
 		.id = p->ioapic_id,
@@ -100,11 +129,17 @@ static void build_table(struct blob *out, const struct mptable_platform *p)
 
 	memcpy(h.signature, "PCMP", sizeof(h.signature));
 	memcpy(h.oem_id, "KITE    ", sizeof(h.oem_id));
-	memcpy(h.product_id, "microvm     ", sizeof(h.product_id));
+	memset(h.product_id, ' ', sizeof(h.product_id));
+	memcpy(h.product_id, p->product, min_u64(strlen(p->product), sizeof(h.product_id)));
 	blob_put(out, &h, sizeof(h));
 	put_processors(out, p);
+	if (p->pci_pin) {
+		blob_put(out, &pci, sizeof(pci));
+		n++;
+	}
 	blob_put(out, &isa, sizeof(isa));
 	blob_put(out, &ioapic, sizeof(ioapic));
+	n += put_pci_interrupts(out, p);
 	n += put_io_interrupts(out, p);
 	n += put_local_interrupts(out, p);
 	h.n_entries = le16_of((uint16_t)n);
@@ -135,8 +170,9 @@ static int check(const struct mptable_platform *p, struct err *err)
 			return err_set(err, -EINVAL, "an MP table cannot have the APIC id %u: use fewer sockets, cores or threads",
 				       p->apic_ids[i]);
 	if ((p->isa_irqs & ~(BIT(ISA_IRQS) - 1)) || (p->level_irqs & ~(BIT(IOAPIC_PINS) - 1)) || (p->level_irqs & (BIT(PIT_PIN + 1) - 1)) ||
-	    (p->isa_irqs & BIT(PIT_PIN)))
-		return err_set(err, -EINVAL, "an MP table cannot have the interrupts 0x%x and 0x%x", p->isa_irqs, p->level_irqs);
+	    (p->isa_irqs & BIT(PIT_PIN)) || (p->pci_pin && (p->pci_pin < ISA_IRQS || p->pci_pin + PCI_PINS > IOAPIC_PINS)))
+		return err_set(err, -EINVAL, "an MP table cannot have the interrupts 0x%x, 0x%x and PCI's from %u on", p->isa_irqs,
+			       p->level_irqs, p->pci_pin);
 	return 0;
 }
 

@@ -17,6 +17,7 @@ struct err;
 #define MPTABLE_POINTER_SIZE 16
 
 struct mptable_platform {
+	const char *product; /* "microvm"; borrowed, up to 12 characters of it */
 	const uint32_t *apic_ids; /* one per vCPU, unique, the first is the boot processor's; below 255 */
 	size_t n_cpus;
 	uint32_t cpu_signature, cpu_features; /* CPUID leaf 1, EAX and EDX */
@@ -25,6 +26,7 @@ struct mptable_platform {
 	uint8_t ioapic_id; /* no processor's */
 	uint32_t isa_irqs;   /* a bit for each ISA interrupt: edge-triggered, active high, on the pin of its number; 0 is on pin 2 */
 	uint32_t level_irqs; /* a bit for each pin: level-triggered, active high; not below 3 */
+	unsigned pci_pin;    /* INTA to INTD of slot s are on the pins from here on, (s + pin) mod 4; 16 to 20. 0: there is no PCI bus */
 	bool has_pic;        /* two 8259s, whose interrupt goes to LINT0 of every processor */
 };
 

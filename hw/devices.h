@@ -122,6 +122,39 @@ struct debugcon_config {
 };
 struct device *debugcon_create(const struct device_env *env, const struct debugcon_config *cfg, struct err *err);
 
+/*
+ * hw/i6300esb.c: the watchdog of Intel's 6300ESB I/O controller hub (document 300641-004, chapter 23), a function of PCI. What becomes of a
+ * guest that forgets it is not its own to say: MACHINE_WATCHDOG.
+ */
+struct pci_bus;
+struct i6300esb_config {
+	const char *name; /* "watchdog0" */
+	int devfn;        /* or PCI_ADDR_AUTO */
+};
+struct device *i6300esb_create(const struct device_env *env, struct pci_bus *bus, const struct i6300esb_config *cfg, struct err *err);
+
+/* hw/ib700.c: the watchdog of IB700 single-board computers: port 0x443 starts it for 30 - 2n seconds, 0x441 stops it. */
+struct ib700_config {
+	const char *name;
+};
+struct device *ib700_create(const struct device_env *env, const struct ib700_config *cfg, struct err *err);
+
+/*
+ * hw/pvpanic.c: a register by which a guest tells that it has crashed (QEMU's docs/specs/pvpanic.rst): a byte of I/O, or of a BAR. It reads
+ * what is understood, of PVPANIC_EVENTS those that `events` allows.
+ */
+#define PVPANIC_PANICKED 1
+#define PVPANIC_CRASHLOADED 2
+#define PVPANIC_EVENTS (PVPANIC_PANICKED | PVPANIC_CRASHLOADED)
+#define PVPANIC_PORT 0x505
+struct pvpanic_config {
+	uint8_t events;
+	uint16_t iobase; /* without a bus */
+	int devfn;       /* with one; or PCI_ADDR_AUTO */
+};
+/* `bus` NULL: at the port. */
+struct device *pvpanic_create(const struct device_env *env, struct pci_bus *bus, const struct pvpanic_config *cfg, struct err *err);
+
 /* hw/testdev.c: pc-testdev, what small test kernels expect of QEMU's: I/O echo ports, interrupt lines, test memory. */
 #define TESTDEV_IRQS 24
 struct testdev_config {
@@ -195,6 +228,41 @@ struct virtio_rng_config {
 	uint32_t period_ms;    /* not 0 */
 };
 struct virtio_dev *virtio_rng_create(const struct device_env *env, const struct virtio_rng_config *cfg, struct err *err);
+
+/*
+ * hw/virtio_balloon.c: a memory balloon (Virtio 1.2, 5.5), to be put behind a transport. Pages that the driver puts into it, and those that it
+ * reports as free, are given back to the host. It works on env->loop.
+ */
+struct virtio_balloon_config {
+	const char *name;      /* "virtio-balloon0" */
+	bool deflate_on_oom;   /* the driver may take pages back by itself */
+	bool page_reporting;   /* the driver tells of free pages */
+	bool page_poison;      /* the driver may say what it fills free pages with; those are then left alone */
+};
+struct virtio_dev *virtio_balloon_create(const struct device_env *env, const struct virtio_balloon_config *cfg, struct err *err);
+
+/* For a monitor; any thread. */
+/* How many bytes the balloon is to hold; and holds, as the driver says. Whole pages of 4 KiB. */
+void virtio_balloon_set_target(struct virtio_dev *dev, uint64_t bytes);
+uint64_t virtio_balloon_held(struct virtio_dev *dev);
+/* `changed` is called when virtio_balloon_held may be another, on any thread, under a lock of the device's; NULL: nobody is. */
+void virtio_balloon_observe(struct virtio_dev *dev, void (*changed)(void *opaque), void *opaque);
+/* What the driver tells of its memory (5.5.6.4), by tag: bytes, or counts for the first four and the last two. */
+enum virtio_balloon_stat {
+	VIRTIO_BALLOON_SWAP_IN, VIRTIO_BALLOON_SWAP_OUT, VIRTIO_BALLOON_MAJOR_FAULTS, VIRTIO_BALLOON_MINOR_FAULTS,
+	VIRTIO_BALLOON_FREE, VIRTIO_BALLOON_TOTAL, VIRTIO_BALLOON_AVAILABLE, VIRTIO_BALLOON_CACHES,
+	VIRTIO_BALLOON_HTLB_ALLOCS, VIRTIO_BALLOON_HTLB_FAILURES,
+	VIRTIO_BALLOON_STATS,
+};
+#define VIRTIO_BALLOON_UNKNOWN UINT64_MAX
+struct virtio_balloon_stats {
+	uint64_t value[VIRTIO_BALLOON_STATS]; /* VIRTIO_BALLOON_UNKNOWN: not told */
+	int64_t last_update;                  /* seconds since 1970; 0: never */
+};
+void virtio_balloon_stats(struct virtio_dev *dev, struct virtio_balloon_stats *stats);
+/* How often they are asked for, in seconds; 0: never, as at first. */
+uint32_t virtio_balloon_polling(struct virtio_dev *dev);
+void virtio_balloon_set_polling(struct virtio_dev *dev, uint32_t seconds);
 
 /*
  * hw/virtio_net.c: a network card (Virtio 1.2, 5.1), to be put behind a transport. The switches are QEMU's properties of these names: what is off, or

@@ -285,3 +285,36 @@ struct device *pci_bus_device(struct pci_bus *bus)
 {
 	return &bus->dev;
 }
+
+/* ---- looking ---- */
+
+static void dev_look(const struct pci_dev *dev, struct pci_seen *seen)
+{
+	*seen = (struct pci_seen){ .name = dev->name, .devfn = (unsigned)dev->devfn };
+	memcpy(seen->header, dev->config, sizeof(seen->header));
+	for (unsigned i = 0; i < PCI_BARS; i++) {
+		const struct pci_bar *bar = &dev->bars[i];
+
+		if (!bar->used)
+			continue;
+		seen->bars[i].size = bar->region.size;
+		seen->bars[i].address = pci_bar_wanted(dev, i);
+		seen->bars[i].io = bar->kind == PCI_BAR_IO;
+		seen->bars[i].is_64 = bar->kind == PCI_BAR_MEM64;
+		seen->bars[i].prefetchable = bar->prefetchable;
+	}
+}
+
+void pci_bus_look(struct pci_bus *bus, void (*seen)(void *opaque, const struct pci_seen *function), void *opaque)
+{
+	for (unsigned devfn = 0; devfn < PCI_FUNCTIONS; devfn++) {
+		struct pci_seen one;
+
+		if (!bus->functions[devfn])
+			continue;
+		pthread_mutex_lock(&bus->intx_lock);
+		dev_look(bus->functions[devfn], &one);
+		pthread_mutex_unlock(&bus->intx_lock);
+		seen(opaque, &one);
+	}
+}

@@ -73,6 +73,24 @@ struct device *pci_bus_device(struct pci_bus *bus);
  */
 int pci_bus_assign(struct pci_bus *bus, struct err *err);
 
+/* A function as it is at a moment, for those who look at a machine that runs. */
+struct pci_seen {
+	const char *name;   /* the device's; borrowed as long as the machine lives */
+	unsigned devfn;
+	uint8_t header[64]; /* of its configuration space */
+	struct {
+		uint64_t size;    /* 0: there is none of that number */
+		uint64_t address; /* 0: nowhere */
+		bool io, is_64, prefetchable;
+	} bars[6];
+};
+
+/*
+ * Tells of every function, by ascending devfn. Takes no lock that is held while a handler runs, so the main thread may ask while vCPUs wait
+ * for it.
+ */
+void pci_bus_look(struct pci_bus *bus, void (*seen)(void *opaque, const struct pci_seen *function), void *opaque);
+
 struct pci_ids {
 	uint16_t vendor, device, subsystem_vendor, subsystem;
 	uint32_t class_code; /* 24 bits: class, subclass, interface */

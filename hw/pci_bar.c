@@ -76,8 +76,7 @@ static uint64_t bar_address(const struct pci_dev *dev, unsigned i)
 	return address & ~(uint64_t)(bar->kind == PCI_BAR_IO ? PCI_BAR_IO_FLAGS : PCI_BAR_MEM_FLAGS);
 }
 
-/* A multiple of the BAR's size that is 0 means: nowhere. */
-static uint64_t bar_wanted(const struct pci_dev *dev, unsigned i)
+uint64_t pci_bar_wanted(const struct pci_dev *dev, unsigned i)
 {
 	const struct pci_bar *bar = &dev->bars[i];
 	uint16_t command = load_le16(dev->config + PCI_COMMAND);
@@ -162,7 +161,7 @@ bool pci_bars_update(struct pci_dev *dev)
 
 		if (!bar->used)
 			continue;
-		base = bar_wanted(dev, i);
+		base = pci_bar_wanted(dev, i);
 		if (bar->mapped ? bar->region.base == base : !base)
 			continue;
 		freed |= bar->mapped;
@@ -183,7 +182,7 @@ void pci_bars_retry(struct pci_bus *bus)
 			continue;
 		pthread_mutex_lock(&dev->lock);
 		for (unsigned i = 0; i < PCI_BARS; i++) {
-			uint64_t base = dev->bars[i].used && !dev->bars[i].mapped ? bar_wanted(dev, i) : 0;
+			uint64_t base = dev->bars[i].used && !dev->bars[i].mapped ? pci_bar_wanted(dev, i) : 0;
 			struct err err = ERR_INIT;
 
 			if (base)

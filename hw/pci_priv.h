@@ -50,7 +50,9 @@ void pci_bridges_reset(struct pci_bus *bus);
 void pci_config_read(struct pci_bus *bus, unsigned devfn, unsigned offset, uint8_t *buf, unsigned len);
 void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned offset, const uint8_t *buf, unsigned len);
 
-/* hw/pci_bar.c. Under bus->lock and dev->lock. */
+/* hw/pci_bar.c. Where a BAR is to be, by its bytes and the command register; 0: nowhere. Under bus->lock or bus->intx_lock. */
+uint64_t pci_bar_wanted(const struct pci_dev *dev, unsigned bar);
+/* The others under bus->lock and dev->lock. */
 /* Puts every BAR where the configuration bytes say, or nowhere. Returns whether a place became free. */
 bool pci_bars_update(struct pci_dev *dev);
 /* A place became free: tries again what had to stay off the bus. Under bus->lock only. */

@@ -7,16 +7,20 @@
 #ifndef VMM_ARCH_H
 #define VMM_ARCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct boot;
 struct chardev;
 struct device;
 struct device_env;
+struct dump_notes;
 struct err;
 struct eventloop;
 struct machine;
+struct pci_seen;
 struct vcpu;
 struct virtio_dev;
 struct virtio_pci_config;
@@ -30,8 +34,13 @@ int arch_vm_init(struct vm *vm, struct err *err);
 int arch_vcpu_init(struct vcpu *vcpu, struct err *err);
 void arch_vcpu_fini(struct vcpu *vcpu);
 
-/* Registers and the bytes at the instruction pointer, on stderr, for a person. The vCPU's thread. */
+/* Registers and the bytes at the instruction pointer, for a person. The vCPU's thread, or another while it is parked. */
+void arch_vcpu_print(struct vcpu *vcpu, FILE *out);
+/* The same on stderr. */
 void arch_vcpu_dump(struct vcpu *vcpu);
+
+/* Its registers, as notes of an ELF core; parked. 0 or -errno with `err`. */
+int arch_vcpu_core_notes(struct vcpu *vcpu, struct dump_notes *notes, struct err *err);
 
 /* The vCPU was stopped for any length of time, and is about to go on: so that its guest does not blame itself. */
 void arch_vcpu_was_stopped(struct vcpu *vcpu);
@@ -49,6 +58,11 @@ struct machine *machine_create(const struct vm_config *cfg, struct boot *boot, s
  * cfg->debugcons, borrowed.
  */
 int machine_add_devices(struct machine *machine, struct chardev *const *serials, struct chardev *const *debugcons, struct err *err);
+/*
+ * Adds watchdogs and pvpanic: first those with a place of their own (`fixed`), and when all devices have been added that have one, the others.
+ * 0 or -errno with `err`.
+ */
+int machine_add_guards(struct machine *machine, bool fixed, struct err *err);
 /* Ends the vCPU threads and everything else. NULL is fine. */
 void machine_destroy(struct machine *machine);
 struct vm *machine_vm(struct machine *machine);
@@ -78,6 +92,12 @@ struct machine_boot {
 int machine_boot_device(struct machine *machine, const struct virtio_dev *virtio, const struct machine_boot *boot, struct err *err);
 /* All devices are there: does what firmware would do for them. Then the machine can start. 0 or -errno with `err`. */
 int machine_ready(struct machine *machine, struct err *err);
+
+/* A non-maskable interrupt for every vCPU, running or not. 0 or -errno. */
+int machine_inject_nmi(struct machine *machine);
+
+/* What is on its PCI bus, as pci_bus_look tells (hw/pci.h). -ENODEV: it has none. */
+int machine_look_pci(struct machine *machine, void (*seen)(void *opaque, const struct pci_seen *function), void *opaque);
 
 /* Presses the ACPI power button. */
 void machine_power_button(struct machine *machine);

@@ -203,6 +203,14 @@ int bus_add(struct bus *bus, struct bus_region *region, struct err *err)
 	return ret;
 }
 
+void bus_each(struct bus *bus, void (*fn)(void *opaque, const struct bus_region *region), void *opaque)
+{
+	pthread_mutex_lock(&bus->lock);
+	for (unsigned i = 0; i < bus->n; i++)
+		fn(opaque, bus->sorted[i]);
+	pthread_mutex_unlock(&bus->lock);
+}
+
 void bus_remove(struct bus *bus, struct bus_region *region)
 {
 	int i;

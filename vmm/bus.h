@@ -58,6 +58,9 @@ void bus_remove(struct bus *bus, struct bus_region *region);
 /* As bus_remove and bus_add in one step: no access finds the region in neither place. Same errors, then it stays where it was. */
 int bus_move(struct bus *bus, struct bus_region *region, uint64_t base, struct err *err);
 
+/* Calls `fn` for every region, from the lowest address on, under the bus's lock of writers: `fn` may read what it is given, and no more. */
+void bus_each(struct bus *bus, void (*fn)(void *opaque, const struct bus_region *region), void *opaque);
+
 /* `len` 1 to 8. Returns whether any region claimed a byte of it. */
 bool bus_read(struct bus *bus, uint64_t addr, uint8_t *buf, unsigned len);
 bool bus_write(struct bus *bus, uint64_t addr, const uint8_t *buf, unsigned len);

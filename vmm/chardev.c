@@ -38,6 +38,7 @@ static const struct {
 	[CHARDEV_FILE] = { "file", chardev_file_open },
 	[CHARDEV_PTY] = { "pty", chardev_pty_open },
 	[CHARDEV_SOCKET] = { "socket", chardev_socket_open },
+	[CHARDEV_CALLBACK] = { "callback", chardev_callback_open },
 };
 
 /* The ring */
@@ -75,23 +76,27 @@ static size_t ring_peek(struct chardev *chr, const uint8_t **span)
 
 size_t chardev_write(struct chardev *chr, const void *buf, size_t len)
 {
-	size_t n = len;
+	size_t n, room;
 	bool post = false;
 
 	pthread_mutex_lock(&chr->lock);
+	room = chr->log ? min_u64(len, chardev_log_room(chr->log)) : len;
+	n = room;
 	if (chr->dropping) {
-		chr->dropped += len;
+		chr->dropped += room;
 	} else if (chr->connected && !chr->sink) {
 		bool was_empty = chr->ring_used == 0;
 
-		n = chr->mux ? chardev_mux_put(chr, buf, len) : chardev_ring_put(chr, buf, len);
+		n = chr->mux ? chardev_mux_put(chr, buf, room) : chardev_ring_put(chr, buf, room);
 		post = was_empty && n > 0;
-		if (n < len && !chr->front_waits) {
-			chr->front_waits = true;
-			chr->waits_since = now_ns();
-			if (!chr->patient)
-				eventloop_arm(chr->loop, &chr->stall_timer, chr->waits_since + CHARDEV_STALL_NS);
-		}
+	}
+	if (chr->log && n > 0)
+		chardev_log_put(chr->log, buf, n);
+	if (n < len && !chr->front_waits) {
+		chr->front_waits = true;
+		chr->waits_since = now_ns();
+		if (!chr->patient)
+			eventloop_arm(chr->loop, &chr->stall_timer, chr->waits_since + CHARDEV_STALL_NS);
 	}
 	pthread_mutex_unlock(&chr->lock);
 	if (post)
@@ -114,6 +119,19 @@ static void tell_writable(struct chardev *chr)
 {
 	if (chr->fe)
 		chr->fe->writable(chr->fe_opaque);
+	if (chr->mux)
+		chardev_mux_tell_writable(chr->mux);
+}
+
+void chardev_made_room(struct chardev *chr)
+{
+	bool waited;
+
+	pthread_mutex_lock(&chr->lock);
+	waited = end_wait(chr);
+	pthread_mutex_unlock(&chr->lock);
+	if (waited)
+		tell_writable(chr);
 }
 
 static void log_dropped(struct chardev *chr, uint64_t dropped)
@@ -213,10 +231,16 @@ static void stall_fire(void *opaque)
 {
 	struct chardev *chr = opaque;
 	int64_t unread = chr->ops->unread ? chr->ops->unread(chr) : -1;
-	bool stalled;
+	bool stalled, log_stalled;
 
 	pthread_mutex_lock(&chr->lock);
 	stalled = stall_expired(chr);
+	/* One after the other: if the peer does not read either, the front end will wait again. */
+	log_stalled = stalled && chr->log && chardev_log_stalled(chr->log);
+	if (log_stalled) {
+		stalled = false;
+		end_wait(chr);
+	}
 	if (stalled && unread >= 0 && unread != chr->unread) {
 		/* Something was read, though not enough to make room. */
 		stalled = false;
@@ -229,6 +253,10 @@ static void stall_fire(void *opaque)
 		end_wait(chr);
 	}
 	pthread_mutex_unlock(&chr->lock);
+	if (log_stalled) {
+		log_warn("%s: nobody reads its log, and what comes now will be missing there", chr->id);
+		tell_writable(chr);
+	}
 	if (!stalled)
 		return;
 	log_warn("%s: nobody reads %s; output is dropped until somebody does", chr->id, chr->filename);
@@ -304,6 +332,8 @@ void chardev_set_connected(struct chardev *chr, bool connected)
 		log_dropped(chr, dropped);
 	if (changed && chr->fe)
 		chr->fe->event(chr->fe_opaque, connected ? CHARDEV_OPENED : CHARDEV_CLOSED);
+	if (changed && chr->mux)
+		chardev_mux_tell(chr->mux, connected ? CHARDEV_OPENED : CHARDEV_CLOSED);
 	if (waited)
 		tell_writable(chr);
 }
@@ -320,8 +350,17 @@ bool chardev_connected(const struct chardev *chr)
 	return connected;
 }
 
+bool chardev_attached(const struct chardev *chr)
+{
+	return chr->fe;
+}
+
 void chardev_attach(struct chardev *chr, const struct chardev_frontend *fe, void *opaque)
 {
+	if (chr->mux && chr->fe) {
+		chardev_mux_add(chr, fe, opaque);
+		return;
+	}
 	chr->fe = fe;
 	chr->fe_opaque = opaque;
 	pthread_mutex_lock(&chr->lock);
@@ -341,6 +380,12 @@ void chardev_detach(struct chardev *chr)
 	chr->patient = false;
 	pthread_mutex_unlock(&chr->lock);
 	update_reading(chr);
+}
+
+void chardev_leave(struct chardev *chr, void *opaque)
+{
+	if (!chr->mux || !chardev_mux_leave(chr, opaque))
+		chardev_detach(chr);
 }
 
 const char *chardev_filename(const struct chardev *chr)
@@ -366,6 +411,7 @@ int chardev_set_filename(struct chardev *chr, struct err *err, const char *fmt, 
 
 static void chardev_free(struct chardev *chr)
 {
+	chardev_log_destroy(chr->log);
 	chardev_mux_destroy(chr->mux);
 	pthread_mutex_destroy(&chr->lock);
 	free(chr->filename);
@@ -377,6 +423,11 @@ static int chardev_open(struct chardev *chr, const struct chardev_setup *setup, 
 {
 	unsigned backend = setup->cfg->backend;
 
+	if (setup->cfg->log) {
+		chr->log = chardev_log_create(chr, setup->cfg->log_fd, err);
+		if (!chr->log)
+			return err->code;
+	}
 	if (!chr->id || (setup->cfg->mux && !chr->mux))
 		return err_set_errno(err, -ENOMEM, "cannot open it");
 	if (backend >= ARRAY_SIZE(backends))
@@ -390,6 +441,8 @@ struct chardev *chardev_create_from(const struct chardev_setup *setup, struct er
 	struct chardev *chr = calloc(1, sizeof(*chr));
 
 	if (!chr) {
+		if (setup->cfg->log)
+			close(setup->cfg->log_fd);
 		err_set_errno(err, -ENOMEM, "chardev %s", id);
 		return NULL;
 	}
@@ -425,6 +478,8 @@ void chardev_destroy(struct chardev *chr)
 	if (!chr)
 		return;
 	chr->fe = NULL;
+	if (chr->mux)
+		chardev_mux_leave(chr, NULL);
 	/* The ring at most, as nothing is added any more. */
 	chardev_drain(chr);
 	if (chr->dropped)

@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct chardev;
 struct err;
@@ -36,6 +37,15 @@ enum chardev_backend {
 	CHARDEV_FILE,
 	CHARDEV_PTY,
 	CHARDEV_SOCKET, /* Unix or TCP */
+	CHARDEV_CALLBACK, /* the program that embeds Kite */
+};
+
+/* CHARDEV_CALLBACK: the other end, in the same process. On the loop's thread, and no chardev lock is held. */
+struct chardev_callback {
+	void (*output)(void *opaque, const char *id, const void *buf, size_t len);
+	/* There is room again after a chardev_callback_input that took less than it was given. NULL: nobody wants to know. */
+	void (*input_ready)(void *opaque, const char *id);
+	void *opaque;
 };
 
 /* What -serial and -chardev give. Strings are borrowed during chardev_create only. */
@@ -47,10 +57,13 @@ struct chardev_config {
 	bool inherited;   /* socket: `fd`, taken over: with `server` it listens, else it is connected */
 	int fd;
 	unsigned reconnect; /* socket client: seconds after which it tries again; 0: never */
+	const struct chardev_callback *callback; /* callback: copied; NULL: there is none, which is refused */
 	bool append;      /* file: keep what is there */
 	bool server;      /* socket: listen, and accept again after a disconnect; else connect, at creation */
 	bool wait;        /* socket server: creation waits for the first client */
 	bool signal;      /* stdio: Ctrl-C and Ctrl-Z act on Kite, not on the guest */
+	bool log;         /* `log_fd`, taken over also when creation fails, gets a copy of all output: a file, a pipe, a terminal */
+	int log_fd;
 	bool mux;         /* Ctrl-a escapes (vmm/chardev_mux.c) */
 };
 
@@ -60,7 +73,7 @@ enum chardev_event {
 	CHARDEV_BREAK,  /* a serial break was asked for (Ctrl-a b) */
 };
 
-/* The front end's side. All functions are required. */
+/* The front end's side. All functions but focus are required. */
 struct chardev_frontend {
 	bool takes_fds; /* descriptors that come through a Unix socket are kept for chardev_take_fd; else they are closed */
 	bool patient; /* waits for a slow reader as long as it takes; nothing that the guest could do without stands still meanwhile */
@@ -70,6 +83,7 @@ struct chardev_frontend {
 	/* There is room again after a chardev_write that took less than it was given. */
 	void (*writable)(void *opaque);
 	void (*event)(void *opaque, enum chardev_event event);
+	void (*focus)(void *opaque); /* of two front ends, it has the input from now on (Ctrl-a c) */
 };
 
 /* What the escapes of a multiplexed chardev ask of the machine. Called on the loop's thread. */
@@ -89,14 +103,26 @@ struct chardev *chardev_create(const struct chardev_config *cfg, const struct ch
 /* Writes out what the peer takes without waiting, restores the terminal, removes the socket file it made. NULL is fine. */
 void chardev_destroy(struct chardev *chr);
 
-/* Connects the front end. Both are borrowed until chardev_detach. At most one at a time. */
+/*
+ * Connects the front end. Both are borrowed until chardev_detach. At most one at a time; with mux two, both of which write, while one has the
+ * input: the first, until Ctrl-a c. The second gets no CHARDEV_OPENED for a peer that is there already.
+ */
 void chardev_attach(struct chardev *chr, const struct chardev_frontend *fe, void *opaque);
+/* The only one. */
 void chardev_detach(struct chardev *chr);
+/* One of two, or the only one. */
+void chardev_leave(struct chardev *chr, void *opaque);
 
 /* Takes up to `len` bytes; returns how many. Never blocks. */
 size_t chardev_write(struct chardev *chr, const void *buf, size_t len);
 /* The front end has room for input again. */
 void chardev_accept_input(struct chardev *chr);
+
+/*
+ * Input for a CHARDEV_CALLBACK, kept until the front end takes it: how many bytes found room, of CHARDEV_RING at most. Any thread. -EINVAL for
+ * another back end.
+ */
+ssize_t chardev_callback_input(struct chardev *chr, const void *buf, size_t len);
 
 #define CHARDEV_MAX_FDS 16
 /*
@@ -109,5 +135,7 @@ int chardev_take_fd(struct chardev *chr);
 const char *chardev_filename(const struct chardev *chr);
 /* Whether a peer is there. */
 bool chardev_connected(const struct chardev *chr);
+/* Whether a front end is attached. Loop thread. */
+bool chardev_attached(const struct chardev *chr);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The escapes of a multiplexed chardev: Ctrl-a and a key ask something of Kite instead of going to the guest. One row of the table
- * below is one key; a row for the monitor ("c") will switch who gets the input.
+ * below is one key. Of two front ends, such as a serial port and a monitor, one is the chardev's own (chr->fe) and gets the input, until "c"
+ * exchanges it for the other.
  *
  * Input goes through a buffer of its own, so that the escapes work while the guest takes no input, until that is full, too.
  * Then input waits in the host's pipe. Output passes through only to put time stamps in front of lines.
@@ -20,6 +21,8 @@
 
 struct chardev_mux {
 	struct chardev_host host;
+	const struct chardev_frontend *other; /* which has not the input; NULL: none. The loop's thread only */
+	void *other_opaque;
 	/* The loop's thread only: */
 	bool escaped; /* the last byte was MUX_ESCAPE */
 	size_t held_at, held; /* input that the front end has not taken yet */
@@ -83,6 +86,59 @@ static void escape_resume(struct chardev *chr)
 		chr->mux->host.resume(chr->mux->host.opaque);
 }
 
+static void exchange(struct chardev *chr)
+{
+	struct chardev_mux *mux = chr->mux;
+	const struct chardev_frontend *fe = chr->fe;
+	void *opaque = chr->fe_opaque;
+
+	chr->fe = mux->other;
+	chr->fe_opaque = mux->other_opaque;
+	mux->other = fe;
+	mux->other_opaque = opaque;
+}
+
+static void escape_switch(struct chardev *chr)
+{
+	if (!chr->mux->other)
+		return;
+	/* What was typed before is for the one that had the input; what that does not take is lost. */
+	chardev_mux_flush(chr);
+	chr->mux->held = chr->mux->held_at = 0;
+	exchange(chr);
+	if (chr->fe->focus)
+		chr->fe->focus(chr->fe_opaque);
+}
+
+void chardev_mux_add(struct chardev *chr, const struct chardev_frontend *fe, void *opaque)
+{
+	chr->mux->other = fe;
+	chr->mux->other_opaque = opaque;
+}
+
+bool chardev_mux_leave(struct chardev *chr, const void *opaque)
+{
+	if (!chr->mux->other)
+		return false;
+	if (chr->fe_opaque == opaque)
+		exchange(chr);
+	chr->mux->other = NULL;
+	chr->mux->other_opaque = NULL;
+	return true;
+}
+
+void chardev_mux_tell(struct chardev_mux *mux, enum chardev_event event)
+{
+	if (mux->other)
+		mux->other->event(mux->other_opaque, event);
+}
+
+void chardev_mux_tell_writable(struct chardev_mux *mux)
+{
+	if (mux->other)
+		mux->other->writable(mux->other_opaque);
+}
+
 static void escape_break(struct chardev *chr)
 {
 	/* In its place among the input, as far as the front end takes that. */
@@ -114,6 +170,7 @@ static const struct mux_escape escapes[] = {
 	{ 'p', "press the guest's power button", escape_powerdown },
 	{ 'r', "let a guest go on that was stopped by a disk error", escape_resume },
 	{ 'b', "send a break", escape_break },
+	{ 'c', "switch between the console and the monitor", escape_switch },
 	{ 't', "turn time stamps in front of lines on or off", escape_stamps },
 	{ MUX_ESCAPE, "send Ctrl-a", escape_escape },
 };

@@ -41,6 +41,7 @@ struct chardev_ops {
 	int (*take_fd)(struct chardev *chr); /* NULL: none ever come */
 };
 
+struct chardev_log;
 struct chardev_mux;
 
 struct chardev {
@@ -49,6 +50,7 @@ struct chardev {
 	struct eventloop *loop;
 	char *id, *filename;
 	struct chardev_mux *mux; /* NULL without */
+	struct chardev_log *log; /* the same */
 
 	/* The loop's thread only: */
 	const struct chardev_frontend *fe;
@@ -139,6 +141,7 @@ int chardev_stdio_open(struct chardev *chr, const struct chardev_setup *setup, s
 int chardev_file_open(struct chardev *chr, const struct chardev_setup *setup, struct err *err);
 int chardev_pty_open(struct chardev *chr, const struct chardev_setup *setup, struct err *err);
 int chardev_socket_open(struct chardev *chr, const struct chardev_setup *setup, struct err *err);
+int chardev_callback_open(struct chardev *chr, const struct chardev_setup *setup, struct err *err);
 /* In chardev_listen.c: a listening Unix socket at `path`, close-on-exec and non-blocking. The descriptor, or -errno with `err`. */
 int chardev_listen(const char *path, struct err *err);
 /* A connection to the one at `path`. */
@@ -151,12 +154,29 @@ int chardev_resolve(const char *host, const char *port, bool passive, struct soc
 /* A socket that is connected, or with `wait` false is about to be: writable then, with SO_ERROR. */
 int chardev_connect_inet(const struct sockaddr_storage *addr, int len, bool wait, struct err *err);
 
+/* A front end that waits may go on: there is room again, in the log. */
+void chardev_made_room(struct chardev *chr);
+
+/* In chardev_log.c. Takes `fd` over, also when it fails. NULL with `err`. */
+struct chardev_log *chardev_log_create(struct chardev *chr, int fd, struct err *err);
+void chardev_log_destroy(struct chardev_log *log);
+/* Under the lock: how much may be put, and putting it; whether it is full, and loses from now on what does not fit. */
+size_t chardev_log_room(const struct chardev_log *log);
+void chardev_log_put(struct chardev_log *log, const uint8_t *buf, size_t len);
+bool chardev_log_stalled(struct chardev_log *log);
+
 /* Escapes; in chardev_mux.c. */
 struct chardev_mux *chardev_mux_create(const struct chardev_host *host);
 void chardev_mux_destroy(struct chardev_mux *mux);
 /* How much input may come. It outlasts a front end that takes none, so that the escapes still work. */
 size_t chardev_mux_room(const struct chardev_mux *mux);
 void chardev_mux_input(struct chardev *chr, const uint8_t *buf, size_t len);
+/* The front end beside chr->fe, without the input. */
+void chardev_mux_add(struct chardev *chr, const struct chardev_frontend *fe, void *opaque);
+/* It is the one of `opaque`, or becomes chr->fe in its place: one is left. False: there is no second. */
+bool chardev_mux_leave(struct chardev *chr, const void *opaque);
+void chardev_mux_tell(struct chardev_mux *mux, enum chardev_event event);
+void chardev_mux_tell_writable(struct chardev_mux *mux);
 /* Hands the front end what it takes of the input held back. */
 void chardev_mux_flush(struct chardev *chr);
 /* Output on its way into the ring; as chardev_ring_put, under the lock. */

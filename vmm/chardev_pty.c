@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -17,6 +16,7 @@
 
 #include "vmm/chardev_priv.h"
 #include "vmm/err.h"
+#include "vmm/log.h"
 #include "vmm/util.h"
 
 struct chardev_pty {
@@ -124,7 +124,6 @@ int chardev_pty_open(struct chardev *chr, const struct chardev_setup *setup, str
 	chr->backend = pty;
 	chr->ops = &pty_ops;
 	chardev_set_connected(chr, true);
-	/* Not a message of the log: scripts look for exactly this line. */
-	fprintf(stderr, "char device redirected to %s (label %s)\n", name, chr->id);
+	log_exactly("char device redirected to %s (label %s)", name, chr->id);
 	return 0;
 }

@@ -10,8 +10,10 @@
 #include <string.h>
 
 #include "vmm/cli_private.h"
+#include "vmm/config_json.h"
 #include "vmm/err.h"
 #include "vmm/log.h"
+#include "vmm/util.h"
 
 static const struct cli_option *find_option(const char *name)
 {
@@ -83,10 +85,19 @@ static int do_option(struct cli *cli, const struct cli_option *opt, const char *
 		return parse_props(cli, opt, arg, err);
 	case CLI_OPTION_IGNORE:
 		return ignore_option(cli, opt, arg, err);
-	case CLI_OPTION_REFUSE:
-		break;
 	}
-	return err_set(err, -EINVAL, "-%s: not available: %s", opt->name, opt->why);
+	return -EINVAL;
+}
+
+/* -config brings everything else. */
+static bool goes_with_config(const char *name)
+{
+	static const char *const names[] = { "config", "dump-config", "S", "d", "display" };
+	size_t i = 0;
+
+	while (i < ARRAY_SIZE(names) && strcmp(names[i], name))
+		i++;
+	return i < ARRAY_SIZE(names);
 }
 
 /* Reads the option at `argv[*i]`, with its value, and leaves `*i` at the last word taken. */
@@ -95,18 +106,40 @@ static int take_option(struct cli *cli, int argc, char *const argv[], int *i, st
 	const char *word = argv[*i], *name = word, *arg = NULL;
 	const struct cli_option *opt;
 
-	if (*word != '-')
+	if (*word != '-') {
+		cli->beside = word;
 		return cli_image(cli, word, err);
+	}
 	name += word[1] == '-' ? 2 : 1;
 	opt = find_option(name);
 	if (!opt)
 		return refuse_unknown(word, name, err);
+	if (!goes_with_config(opt->name))
+		cli->beside = word;
 	if (opt->takes_arg) {
 		if (*i + 1 >= argc)
 			return err_set(err, -EINVAL, "-%s: needs a value after it; see -help", opt->name);
 		arg = argv[++*i];
 	}
 	return do_option(cli, opt, arg, err);
+}
+
+/* The configuration of -config, instead of what options would make. */
+static int read_config(struct cli *cli, struct err *err)
+{
+	struct vm_config *cfg = cli->cfg;
+	bool paused = cfg->paused, debug = cfg->debug_log;
+
+	if (cli->beside)
+		return err_set(err, -EINVAL, "-config: the file is the whole configuration; leave %s out, or change the file",
+			       cli_show(cli->beside).s);
+	config_fini(cfg);
+	config_init(cfg);
+	if (config_read_file(cfg, cli->config_file, err) < 0)
+		return err->code;
+	cfg->paused |= paused;
+	cfg->debug_log |= debug;
+	return 0;
 }
 
 static void cli_fini(struct cli *cli)
@@ -137,9 +170,9 @@ int cli_parse(int argc, char *const argv[], struct vm_config *cfg, enum cli_acti
 	for (int i = 1; i < argc && ret == 0 && cli.action == CLI_RUN; i++)
 		ret = take_option(&cli, argc, argv, &i, err);
 	if (ret == 0 && cli.action == CLI_RUN)
-		ret = cli_finish(&cli, err);
+		ret = cli.config_file ? read_config(&cli, err) : cli_finish(&cli, err);
 	if (ret == 0) {
-		*action = cli.action;
+		*action = cli.action == CLI_RUN && cli.dump_config ? CLI_DUMP_CONFIG : cli.action;
 		/* Held back until here, because -d may come last. */
 		if (cfg->debug_log)
 			log_set_level(LOG_LEVEL_DEBUG);

@@ -21,12 +21,13 @@ enum cli_action {
 	CLI_CPU_HELP,     /* -cpu help */
 	CLI_DEVICE_HELP,  /* -device help */
 	CLI_LOG_HELP,     /* -d help */
+	CLI_DUMP_CONFIG,  /* -dump-config: the configuration is complete, and shown instead of run */
 };
 
 /*
  * Parses argv[1..argc) into `cfg` (initialized by config_init), and completes it: defaults for what was not given, as QEMU's,
- * checks across options. 0 with `*action` set, or -EINVAL and the like with `err` naming the option and property. The files
- * that options name are not opened here. With -d debug it sets the log's level, so that the options that were accepted without
+ * checks across options. With -config it comes from that file instead, the only one that is read here. 0 with `*action` set, or -EINVAL and the like with `err` naming the option and property. The files
+ * that other options name are not opened here. With -d debug it sets the log's level, so that the options that were accepted without
  * effect can be named there.
  */
 int cli_parse(int argc, char *const argv[], struct vm_config *cfg, enum cli_action *action, struct err *err);

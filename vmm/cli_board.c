@@ -14,7 +14,7 @@
 
 const char *const cli_names_tristate[] = { "auto", "on", "off", NULL };
 
-/* A pc has all that a microvm may have; what it cannot go without, or does not know, is refused. */
+/* A pc has all that a microvm may have, and can go without ACPI only. */
 static int settle_pc(const struct cli_board *b, struct vm_config *cfg, struct err *err)
 {
 	const struct {
@@ -25,13 +25,10 @@ static int settle_pc(const struct cli_board *b, struct vm_config *cfg, struct er
 		{ "auto-kernel-cmdline", b->kernel_cmdline },
 	};
 
-	if (b->acpi == CONFIG_OFF)
-		return err_set(err, -EINVAL, "-machine: property 'acpi': 'off' is not available: the machine pc always has ACPI; microvm can "
-					     "go without");
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
 		if (others[i].given != CONFIG_AUTO)
 			return err_set(err, -EINVAL, "-machine: property '%s' is one of microvm, not of pc; leave it out", others[i].key);
-	cfg->board = (struct config_board){ .acpi = true, .pic = true, .pit = true, .rtc = true, .serial = true };
+	cfg->board = (struct config_board){ .acpi = b->acpi != CONFIG_OFF, .pic = true, .pit = true, .rtc = true, .serial = true };
 	return 0;
 }
 
@@ -52,6 +49,10 @@ static void settle_microvm(const struct cli_board *b, struct vm_config *cfg)
 int cli_board_finish(struct cli *cli, struct err *err)
 {
 	cli->cfg->machine = cli->board.type;
+	if (cli->board.type == MACHINE_NONE) {
+		cli->cfg->board = (struct config_board){ .acpi = false };
+		return 0;
+	}
 	if (cli->board.type == MACHINE_PC)
 		return settle_pc(&cli->board, cli->cfg, err);
 	settle_microvm(&cli->board, cli->cfg);
@@ -85,10 +86,19 @@ static int check_properties(const struct vm_config *cfg, struct err *err)
 	for (size_t i = 0; i < cfg->n_scsis; i++)
 		if (asks_for_pci(cfg->scsis[i].pci.modern_only, cfg->scsis[i].pci.legacy_only, cfg->scsis[i].pci.vectors, cfg->scsis[i].pci.addr))
 			name = cfg->scsis[i].id;
+	if (cfg->has_balloon && asks_for_pci(cfg->balloon.pci.modern_only, cfg->balloon.pci.legacy_only, cfg->balloon.pci.vectors, cfg->balloon.pci.addr))
+		name = cfg->balloon.id;
 	if (!name)
 		return 0;
 	return err_set(err, -EINVAL, "device '%s': addr, vectors, disable-legacy and disable-modern are properties of PCI, which the machine "
 				     "microvm has not; leave them out", cli_show(name).s);
+}
+
+static int check_none(const struct vm_config *cfg, struct err *err)
+{
+	if (config_virtio_devices(cfg) + cfg->n_debug_exits + cfg->n_watchdogs > 0 || cfg->testdev || cfg->pvpanic.used || cfg->pvpanic_pci.used)
+		return err_set(err, -EINVAL, "the machine none has no room for devices; leave them out, or use the machine pc");
+	return 0;
 }
 
 int cli_board_check(const struct cli *cli, struct err *err)
@@ -97,6 +107,8 @@ int cli_board_check(const struct cli *cli, struct err *err)
 	bool pc = cfg->machine == MACHINE_PC;
 	const struct cli_twin *wrong = &cli->on_bus[pc ? CLI_BUS_MMIO : CLI_BUS_PCI];
 
+	if (cfg->machine == MACHINE_NONE)
+		return check_none(cfg, err);
 	if (wrong->name)
 		return err_set(err, -EINVAL, "-device %s: the machine %s; use %s", wrong->name,
 			       pc ? "pc has its virtio devices on PCI" : "microvm has no PCI bus", wrong->twin);

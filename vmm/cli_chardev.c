@@ -16,7 +16,9 @@ static const char why_plain[] = "Kite speaks neither telnet nor TLS nor WebSocke
 #define RECONNECT_MAX 86400
 
 #define CHARDEV_ROW(k, t, ...) { .key = #k, .type = t, .offset = offsetof(struct config_chardev, k), __VA_ARGS__ }
-#define CHARDEV_COMMON CHARDEV_ROW(id, PROP_STRING, .required = true), CHARDEV_ROW(mux, PROP_BOOL)
+#define CHARDEV_COMMON                                                                         \
+	CHARDEV_ROW(id, PROP_STRING, .required = true), CHARDEV_ROW(mux, PROP_BOOL),           \
+	CHARDEV_ROW(logfile, PROP_STRING, .min = 1), CHARDEV_ROW(logappend, PROP_BOOL)
 
 static const char *const names_off[] = { "off", NULL };
 static const char *const names_switch[] = { "on", "off", NULL };
@@ -67,6 +69,7 @@ static const struct backend backends[] = {
 	{ "pty", CHARDEV_PTY, { .rows = plain_rows } },
 	{ "socket", CHARDEV_SOCKET, { .rows = socket_rows } },
 	{ "null", CHARDEV_NULL, { .rows = plain_rows } },
+	{ "callback", CHARDEV_CALLBACK, { .rows = plain_rows } },
 };
 
 static const struct backend *find_backend(const char *name)
@@ -156,6 +159,7 @@ static int make_chardev(struct cli *cli, const struct backend *b, const struct p
 		free(chr.id);
 		free(chr.path);
 		free(chr.host);
+		free(chr.logfile);
 		free(chr.port);
 	}
 	return ret;
@@ -244,6 +248,8 @@ static int make_short(struct cli *cli, const char *arg, const char *id, const st
 
 	if (ret == 0)
 		ret = make_chardev(cli, b, &l, mon, ctx);
+	if (ret == 0 && mon)
+		ret = cli_monitor_behind(cli, id, ctx->what, ctx->err);
 	prop_list_fini(&l);
 	return ret;
 }

@@ -23,7 +23,7 @@ static const struct prop_row rows[] = {
 	{ .key = "readback", .type = PROP_U16, .offset = offsetof(struct debugcon_opts, readback), .max = UINT8_MAX },
 	{ .key = NULL },
 };
-static const struct prop_table props = { .rows = rows };
+const struct prop_table cli_debugcon_props = { .rows = rows };
 
 static int add(struct cli *cli, const char *chardev, uint16_t iobase, uint8_t readback, const char *what, struct err *err)
 {
@@ -42,13 +42,13 @@ static int add(struct cli *cli, const char *chardev, uint16_t iobase, uint8_t re
 int cli_debugcon_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
 	struct debugcon_opts opts = { .iobase = DEFAULT_PORT, .readback = READBACK };
-	int ret = props_apply(l, &props, &opts, ctx);
+	int ret = props_apply(l, &cli_debugcon_props, &opts, ctx);
 
 	if (ret == 0)
 		ret = cli_device_add_id(cli, opts.id, ctx);
 	if (ret == 0)
 		ret = add(cli, opts.chardev, opts.iobase, (uint8_t)opts.readback, ctx->what, ctx->err);
-	props_fini(&props, &opts);
+	props_fini(&cli_debugcon_props, &opts);
 	return ret;
 }
 

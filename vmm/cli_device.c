@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/cli_list.h"
 #include "vmm/cli_private.h"
 #include "vmm/err.h"
 #include "vmm/util.h"
@@ -154,6 +155,17 @@ static int add_testdev(struct cli *cli, const struct prop_list *l, const struct 
 	DRIVER("scsi-hd", cli_scsi_hd_add, ANY, NULL, "a SCSI disk: drive=ID[,bus=ID.0][,scsi-id=N][,lun=N][,serial=TEXT][,wwn=N]...") \
 	DRIVER("scsi-cd", cli_scsi_cd_add, ANY, NULL, "a CD-ROM drive, without drive= an empty one: [drive=ID][,bus=ID.0][,scsi-id=N]...") \
 	DRIVER("scsi-block", cli_scsi_block_add, ANY, NULL, "not available: use scsi-hd")                                      \
+	DRIVER("virtio-balloon-pci", cli_balloon_add, PCI, "virtio-balloon-device",                                            \
+	       "a memory balloon: [id=ID][,deflate-on-oom=on][,free-page-reporting=on][,iothread=ID][,addr=SLOT]")             \
+	DRIVER("virtio-balloon-pci-transitional", cli_balloon_add, PCI, "virtio-balloon-device", "the same")                   \
+	DRIVER("virtio-balloon-pci-non-transitional", cli_balloon_add_modern, PCI, "virtio-balloon-device",                    \
+	       "the same, for drivers of virtio 1.0 and later only")                                                           \
+	DRIVER("virtio-balloon-device", cli_balloon_add_mmio, MMIO, "virtio-balloon-pci", "the same on a microvm, over MMIO")  \
+	DRIVER("virtio-balloon", cli_balloon_add, ANY, NULL, "the same on the bus that the machine has")                       \
+	DRIVER("i6300esb", cli_i6300esb_add, PCI, "ib700", "a watchdog on PCI: [id=ID][,addr=SLOT]; see -action watchdog=")    \
+	DRIVER("ib700", cli_ib700_add, ANY, NULL, "a watchdog at ports 0x441 and 0x443, which guests do not find by themselves") \
+	DRIVER("pvpanic", cli_pvpanic_add, ANY, NULL, "tells of a guest that has crashed: [ioport=0x505]; see -action panic=") \
+	DRIVER("pvpanic-pci", cli_pvpanic_pci_add, PCI, "pvpanic", "the same on PCI: [addr=SLOT]")                             \
 	DRIVER("isa-debug-exit", add_debug_exit, ANY, NULL, "a port that ends Kite: [iobase=0x501][,iosize=2]; status is value * 2 + 1") \
 	DRIVER("isa-debugcon", cli_debugcon_add, ANY, NULL,                                                                    \
 	       "a port for firmware's messages: chardev=ID[,iobase=0xe9][,readback=0xe9]; SeaBIOS writes to 0x402")            \
@@ -172,6 +184,56 @@ static const struct driver drivers[] = { DRIVERS };
 #define DRIVER(n, f, b, t, h) n "\n          " h "\n"
 const char cli_device_help[] = DRIVERS;
 #undef DRIVER
+
+/* What the properties of a driver are, by the function that takes them; a driver without a row is one only to say that it is not available. */
+static const struct {
+	int (*add)(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+	const struct prop_table *props;
+} driver_props[] = {
+	{ add_uart, &uart_props },
+	{ add_debug_exit, &debug_exit_props },
+	{ add_testdev, &testdev_props },
+	{ cli_disk_add, &cli_disk_props },
+	{ cli_disk_add_modern, &cli_disk_props },
+	{ cli_disk_add_mmio, &cli_disk_mmio_props },
+	{ cli_virtio_serial_add, &cli_virtio_serial_props },
+	{ cli_virtio_serial_add_modern, &cli_virtio_serial_props },
+	{ cli_virtio_serial_add_mmio, &cli_virtio_serial_mmio_props },
+	{ cli_virtconsole_add, &cli_vport_props },
+	{ cli_virtserialport_add, &cli_vport_props },
+	{ cli_virtio_rng_add, &cli_virtio_rng_props },
+	{ cli_virtio_rng_add_modern, &cli_virtio_rng_props },
+	{ cli_virtio_rng_add_mmio, &cli_virtio_rng_mmio_props },
+	{ cli_nic_add, &cli_nic_props },
+	{ cli_nic_add_modern, &cli_nic_props },
+	{ cli_nic_add_mmio, &cli_nic_props },
+	{ cli_scsi_add, &cli_scsi_props },
+	{ cli_scsi_add_modern, &cli_scsi_props },
+	{ cli_scsi_add_mmio, &cli_scsi_mmio_props },
+	{ cli_scsi_hd_add, &cli_scsi_hd_props },
+	{ cli_scsi_cd_add, &cli_scsi_cd_props },
+	{ cli_balloon_add, &cli_balloon_props },
+	{ cli_balloon_add_modern, &cli_balloon_props },
+	{ cli_balloon_add_mmio, &cli_balloon_mmio_props },
+	{ cli_i6300esb_add, &cli_i6300esb_props },
+	{ cli_ib700_add, &cli_ib700_props },
+	{ cli_pvpanic_add, &cli_pvpanic_props },
+	{ cli_pvpanic_pci_add, &cli_pvpanic_pci_props },
+	{ cli_debugcon_add, &cli_debugcon_props },
+};
+
+bool cli_device_at(size_t i, struct cli_listed *listed)
+{
+	if (i >= ARRAY_SIZE(drivers))
+		return false;
+	*listed = (struct cli_listed){ .name = drivers[i].name, .available = false };
+	for (size_t k = 0; k < ARRAY_SIZE(driver_props); k++)
+		if (driver_props[k].add == drivers[i].add) {
+			listed->rows = driver_props[k].props->rows;
+			listed->available = true;
+		}
+	return true;
+}
 
 /* Network cards of QEMU's that Kite has not: said with what to use instead. */
 static const char *const other_nics[] = {

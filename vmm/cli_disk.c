@@ -81,7 +81,7 @@ static const struct prop_row disk_rows[] = {
 	{ .key = NULL },
 };
 static const struct prop_row disk_mmio_rows[] = { DISK_ROWS, { .key = NULL } };
-static const struct prop_table disk_props = { .rows = disk_rows }, disk_mmio_props = { .rows = disk_mmio_rows };
+const struct prop_table cli_disk_props = { .rows = disk_rows }, cli_disk_mmio_props = { .rows = disk_mmio_rows };
 
 static bool is_power(uint64_t v)
 {
@@ -168,17 +168,17 @@ static int add_disk(struct cli *cli, const struct prop_list *l, const struct pro
 
 int cli_disk_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_disk(cli, l, &disk_props, CONFIG_AUTO, ctx);
+	return add_disk(cli, l, &cli_disk_props, CONFIG_AUTO, ctx);
 }
 
 int cli_disk_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_disk(cli, l, &disk_mmio_props, CONFIG_AUTO, ctx);
+	return add_disk(cli, l, &cli_disk_mmio_props, CONFIG_AUTO, ctx);
 }
 
 int cli_disk_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_disk(cli, l, &disk_props, CONFIG_ON, ctx);
+	return add_disk(cli, l, &cli_disk_props, CONFIG_ON, ctx);
 }
 
 /* ---- when all options are known ---- */

@@ -7,6 +7,10 @@
 
 static int check_boot(const struct vm_config *cfg, struct err *err)
 {
+	if (cfg->machine == MACHINE_NONE && !cfg->kernel)
+		return 0;
+	if (cfg->machine == MACHINE_NONE)
+		return err_set(err, -EINVAL, "the machine none runs nothing: leave -kernel out, or use the machine pc");
 	if (cfg->kernel && cfg->bios)
 		return err_set(err, -EINVAL, "-bios: a kernel given with -kernel is entered directly, without firmware; leave one of them out");
 	if (cfg->kernel)
@@ -30,11 +34,13 @@ int cli_finish(struct cli *cli, struct err *err)
 		return err->code;
 	if (cli_graph_finish(cli, err) < 0 || cli_disk_finish(cli, err) < 0 || cli_scsi_finish(cli, err) < 0)
 		return err->code;
+	if (cli_balloon_finish(cli, err) < 0 || cli_watchdog_finish(cli, err) < 0)
+		return err->code;
 	if (cli_pci_finish(cli, err) < 0 || cli_serial_finish(cli, err) < 0)
 		return err->code;
 	if (cli_virtio_finish(cli, err) < 0 || cli_nic_finish(cli, err) < 0 || cli_debugcon_finish(cli, err) < 0)
 		return err->code;
-	if (cli_monitor_finish(cli, err) < 0)
+	if (config_check_monitors(cfg, err) < 0 || config_check_daemon(cfg, err) < 0)
 		return err->code;
 	return cli_board_check(cli, err);
 }

@@ -220,7 +220,7 @@ static int add_drive(struct cli *cli, const struct cli_node *top, struct err *er
 
 	if (cfg->n_drives == CONFIG_MAX_DRIVES)
 		return err_set(err, -E2BIG, "-blockdev: more than %d drives", CONFIG_MAX_DRIVES);
-	*d = (struct config_drive){ .id = NULL };
+	*d = (struct config_drive){ .node = true };
 	/* Counted before its strings, so that config_fini frees them whatever happens. */
 	cfg->n_drives++;
 	if (cli_set_string(&d->id, top->name, err) < 0 || (group && cli_set_string(&d->throttle.group, group, err) < 0))

@@ -87,8 +87,10 @@ static int machine_type(const char *name, enum machine_type *type, struct err *e
 		*type = MACHINE_PC;
 	else if (!strcmp(name, "microvm"))
 		*type = MACHINE_MICROVM;
+	else if (!strcmp(name, "none"))
+		*type = MACHINE_NONE;
 	else
-		return err_set(err, -EINVAL, "-machine: '%s' is not available; known: pc, microvm", cli_show(name).s);
+		return err_set(err, -EINVAL, "-machine: '%s' is not available; known: pc, microvm, none", cli_show(name).s);
 	return 0;
 }
 
@@ -119,6 +121,14 @@ int cli_machine(struct cli *cli, const char *arg, struct err *err)
 		cli->board = opts.board;
 	props_fini(&machine_props, &opts);
 	return ret;
+}
+
+int cli_no_acpi(struct cli *cli, const char *arg, struct err *err)
+{
+	(void)arg;
+	(void)err;
+	cli->board.acpi = CONFIG_OFF;
+	return 0;
 }
 
 static const struct prop_row accel_rows[] = {
@@ -196,11 +206,15 @@ int cli_global(struct cli *cli, const char *arg, struct err *err)
 struct action_opts {
 	unsigned reboot;   /* index in names_reboot */
 	unsigned shutdown; /* index in names_shutdown */
+	unsigned panic;    /* enum panic_action */
+	unsigned watchdog; /* enum watchdog_action */
 };
 
 static const struct prop_row action_rows[] = {
 	{ .key = "reboot", .type = PROP_ENUM, .offset = offsetof(struct action_opts, reboot), .names = names_reboot },
 	{ .key = "shutdown", .type = PROP_ENUM, .offset = offsetof(struct action_opts, shutdown), .names = names_shutdown },
+	{ .key = "panic", .type = PROP_ENUM, .offset = offsetof(struct action_opts, panic), .names = config_panic_actions },
+	{ .key = "watchdog", .type = PROP_ENUM, .offset = offsetof(struct action_opts, watchdog), .names = config_watchdog_actions },
 	{ .key = NULL },
 };
 static const struct prop_table action_props = { .rows = action_rows };
@@ -208,12 +222,19 @@ static const struct prop_table action_props = { .rows = action_rows };
 int cli_action_option(struct cli *cli, const char *arg, struct err *err)
 {
 	struct prop_ctx ctx = { .what = "-action", .notes = &cli->notes, .err = err };
-	struct action_opts opts = { .reboot = cli->cfg->no_reboot, .shutdown = cli->cfg->no_shutdown };
+	struct action_opts opts = {
+		.reboot = cli->cfg->no_reboot,
+		.shutdown = cli->cfg->no_shutdown,
+		.panic = cli->cfg->panic_action,
+		.watchdog = cli->cfg->watchdog_action,
+	};
 
 	if (props_parse(arg, &action_props, &opts, &ctx) < 0)
 		return err->code;
 	cli->cfg->no_reboot = opts.reboot == 1;
 	cli->cfg->no_shutdown = opts.shutdown == 1;
+	cli->cfg->panic_action = opts.panic;
+	cli->cfg->watchdog_action = opts.watchdog;
 	return 0;
 }
 

@@ -124,7 +124,7 @@ static const struct prop_row nic_rows[] = {
 	{ .key = NULL },
 };
 #undef FEATURE
-static const struct prop_table nic_props = { .rows = nic_rows };
+const struct prop_table cli_nic_props = { .rows = nic_rows };
 
 static const char *const pci_keys[] = { "addr", "multifunction", "vectors", "disable-legacy", "disable-modern", "bus", "ats", "romfile", "rombar" };
 static const char *const limit_names[CONFIG_NET_LIMITS] = { "rx-bps", "rx-pps", "tx-bps", "tx-pps" };
@@ -266,10 +266,10 @@ static struct config_nic *add_nic(struct cli *cli, const struct prop_list *l, bo
 		o.features[feature_table[i].bit] = feature_table[i].on;
 	if (cli->cfg->n_nics == CONFIG_MAX_NICS)
 		err_set(ctx->err, -E2BIG, "%s: more than %d network cards", ctx->what, CONFIG_MAX_NICS);
-	else if (props_apply(l, &nic_props, &o, ctx) == 0 && check_nic(&o, &addr, ctx) == 0 && (!o.mac || settle_mac(o.mac, mac, ctx) == 0) &&
+	else if (props_apply(l, &cli_nic_props, &o, ctx) == 0 && check_nic(&o, &addr, ctx) == 0 && (!o.mac || settle_mac(o.mac, mac, ctx) == 0) &&
 		 cli_pci_place(cli, addr, o.multifunction, ctx) == 0 && cli_device_add_id(cli, o.id, ctx) == 0)
 		nic = store_nic(cli, &o, mac, addr);
-	props_fini(&nic_props, &o);
+	props_fini(&cli_nic_props, &o);
 	return nic;
 }
 

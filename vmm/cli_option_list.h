@@ -8,8 +8,9 @@
  *   HIDDEN(name, takes_arg, ...)     not shown: other names
  */
 GROUP("Machine")
-OPTION("machine", "[type=]pc|microvm[,accel=kvm][,PROPERTY=VALUE...]", "the board, also as -M; -machine help lists them",
+OPTION("machine", "[type=]pc|microvm|none[,accel=kvm][,PROPERTY=VALUE...]", "the board, also as -M; -machine help lists them",
 	.kind = CLI_OPTION_CALL, .handle = cli_machine)
+HIDDEN("no-acpi", false, .kind = CLI_OPTION_CALL, .handle = cli_no_acpi)
 HIDDEN("M", true, .kind = CLI_OPTION_CALL, .handle = cli_machine)
 OPTION("m", "[size=]SIZE", "guest memory, in MiB or with a suffix k, M, G or T; 128 MiB if not given", .kind = CLI_OPTION_CALL,
 	.handle = cli_memory)
@@ -29,7 +30,10 @@ SWITCH("no-reboot", "end when the guest asks for a reset", .kind = CLI_OPTION_FL
 SWITCH("no-shutdown", "stay when the guest is off, until a monitor says quit or resets it", .kind = CLI_OPTION_FLAG,
 	.offset = offsetof(struct vm_config, no_shutdown))
 SWITCH("S", "wait for a monitor's cont before the first instruction", .kind = CLI_OPTION_FLAG, .offset = offsetof(struct vm_config, paused))
-OPTION("action", "reboot=reset|shutdown,shutdown=poweroff|pause", "the first two by QEMU's newer name", .kind = CLI_OPTION_CALL, .handle = cli_action_option)
+OPTION("action", "reboot=reset|shutdown,shutdown=poweroff|pause,panic=shutdown|pause|exit-failure|none,watchdog=ACTION",
+	"the first two by QEMU's newer name, what becomes of a guest that tells of its crash (-device pvpanic), and of one\n"
+	"          whose watchdog runs out (-device i6300esb): reset, shutdown, poweroff, inject-nmi, pause, debug or none", .kind = CLI_OPTION_CALL, .handle = cli_action_option)
+HIDDEN("watchdog-action", true, .kind = CLI_OPTION_CALL, .handle = cli_watchdog_action)
 
 GROUP("Boot")
 OPTION("kernel", "FILE", "the kernel to start: bzImage, ELF or multiboot", .kind = CLI_OPTION_STRING,
@@ -92,19 +96,32 @@ OPTION("serial", "[mon:]stdio|pty|null|file:FILE|unix:PATH|tcp:[HOST]:PORT[,serv
 	"the next of four serial ports; also chardev:ID, and none for no port; mon: gives it the Ctrl-a keys",
 	.kind = CLI_OPTION_CALL, .handle = cli_serial)
 OPTION("chardev", "stdio|file|pty|socket|null,id=ID[,path=FILE][,PROPERTY=VALUE...]",
-	"a character device for -serial and -device; stdio: signal=, file: append=, all: mux=, socket: path=FILE or\n"
+	"a character device for -serial and -device; stdio: signal=, file: append=, all: mux=,\n"
+	"          logfile=FILE (a copy of all output), logappend=; socket: path=FILE or\n"
 	"          [host=HOST,]port=PORT or fd=NUMBER, server=, wait=, reconnect=SECONDS",
 	.kind = CLI_OPTION_CALL, .handle = cli_chardev)
 OPTION("debugcon", "stdio|file:FILE|...", "isa-debugcon on such a character device, at port 0xe9", .kind = CLI_OPTION_CALL, .handle = cli_debugcon)
 OPTION("display", "none", "no window, which Kite never has; without -nographic also no default console", .kind = CLI_OPTION_CALL,
 	.handle = cli_display)
-OPTION("monitor", "none", "no human monitor, which Kite does not have", .kind = CLI_OPTION_CALL, .handle = cli_monitor)
 
 GROUP("Control")
 OPTION("qmp", "unix:PATH|tcp:[HOST]:PORT[,server=on][,wait=off]|stdio|pty|chardev:ID", "a monitor that speaks QMP, QEMU's control protocol",
 	.kind = CLI_OPTION_CALL, .handle = cli_qmp)
 HIDDEN("qmp-pretty", true, .kind = CLI_OPTION_CALL, .handle = cli_qmp_pretty)
-OPTION("mon", "chardev=ID,mode=control[,pretty=on]", "the same on a -chardev", .kind = CLI_OPTION_CALL, .handle = cli_mon)
+OPTION("monitor", "unix:PATH|tcp:[HOST]:PORT[,server=on][,wait=off]|stdio|pty|chardev:ID|none", "a monitor for people; help lists its commands",
+	.kind = CLI_OPTION_CALL, .handle = cli_monitor)
+OPTION("mon", "chardev=ID[,mode=readline|control][,pretty=on]", "either of them on a -chardev", .kind = CLI_OPTION_CALL, .handle = cli_mon)
+OPTION("add-fd", "fd=NUMBER,set=SET[,opaque=TEXT]", "a descriptor that Kite was started with, which a path or logfile /dev/fdset/SET means",
+	.kind = CLI_OPTION_CALL, .handle = cli_add_fd)
+SWITCH("daemonize", "go to the background once everything is open and sockets listen", .kind = CLI_OPTION_FLAG,
+	.offset = offsetof(struct vm_config, daemonize))
+OPTION("pidfile", "FILE", "a file for the process's number, locked while it runs and removed at its end", .kind = CLI_OPTION_STRING,
+	.offset = offsetof(struct vm_config, pidfile), .min = 1)
+
+OPTION("config", "FILE", "the whole configuration from what -dump-config showed; beside it only -S, -d and -dump-config", .kind = CLI_OPTION_CALL,
+	.handle = cli_config)
+SWITCH("dump-config", "show the whole configuration as JSON, as the options make it, and run nothing", .kind = CLI_OPTION_CALL,
+	.handle = cli_dump_config)
 
 GROUP("Devices")
 OPTION("device", "DRIVER[,PROPERTY=VALUE...]", "a device, also as a JSON object; -device help lists them", .kind = CLI_OPTION_CALL,
@@ -135,5 +152,4 @@ OPTION("k", "LAYOUT", "there is no keyboard", .kind = CLI_OPTION_IGNORE)
 SWITCH("no-hpet", "there is no HPET", .kind = CLI_OPTION_IGNORE)
 SWITCH("no-fd-bootchk", "there is no floppy disk", .kind = CLI_OPTION_IGNORE)
 
-HIDDEN("usb", false, .kind = CLI_OPTION_REFUSE, .why = "Kite has no USB; leave it out")
-HIDDEN("no-acpi", false, .kind = CLI_OPTION_REFUSE, .why = "the machine always has ACPI; leave it out, or give -machine microvm,acpi=off")
+SWITCH("usb", "there is no USB controller, nor anything to plug into one", .kind = CLI_OPTION_IGNORE)

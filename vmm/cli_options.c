@@ -50,22 +50,27 @@ static int cli_display(struct cli *cli, const char *arg, struct err *err)
 	return 0;
 }
 
+static int cli_dump_config(struct cli *cli, const char *arg, struct err *err)
+{
+	(void)arg;
+	(void)err;
+	cli->dump_config = true;
+	return 0;
+}
+
+static int cli_config(struct cli *cli, const char *arg, struct err *err)
+{
+	if (cli->config_file)
+		return err_set(err, -EINVAL, "-config: only one file is the whole configuration");
+	cli->config_file = arg;
+	return 0;
+}
+
 static int cli_snapshot(struct cli *cli, const char *arg, struct err *err)
 {
 	(void)arg;
 	(void)err;
 	cli->snapshot = true;
-	return 0;
-}
-
-static int cli_monitor(struct cli *cli, const char *arg, struct err *err)
-{
-	if (strcmp(arg, "none"))
-		return err_set(err, -EINVAL,
-			       "-monitor: '%s' is not available: Kite has no monitor yet; give none, and see Ctrl-a h on a mon: console "
-			       "for what its keys do",
-			       cli_show(arg).s);
-	cli->monitor_none = true;
 	return 0;
 }
 

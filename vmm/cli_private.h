@@ -71,7 +71,8 @@ struct cli_node {
 };
 
 /* A device that says where on the PCI bus it is to be. */
-#define CLI_MAX_PLACES (CONFIG_MAX_DISKS + CONFIG_MAX_VIRTIO_SERIALS + CONFIG_MAX_RNGS + CONFIG_MAX_NICS + CONFIG_MAX_SCSIS)
+#define CLI_MAX_PLACES (CONFIG_MAX_DISKS + CONFIG_MAX_VIRTIO_SERIALS + CONFIG_MAX_RNGS + CONFIG_MAX_NICS + CONFIG_MAX_SCSIS + \
+			CONFIG_MAX_WATCHDOGS + 2)
 struct cli_place {
 	int addr; /* slot << 3 | function */
 	bool multifunction;
@@ -141,6 +142,9 @@ struct cli {
 	size_t n_vports;
 	bool snapshot; /* -snapshot */
 	bool display_none, monitor_none;
+	bool dump_config;
+	const char *config_file; /* -config; borrowed, NULL: none */
+	const char *beside;      /* an option that -config does not go with; the same */
 	struct cli_scsi_unit scsi_units[CONFIG_MAX_SCSI_UNITS]; /* as cfg->scsi_units */
 	struct cli_place places[CLI_MAX_PLACES];
 	size_t n_places;
@@ -156,7 +160,6 @@ enum cli_option_kind {
 	CLI_OPTION_STRING, /* sets the string at `offset` of struct vm_config */
 	CLI_OPTION_PROPS,  /* `props`, stored in struct vm_config */
 	CLI_OPTION_IGNORE, /* accepted with a debug line if the value is one of `names` (NULL: any), else refused because of `why` */
-	CLI_OPTION_REFUSE, /* known, but not available because of `why` */
 };
 
 struct cli_option {
@@ -182,6 +185,7 @@ bool cli_is_help(const char *arg);
 /* cli_machine.c */
 extern const struct prop_table cli_accel_props, cli_overcommit_props, cli_name_props;
 int cli_machine(struct cli *cli, const char *arg, struct err *err);
+int cli_no_acpi(struct cli *cli, const char *arg, struct err *err);
 int cli_memory(struct cli *cli, const char *arg, struct err *err);
 int cli_memory_finish(struct cli *cli, struct err *err);
 int cli_global(struct cli *cli, const char *arg, struct err *err);
@@ -213,12 +217,16 @@ int cli_serial_add(struct cli *cli, const char *arg, const char *what, struct er
  */
 int cli_chardev_add_short(struct cli *cli, const char *arg, const char *id, const char *what, struct err *err);
 
+/* cli_fds.c */
+int cli_add_fd(struct cli *cli, const char *arg, struct err *err);
+
 /* cli_monitor.c */
 int cli_qmp(struct cli *cli, const char *arg, struct err *err);
 int cli_qmp_pretty(struct cli *cli, const char *arg, struct err *err);
+int cli_monitor(struct cli *cli, const char *arg, struct err *err);
+/* The monitor behind a console with Ctrl-a keys. */
+int cli_monitor_behind(struct cli *cli, const char *chardev, const char *what, struct err *err);
 int cli_mon(struct cli *cli, const char *arg, struct err *err);
-/* After cli_serial_finish and cli_virtio_finish: whether every monitor has a chardev, for itself alone. */
-int cli_monitor_finish(struct cli *cli, struct err *err);
 
 /* cli_device.c */
 extern const char cli_device_help[];
@@ -295,6 +303,7 @@ void cli_blockdev_fini(struct cli *cli);
 int cli_graph_finish(struct cli *cli, struct err *err);
 
 /* cli_disk.c: -device virtio-blk, and which disk has which drive. */
+extern const struct prop_table cli_disk_props, cli_disk_mmio_props;
 int cli_disk_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_disk_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_disk_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
@@ -305,6 +314,7 @@ enum config_on_error cli_error_action(enum cli_error_action device, enum cli_err
 #define CLI_SCSI_TARGET_MAX 255
 #define CLI_SCSI_LUN_MAX 16383
 /* cli_scsi.c: adapters, disks and CD-ROM drives; cli_scsi_finish.c: what belongs to what. */
+extern const struct prop_table cli_scsi_props, cli_scsi_mmio_props, cli_scsi_hd_props, cli_scsi_cd_props;
 int cli_scsi_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_scsi_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_scsi_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
@@ -319,6 +329,8 @@ int cli_scsi_block_add(struct cli *cli, const struct prop_list *l, const struct 
 int cli_scsi_finish(struct cli *cli, struct err *err);
 
 /* cli_virtio.c: consoles, ports and random numbers, and what belongs to what. */
+extern const struct prop_table cli_virtio_serial_props, cli_virtio_serial_mmio_props, cli_vport_props, cli_virtio_rng_props,
+	cli_virtio_rng_mmio_props;
 int cli_virtio_serial_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_virtio_serial_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_virtio_serial_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
@@ -332,6 +344,23 @@ int cli_rng_builtin_add(struct cli *cli, const struct prop_list *l, const struct
 /* After cli_serial_finish. */
 int cli_virtio_finish(struct cli *cli, struct err *err);
 void cli_vport_fini(struct cli_vport *port);
+
+/* cli_balloon.c: -device virtio-balloon. */
+extern const struct prop_table cli_balloon_props, cli_balloon_mmio_props;
+int cli_balloon_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_balloon_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_balloon_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+/* Names it, and finds its iothread. After all devices are known. */
+int cli_balloon_finish(struct cli *cli, struct err *err);
+
+/* cli_watchdog.c: watchdogs, pvpanic, and what becomes of what they tell. */
+extern const struct prop_table cli_i6300esb_props, cli_ib700_props, cli_pvpanic_props, cli_pvpanic_pci_props;
+int cli_i6300esb_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_ib700_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_pvpanic_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_pvpanic_pci_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
+int cli_watchdog_action(struct cli *cli, const char *arg, struct err *err);
+int cli_watchdog_finish(struct cli *cli, struct err *err);
 
 /* cli_netdev.c: network back ends. */
 int cli_netdev(struct cli *cli, const char *arg, struct err *err);
@@ -354,6 +383,7 @@ int cli_netdev_socket(struct config_netdev *netdev, const struct prop_list *l, c
 /* cli_nic.c: -device virtio-net, -nic and -net, and what belongs to what. */
 int cli_nic(struct cli *cli, const char *arg, struct err *err);
 int cli_net(struct cli *cli, const char *arg, struct err *err);
+extern const struct prop_table cli_nic_props;
 int cli_nic_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_nic_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_nic_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
@@ -393,6 +423,7 @@ int cli_pci_place(struct cli *cli, int addr, bool multifunction, const struct pr
 int cli_pci_finish(struct cli *cli, struct err *err);
 
 /* cli_debugcon.c: a port for firmware's messages. */
+extern const struct prop_table cli_debugcon_props;
 int cli_debugcon_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx);
 int cli_debugcon(struct cli *cli, const char *arg, struct err *err);
 /* After cli_virtio_finish. */

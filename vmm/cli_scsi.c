@@ -105,8 +105,8 @@ static const struct prop_row cd_rows[] = {
 	{ .key = NULL },
 };
 
-static const struct prop_table scsi_props = { .rows = scsi_rows }, scsi_mmio_props = { .rows = scsi_mmio_rows };
-static const struct prop_table hd_props = { .rows = hd_rows }, cd_props = { .rows = cd_rows };
+const struct prop_table cli_scsi_props = { .rows = scsi_rows }, cli_scsi_mmio_props = { .rows = scsi_mmio_rows };
+const struct prop_table cli_scsi_hd_props = { .rows = hd_rows }, cli_scsi_cd_props = { .rows = cd_rows };
 
 /* ---- adapters ---- */
 
@@ -155,17 +155,17 @@ static int add_adapter(struct cli *cli, const struct prop_list *l, const struct 
 
 int cli_scsi_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_adapter(cli, l, &scsi_props, false, ctx);
+	return add_adapter(cli, l, &cli_scsi_props, false, ctx);
 }
 
 int cli_scsi_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_adapter(cli, l, &scsi_mmio_props, false, ctx);
+	return add_adapter(cli, l, &cli_scsi_mmio_props, false, ctx);
 }
 
 int cli_scsi_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_adapter(cli, l, &scsi_props, true, ctx);
+	return add_adapter(cli, l, &cli_scsi_props, true, ctx);
 }
 
 int cli_scsi_add_adapter(struct cli *cli, struct err *err)
@@ -242,12 +242,12 @@ static int add_unit(struct cli *cli, const struct prop_list *l, const struct pro
 
 int cli_scsi_hd_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_unit(cli, l, &hd_props, false, ctx);
+	return add_unit(cli, l, &cli_scsi_hd_props, false, ctx);
 }
 
 int cli_scsi_cd_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_unit(cli, l, &cd_props, true, ctx);
+	return add_unit(cli, l, &cli_scsi_cd_props, true, ctx);
 }
 
 int cli_scsi_block_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)

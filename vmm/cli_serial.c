@@ -24,6 +24,15 @@ struct placement {
 	const char *id, *chardev; /* chardev NULL: free */
 };
 
+static bool monitor_has_terminal(const struct vm_config *cfg)
+{
+	for (size_t i = 0; i < cfg->n_monitors; i++)
+		for (size_t k = 0; k < cfg->n_chardevs; k++)
+			if (cfg->chardevs[k].backend == CHARDEV_STDIO && !strcmp(cfg->chardevs[k].id, cfg->monitors[i].chardev))
+				return true;
+	return false;
+}
+
 /*
  * Without -nodefaults and without any serial port asked for there is one: on the terminal, since there is no window to show it in,
  * or on nothing where -display none asked for silence and -nographic did not ask for the terminal.
@@ -35,7 +44,8 @@ static int add_default(struct cli *cli, struct err *err)
 
 	if (cfg->nodefaults || !cfg->board.serial || cli->n_ports || cli->n_uarts)
 		return 0;
-	if (cli->display_none && !cfg->nographic)
+	/* -monitor stdio has it, where QEMU's port would be in a window. */
+	if ((cli->display_none || monitor_has_terminal(cfg)) && !cfg->nographic)
 		arg = "null";
 	else if (cli->monitor_none)
 		arg = "stdio";

@@ -78,9 +78,9 @@ static const struct prop_row rng_builtin_rows[] = {
 	{ .key = NULL },
 };
 
-static const struct prop_table serial_props = { .rows = serial_rows }, serial_mmio_props = { .rows = serial_mmio_rows };
-static const struct prop_table port_props = { .rows = port_rows };
-static const struct prop_table rng_props = { .rows = rng_rows }, rng_mmio_props = { .rows = rng_mmio_rows };
+const struct prop_table cli_virtio_serial_props = { .rows = serial_rows }, cli_virtio_serial_mmio_props = { .rows = serial_mmio_rows };
+const struct prop_table cli_vport_props = { .rows = port_rows };
+const struct prop_table cli_virtio_rng_props = { .rows = rng_rows }, cli_virtio_rng_mmio_props = { .rows = rng_mmio_rows };
 static const struct prop_table rng_random_props = { .rows = rng_random_rows };
 static const struct prop_table rng_builtin_props = { .rows = rng_builtin_rows };
 
@@ -113,17 +113,17 @@ static int add_serial(struct cli *cli, const struct prop_list *l, const struct p
 
 int cli_virtio_serial_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_serial(cli, l, &serial_props, false, ctx);
+	return add_serial(cli, l, &cli_virtio_serial_props, false, ctx);
 }
 
 int cli_virtio_serial_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_serial(cli, l, &serial_mmio_props, false, ctx);
+	return add_serial(cli, l, &cli_virtio_serial_mmio_props, false, ctx);
 }
 
 int cli_virtio_serial_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_serial(cli, l, &serial_props, true, ctx);
+	return add_serial(cli, l, &cli_virtio_serial_props, true, ctx);
 }
 
 /* virtconsole, virtserialport */
@@ -137,7 +137,7 @@ static int add_port(struct cli *cli, const struct prop_list *l, bool console, co
 	*port = (struct cli_vport){ .nr = NOT_GIVEN, .console = console };
 	/* Counted before it is filled, so that cli_parse frees it whatever happens. */
 	cli->n_vports++;
-	if (props_apply(l, &port_props, port, ctx) < 0)
+	if (props_apply(l, &cli_vport_props, port, ctx) < 0)
 		return ctx->err->code;
 	return cli_device_add_id(cli, port->id, ctx);
 }
@@ -154,7 +154,7 @@ int cli_virtserialport_add(struct cli *cli, const struct prop_list *l, const str
 
 void cli_vport_fini(struct cli_vport *port)
 {
-	props_fini(&port_props, port);
+	props_fini(&cli_vport_props, port);
 }
 
 /* virtio-rng-pci and its sources */
@@ -212,17 +212,17 @@ static int add_rng(struct cli *cli, const struct prop_list *l, const struct prop
 
 int cli_virtio_rng_add(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_rng(cli, l, &rng_props, false, ctx);
+	return add_rng(cli, l, &cli_virtio_rng_props, false, ctx);
 }
 
 int cli_virtio_rng_add_mmio(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_rng(cli, l, &rng_mmio_props, false, ctx);
+	return add_rng(cli, l, &cli_virtio_rng_mmio_props, false, ctx);
 }
 
 int cli_virtio_rng_add_modern(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
 {
-	return add_rng(cli, l, &rng_props, true, ctx);
+	return add_rng(cli, l, &cli_virtio_rng_props, true, ctx);
 }
 
 /* Once all options are known: sources, buses, numbers, chardevs */

@@ -4,6 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const config_watchdog_actions[] = {
+	[WATCHDOG_RESET] = "reset", [WATCHDOG_SHUTDOWN] = "shutdown", [WATCHDOG_POWEROFF] = "poweroff", [WATCHDOG_PAUSE] = "pause",
+	[WATCHDOG_DEBUG] = "debug", [WATCHDOG_NONE] = "none", [WATCHDOG_INJECT_NMI] = "inject-nmi", NULL,
+};
+const char *const config_panic_actions[] = {
+	[PANIC_PAUSE] = "pause", [PANIC_SHUTDOWN] = "shutdown", [PANIC_EXIT_FAILURE] = "exit-failure", [PANIC_NONE] = "none", NULL,
+};
+
 void config_init(struct vm_config *cfg)
 {
 	*cfg = (struct vm_config){
@@ -13,6 +21,8 @@ void config_init(struct vm_config *cfg)
 		.smp = { .cpus = 1, .sockets = 1, .cores = 1, .threads = 1 },
 		.rtc_base = RTC_BASE_UTC,
 		.boot = { .order = CONFIG_BOOT_ORDER, .splash_time = -1, .reboot_timeout = -1 },
+		.watchdog_action = WATCHDOG_RESET,
+		.panic_action = PANIC_SHUTDOWN,
 	};
 }
 
@@ -96,7 +106,7 @@ void config_nic_fini(struct config_nic *nic)
 
 size_t config_virtio_devices(const struct vm_config *cfg)
 {
-	return cfg->n_disks + cfg->n_virtio_serials + cfg->n_rngs + cfg->n_nics + cfg->n_scsis;
+	return cfg->n_disks + cfg->n_virtio_serials + cfg->n_rngs + cfg->n_nics + cfg->n_scsis + (cfg->has_balloon ? 1 : 0);
 }
 
 const char *config_drive_iothread(const struct vm_config *cfg, const char *drive)
@@ -135,6 +145,7 @@ void config_fini(struct vm_config *cfg)
 {
 	free(cfg->name);
 	free(cfg->process_name);
+	free(cfg->pidfile);
 	free(cfg->kernel);
 	free(cfg->initrd);
 	free(cfg->append);
@@ -160,11 +171,14 @@ void config_fini(struct vm_config *cfg)
 		free(cfg->chardevs[i].path);
 		free(cfg->chardevs[i].host);
 		free(cfg->chardevs[i].port);
+		free(cfg->chardevs[i].logfile);
 	}
 	for (size_t i = 0; i < cfg->n_serials; i++) {
 		free(cfg->serials[i].id);
 		free(cfg->serials[i].chardev);
 	}
+	for (size_t i = 0; i < cfg->n_fds; i++)
+		free(cfg->fds[i].opaque);
 	for (size_t i = 0; i < cfg->n_debugcons; i++)
 		free(cfg->debugcons[i].chardev);
 	for (size_t i = 0; i < cfg->n_monitors; i++)
@@ -187,6 +201,10 @@ void config_fini(struct vm_config *cfg)
 		free(cfg->rngs[i].id);
 		free(cfg->rngs[i].source);
 	}
+	free(cfg->balloon.id);
+	free(cfg->balloon.iothread);
+	for (size_t i = 0; i < cfg->n_watchdogs; i++)
+		free(cfg->watchdogs[i].id);
 	for (size_t i = 0; i < cfg->n_netdevs; i++)
 		config_netdev_fini(&cfg->netdevs[i]);
 	for (size_t i = 0; i < cfg->n_nics; i++)

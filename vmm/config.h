@@ -13,8 +13,11 @@
 #include <stdint.h>
 
 #include "vmm/chardev.h"
+#include "vmm/device.h"
 #include "vmm/iothread.h"
 #include "vmm/strv.h"
+
+struct err;
 
 #define CONFIG_MAX_CPUS 64
 #define CONFIG_MAX_SERIALS 4
@@ -36,9 +39,11 @@
 #define CONFIG_MAX_SCSIS 8
 #define CONFIG_MAX_SCSI_UNITS 64
 #define CONFIG_MAX_MONITORS 8
+#define CONFIG_MAX_FDS 64
 #define CONFIG_MAX_NETDEVS 32
 #define CONFIG_MAX_NICS 32
 #define CONFIG_MAX_NET_QUEUES 8 /* pairs */
+#define CONFIG_MAX_WATCHDOGS 4
 
 #define CONFIG_MAX_VIRTIO_MMIO 32 /* virtio devices of a microvm */
 
@@ -50,7 +55,8 @@
 #define CONFIG_DEFAULT_RAM (UINT64_C(128) << 20)
 #define CONFIG_MAX_RAM (UINT64_C(4) << 40) /* one KVM memory slot holds a little less than 8 TiB */
 
-enum machine_type { MACHINE_PC, MACHINE_MICROVM };
+/* MACHINE_NONE has nothing, not even vCPUs. */
+enum machine_type { MACHINE_PC, MACHINE_MICROVM, MACHINE_NONE };
 
 /* What a board has that not every one must; a pc has all. */
 struct config_board {
@@ -80,6 +86,8 @@ struct config_cpu {
 /* A -chardev, or the one that a -serial implies. The strings inside are owned. */
 struct config_chardev {
 	char *id, *path, *host, *port;
+	char *logfile;      /* gets all output; NULL: none */
+	bool logappend;     /* behind what is in it */
 	unsigned fd;        /* socket: one that Kite was started with; CONFIG_NO_FD: none */
 	unsigned reconnect; /* seconds; 0: never */
 	enum chardev_backend backend;
@@ -157,6 +165,7 @@ struct config_image {
 struct config_drive {
 	char *id; /* unique among drives */
 	struct config_image image;
+	bool node;     /* of -blockdev: `id` is its node-name */
 	bool snapshot; /* the image is only read, and changes end with the machine */
 	struct config_throttle throttle;
 };
@@ -251,9 +260,42 @@ struct config_scsi_unit {
 	int bootindex; /* -1: none */
 };
 
-/* -qmp, or -mon with mode=control. */
+/* A -device virtio-balloon. */
+struct config_balloon {
+	char *id;       /* "virtio-balloon0" */
+	char *iothread; /* the id of a config_iothread; NULL: the main loop */
+	bool deflate_on_oom, free_page_reporting, page_poison;
+	struct config_virtio_pci pci;
+};
+
+/* The names of enum watchdog_action and panic_action, with NULL at the end. */
+extern const char *const config_watchdog_actions[], *const config_panic_actions[];
+
+/* A -device i6300esb or ib700. */
+struct config_watchdog {
+	char *id;
+	bool ib700; /* at its ports */
+	int addr;   /* else: slot << 3 | function, or CONFIG_ADDR_AUTO */
+};
+
+/* A -device pvpanic or pvpanic-pci. */
+struct config_pvpanic {
+	bool used;
+	uint8_t events;  /* that are told to the guest */
+	uint16_t ioport; /* pvpanic */
+	int addr;        /* pvpanic-pci: slot << 3 | function, or CONFIG_ADDR_AUTO */
+};
+
+/* -add-fd: a descriptor that Kite was started with, in a set with the name /dev/fdset/SET. */
+struct config_fd {
+	unsigned fd, set;
+	char *opaque; /* NULL: not given */
+};
+
+/* -qmp, -monitor, -mon. */
 struct config_monitor {
 	char *chardev; /* the id of a config_chardev, which nothing else uses */
+	bool human; /* lines for people, not QMP */
 	bool pretty;
 };
 
@@ -437,6 +479,8 @@ struct vm_config {
 	struct config_fw_cfg fw_cfg[CONFIG_MAX_FW_CFG];
 	size_t n_fw_cfg;
 	bool nodefaults, nographic, no_reboot, no_shutdown;
+	bool daemonize;
+	char *pidfile;          /* NULL: not given */
 	bool paused;            /* -S: somebody starts it later */
 	enum rtc_base rtc_base;
 	int64_t rtc_date;       /* RTC_BASE_DATE: seconds since the epoch at start */
@@ -447,6 +491,8 @@ struct vm_config {
 	size_t n_serials;
 	struct config_monitor monitors[CONFIG_MAX_MONITORS];
 	size_t n_monitors;
+	struct config_fd fds[CONFIG_MAX_FDS];
+	size_t n_fds;
 	struct config_debug_exit debug_exits[CONFIG_MAX_DEBUG_EXITS];
 	size_t n_debug_exits;
 	struct config_debugcon debugcons[CONFIG_MAX_DEBUGCONS];
@@ -473,6 +519,13 @@ struct vm_config {
 	size_t n_scsis;
 	struct config_scsi_unit scsi_units[CONFIG_MAX_SCSI_UNITS];
 	size_t n_scsi_units;
+	struct config_balloon balloon;
+	bool has_balloon;
+	struct config_watchdog watchdogs[CONFIG_MAX_WATCHDOGS];
+	size_t n_watchdogs;
+	struct config_pvpanic pvpanic, pvpanic_pci;
+	enum watchdog_action watchdog_action;
+	enum panic_action panic_action;
 	bool testdev;           /* -device pc-testdev */
 	bool debug_log;         /* -d debug */
 };
@@ -493,6 +546,11 @@ void config_scsi_unit_fini(struct config_scsi_unit *unit);
 
 /* The iothread of whatever uses the drive; NULL: the common one. Borrowed. */
 const char *config_drive_iothread(const struct vm_config *cfg, const char *drive);
+
+/* Whether every monitor has a chardev to itself, or, one for people, shares a mux with something else. 0 or -errno with `err`. */
+int config_check_monitors(const struct vm_config *cfg, struct err *err);
+/* Whether nothing needs the terminal that -daemonize takes away. The same. */
+int config_check_daemon(const struct vm_config *cfg, struct err *err);
 
 /* How many virtio devices it describes. */
 size_t config_virtio_devices(const struct vm_config *cfg);

@@ -45,18 +45,51 @@ enum vm_request {
 	VM_REQUESTS,
 };
 
+/* What a device tells of the guest; what becomes of it is the user's to say. */
+enum machine_news {
+	MACHINE_WATCHDOG,    /* the guest has not touched its watchdog in time */
+	MACHINE_PANICKED,    /* the guest says that it has crashed */
+	MACHINE_CRASHLOADED, /* the same, and that it has a kernel of its own to see to it */
+	MACHINE_NEWS,
+};
+
+/* What becomes of a guest that sleeps or has crashed: QEMU's -action watchdog= and panic= (qapi/run-state.json). */
+enum watchdog_action {
+	WATCHDOG_RESET,
+	WATCHDOG_SHUTDOWN, /* the power button */
+	WATCHDOG_POWEROFF, /* the process ends */
+	WATCHDOG_PAUSE,
+	WATCHDOG_DEBUG,    /* a line of the log */
+	WATCHDOG_NONE,
+	WATCHDOG_INJECT_NMI,
+};
+
+enum panic_action {
+	PANIC_PAUSE,
+	PANIC_SHUTDOWN,     /* off, or kept as it is with -no-shutdown */
+	PANIC_EXIT_FAILURE, /* the process ends with status 1 */
+	PANIC_NONE,
+};
+
 /*
  * The way up from a device. `request` may be called from any thread; called from a handler, the vCPU that made the access
  * executes no further guest instruction. It returns at once: what was asked happens later, on the main thread.
  */
 struct machine_link {
 	void (*request)(void *machine, enum vm_request what, int status);
+	void (*tell)(void *machine, enum machine_news news); /* as `request`; NULL: nobody hears of it */
 	void *machine;
 };
 
 static inline void machine_request(const struct machine_link *link, enum vm_request what, int status)
 {
 	link->request(link->machine, what, status);
+}
+
+static inline void machine_tell(const struct machine_link *link, enum machine_news news)
+{
+	if (link->tell)
+		link->tell(link->machine, news);
 }
 
 #endif

@@ -21,6 +21,10 @@
  * (eventloop_poll.c). While that finds something there is no need to ask epoll, so only every LOOKS_PER_WAIT-th turn does, for the sake of
  * the other descriptors. During a look the loop counts as awake, so it watches the number of work items itself.
  *
+ * Inside another loop. eventloop_dispatch takes a turn that does not wait and then leaves the loop asleep, as before epoll: from then on
+ * whoever adds something writes to the eventfd, which makes the epoll descriptor readable. What time alone brings has a
+ * timerfd, and what a bounded turn left over is a write of our own to the eventfd.
+ *
  * Deletion. Events that epoll has handed over stay in `fetched` until they are delivered. eventloop_del_fd blanks those of its
  * descriptor there, so that nothing refers to a struct event_fd any more when it returns, and its owner may free it.
  */
@@ -33,6 +37,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,6 +53,7 @@
 struct eventloop {
 	int epfd;
 	struct event_fd wake; /* the eventfd */
+	struct event_fd alarm; /* the timerfd of a loop inside another; -1: it is not */
 	bool no_pwait2;       /* a kernel before 5.11: time-outs in milliseconds */
 
 	/* Set under the lock, so that the loop cannot fall asleep past it; also read between handlers without, relaxed. */
@@ -126,7 +132,7 @@ struct eventloop *eventloop_create(struct err *err)
 		err_set_errno(err, -ENOMEM, "cannot create an event loop");
 		return NULL;
 	}
-	loop->epfd = loop->wake.fd = -1;
+	loop->epfd = loop->wake.fd = loop->alarm.fd = -1;
 	loop->timers.prev = loop->timers.next = &loop->timers;
 	loop->due.prev = loop->due.next = &loop->due;
 	loop->work_end = &loop->work_first;
@@ -148,6 +154,7 @@ void eventloop_destroy(struct eventloop *loop)
 		return;
 	assert(!loop->running);
 	offload_fini(&loop->offload);
+	fd_close(&loop->alarm.fd);
 	fd_close(&loop->wake.fd);
 	fd_close(&loop->epfd);
 	pthread_cond_destroy(&loop->sync_event);
@@ -571,6 +578,16 @@ static int loop_wait(struct eventloop *loop)
 
 /* The turn */
 
+/* What `n` descriptors, the time and others have brought. */
+static void loop_serve(struct eventloop *loop, int n)
+{
+	loop->n_fetched = n < 0 ? 0 : n;
+	loop_wake_up(loop);
+	loop_serve_fds(loop);
+	loop_fire_timers(loop);
+	loop_run_work(loop);
+}
+
 static int loop_turn(struct eventloop *loop)
 {
 	int n = loop_wait(loop);
@@ -580,31 +597,99 @@ static int loop_turn(struct eventloop *loop)
 		loop_wake_up(loop);
 		return n;
 	}
-	loop->n_fetched = n < 0 ? 0 : n;
-	loop_wake_up(loop);
-	loop_serve_fds(loop);
-	loop_fire_timers(loop);
-	loop_run_work(loop);
+	loop_serve(loop, n);
 	return 0;
+}
+
+static void loop_begin(struct eventloop *loop)
+{
+	pthread_mutex_lock(&loop->lock);
+	assert(!loop->running);
+	loop->running = true;
+	loop->thread = pthread_self();
+	pthread_mutex_unlock(&loop->lock);
+}
+
+static void loop_end(struct eventloop *loop)
+{
+	pthread_mutex_lock(&loop->lock);
+	loop->running = false;
+	loop->asleep = false;
+	atomic_store_explicit(&loop->stop, false, memory_order_relaxed);
+	pthread_cond_broadcast(&loop->sync_event);
+	pthread_mutex_unlock(&loop->lock);
 }
 
 int eventloop_run(struct eventloop *loop)
 {
 	int rc = 0;
 
-	pthread_mutex_lock(&loop->lock);
-	assert(!loop->running);
-	loop->running = true;
-	loop->thread = pthread_self();
-	pthread_mutex_unlock(&loop->lock);
-
+	loop_begin(loop);
 	while (rc == 0 && !loop_stopping(loop))
 		rc = loop_turn(loop);
-
-	pthread_mutex_lock(&loop->lock);
-	loop->running = false;
-	atomic_store_explicit(&loop->stop, false, memory_order_relaxed);
-	pthread_cond_broadcast(&loop->sync_event);
-	pthread_mutex_unlock(&loop->lock);
+	loop_end(loop);
 	return rc;
+}
+
+/* Inside another loop */
+
+static void alarm_drain(void *opaque, uint32_t revents)
+{
+	struct eventloop *loop = opaque;
+	uint64_t count;
+
+	(void)revents;
+	(void)!read(loop->alarm.fd, &count, sizeof(count));
+}
+
+/* The other loop may sleep, until the epoll descriptor says otherwise. */
+static void loop_rest(struct eventloop *loop)
+{
+	int64_t wait = loop_fall_asleep(loop);
+	struct itimerspec at = { .it_value = { 0 } };
+
+	if (wait == 0) {
+		wake_send(loop);
+		return;
+	}
+	if (wait != WAIT_FOREVER)
+		at.it_value = (struct timespec){ .tv_sec = wait / NS_PER_SEC, .tv_nsec = wait % NS_PER_SEC };
+	timerfd_settime(loop->alarm.fd, 0, &at, NULL);
+}
+
+int eventloop_enter(struct eventloop *loop, struct err *err)
+{
+	int rc;
+
+	loop->alarm.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (loop->alarm.fd < 0)
+		return err_set_errno(err, -errno, "cannot create a timerfd for an event loop");
+	loop->alarm.ready = alarm_drain;
+	loop->alarm.opaque = loop;
+	rc = eventloop_add_fd(loop, &loop->alarm, EPOLLIN);
+	if (rc < 0) {
+		fd_close(&loop->alarm.fd);
+		return err_set_errno(err, rc, "cannot watch the timerfd of an event loop");
+	}
+	loop_begin(loop);
+	loop_rest(loop);
+	return loop->epfd;
+}
+
+int eventloop_dispatch(struct eventloop *loop)
+{
+	int n = loop_epoll(loop, 0);
+
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	loop_serve(loop, n);
+	loop_rest(loop);
+	return loop_stopping(loop);
+}
+
+void eventloop_leave(struct eventloop *loop)
+{
+	loop_end(loop);
+	eventloop_del_fd(loop, &loop->alarm);
+	fd_close(&loop->alarm.fd);
 }

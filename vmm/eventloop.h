@@ -26,6 +26,14 @@ int eventloop_run(struct eventloop *loop);
 /* Makes eventloop_run return after the handler in progress. Any thread; before eventloop_run too, which then returns at once. */
 void eventloop_stop(struct eventloop *loop);
 
+/*
+ * The loop inside somebody else's, instead of eventloop_run: the calling thread becomes the loop's, until eventloop_leave. The descriptor is
+ * readable when there is something to do, and eventloop_dispatch does it without waiting. Only the thread that entered calls these.
+ */
+int eventloop_enter(struct eventloop *loop, struct err *err); /* the descriptor, which stays the loop's; or -errno with `err` */
+int eventloop_dispatch(struct eventloop *loop);               /* 0; 1: eventloop_stop was called; or -errno */
+void eventloop_leave(struct eventloop *loop);
+
 /* A descriptor. `events` and `revents` are EPOLLIN, EPOLLOUT, EPOLLHUP...; level-triggered. */
 struct event_fd {
 	int fd;

@@ -12,8 +12,9 @@
 #include "vmm/eventloop_offload.h"
 
 #include <assert.h>
-#include <signal.h>
 #include <unistd.h>
+
+#include "vmm/thread.h"
 
 static void job_finished(struct offload *o, struct event_job *job)
 {
@@ -86,13 +87,8 @@ static void collect(void *opaque)
 /* With all signals blocked in it: they are the main thread's business. */
 static bool thread_add(struct offload *o)
 {
-	sigset_t all, old;
-	int rc;
+	int rc = thread_create(&o->threads[o->n_threads], NULL, offload_thread, o);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&o->threads[o->n_threads], NULL, offload_thread, o);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	o->n_threads += rc == 0;
 	return rc == 0;
 }

@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/log.h"
+#include "vmm/thread.h"
 
 struct iothread {
 	struct eventloop *loop;
@@ -48,15 +48,10 @@ static void *iothread_main(void *arg)
 /* With all signals blocked in it: they are the main thread's business. */
 static int iothread_start(struct iothread *t)
 {
-	sigset_t all, old;
-	int rc;
+	int rc = thread_create(&t->thread, NULL, iothread_main, t);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&t->thread, NULL, iothread_main, t);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (rc != 0)
-		return -rc;
+	if (rc < 0)
+		return rc;
 	while (sem_wait(&t->running) < 0)
 		;
 	return 0;

@@ -3,17 +3,20 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "firmware/boot.h"
 #include "vmm/arch.h"
 #include "vmm/chardev.h"
+#include "vmm/cli_value.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/launch_disks.h"
 #include "vmm/launch_net.h"
+#include "vmm/launch_none.h"
 #include "vmm/launch_priv.h"
 #include "vmm/log.h"
 #include "vmm/monitor.h"
@@ -37,6 +40,33 @@ static void launch_on_resume(void *opaque)
 	launch_resume(opaque);
 }
 
+/* Those of -add-fd, taken over. */
+static int launch_take_fds(struct launch *l, struct err *err)
+{
+	for (size_t i = 0; i < l->cfg->n_fds; i++) {
+		const struct config_fd *c = &l->cfg->fds[i];
+
+		if (fcntl((int)c->fd, F_SETFD, FD_CLOEXEC) < 0)
+			return err_set_errno(err, -errno, "-add-fd: descriptor %u", c->fd);
+		if (fdsets_add(&l->fds, c->set, (int)c->fd, c->opaque, err) < 0)
+			return err->code;
+	}
+	return 0;
+}
+
+static int launch_open_log(const struct launch *l, const struct config_chardev *c, int *fd, struct err *err)
+{
+	int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (c->logappend ? O_APPEND : O_TRUNC);
+
+	if (!c->logfile)
+		return 0;
+	if (fdset_is_path(c->logfile))
+		*fd = fdsets_open(&l->fds, c->logfile, O_WRONLY, err);
+	else if ((*fd = open(c->logfile, flags, 0666)) < 0)
+		err_set_errno(err, -errno, "cannot open the log '%s'", cli_show(c->logfile).s);
+	return *fd < 0 ? err_prefix(err, "chardev %s", c->id) : 0;
+}
+
 static int launch_open_chardevs(struct launch *l, struct err *err)
 {
 	const struct chardev_host host = { .quit = launch_on_quit, .powerdown = launch_on_powerdown, .resume = launch_on_resume,
@@ -44,7 +74,7 @@ static int launch_open_chardevs(struct launch *l, struct err *err)
 
 	for (size_t i = 0; i < l->cfg->n_chardevs; i++) {
 		const struct config_chardev *c = &l->cfg->chardevs[i];
-		const struct chardev_config cfg = {
+		struct chardev_config cfg = {
 			.id = c->id,
 			.backend = c->backend,
 			.path = c->path,
@@ -58,7 +88,13 @@ static int launch_open_chardevs(struct launch *l, struct err *err)
 			.wait = c->wait,
 			.signal = c->signal,
 			.mux = c->mux,
+			.callback = l->host->callback,
+			.log = c->logfile,
+			.log_fd = -1,
 		};
+
+		if (launch_open_log(l, c, &cfg.log_fd, err) < 0)
+			return err->code;
 
 		l->chardevs[i] = chardev_create(&cfg, &host, l->loop, err);
 		if (!l->chardevs[i])
@@ -67,14 +103,21 @@ static int launch_open_chardevs(struct launch *l, struct err *err)
 	return 0;
 }
 
-/* cli_parse has checked that every name has its chardev. */
-static struct chardev *launch_find_chardev(const struct launch *l, const char *id)
+struct chardev *launch_chardev(const struct launch *l, const char *id)
 {
 	for (size_t i = 0; i < l->cfg->n_chardevs; i++)
 		if (strcmp(l->cfg->chardevs[i].id, id) == 0)
 			return l->chardevs[i];
-	assert(!"a user without a chardev");
 	return NULL;
+}
+
+/* cli_parse has checked that every name has its chardev. */
+static struct chardev *launch_find_chardev(const struct launch *l, const char *id)
+{
+	struct chardev *chr = launch_chardev(l, id);
+
+	assert(chr || !"a user without a chardev");
+	return chr;
 }
 
 static int launch_add_devices(struct launch *l, struct err *err)
@@ -85,15 +128,17 @@ static int launch_add_devices(struct launch *l, struct err *err)
 		serials[i] = launch_find_chardev(l, l->cfg->serials[i].chardev);
 	for (size_t i = 0; i < l->cfg->n_debugcons; i++)
 		debugcons[i] = launch_find_chardev(l, l->cfg->debugcons[i].chardev);
-	if (machine_add_devices(l->machine, serials, debugcons, err) < 0)
+	if (machine_add_devices(l->machine, serials, debugcons, err) < 0 || machine_add_guards(l->machine, true, err) < 0)
 		return err->code;
 	/* Automatic places on the PCI bus are given out last. */
-	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, true, err) < 0 || launch_net_add(l->net, l->machine, true, err) < 0 ||
+	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, l->disks, true, err) < 0 || launch_net_add(l->net, l->machine, true, err) < 0 ||
 	    launch_scsi_add(&l->scsi, l->machine, l->cfg, l->disks, true, err) < 0 || launch_disks_add(l->disks, l->machine, err) < 0 ||
 	    launch_scsi_add(&l->scsi, l->machine, l->cfg, l->disks, false, err) < 0)
 		return err->code;
 	/* Networks last of all: a default one moves nothing else. */
-	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, false, err) < 0)
+	if (launch_virtio_add(&l->virtio, l->machine, l->cfg, l->chardevs, l->disks, false, err) < 0)
+		return err->code;
+	if (machine_add_guards(l->machine, false, err) < 0)
 		return err->code;
 	return launch_net_add(l->net, l->machine, false, err);
 }
@@ -117,9 +162,24 @@ static int launch_add_monitors(struct launch *l, struct err *err)
 	for (size_t i = 0; i < l->cfg->n_monitors; i++) {
 		const struct config_monitor *m = &l->cfg->monitors[i];
 
-		if (monitor_add_qmp(l->monitor, launch_find_chardev(l, m->chardev), m->pretty, err) < 0)
+		struct chardev *chr = launch_find_chardev(l, m->chardev);
+
+		if ((m->human ? monitor_add_human(l->monitor, chr, err) : monitor_add_qmp(l->monitor, chr, m->pretty, err)) < 0)
 			return err->code;
 	}
+	return 0;
+}
+
+static int launch_create_machine(struct launch *l, struct err *err)
+{
+	if (l->cfg->machine == MACHINE_NONE) {
+		l->vm = launch_none_create(l->cfg, l->loop, err);
+		return l->vm ? 0 : err->code;
+	}
+	l->machine = machine_create(l->cfg, l->boot, l->loop, err);
+	if (!l->machine)
+		return err->code;
+	l->vm = machine_vm(l->machine);
 	return 0;
 }
 
@@ -129,31 +189,42 @@ static int launch_init(struct launch *l, struct err *err)
 
 	if (l->cfg->kernel && launch_open_kernel(l, err) < 0)
 		return err->code;
-	l->machine = machine_create(l->cfg, l->boot, l->loop, err);
-	if (!l->machine)
+	if (launch_take_fds(l, err) < 0 || launch_create_machine(l, err) < 0)
 		return err->code;
-	l->disks = launch_disks_open(l->cfg, err);
+	l->vm->shutdown_pauses = l->cfg->no_shutdown;
+	atomic_store(&l->vm->tell.watchdog, l->cfg->watchdog_action);
+	atomic_store(&l->vm->tell.panic, l->cfg->panic_action);
+	l->disks = launch_disks_open(l->cfg, &l->fds, err);
 	if (!l->disks)
 		return err->code;
-	machine_vm(l->machine)->shutdown_pauses = l->cfg->no_shutdown;
+	l->vm->blocked_kick = l->host->blocked_kick;
+	if (l->host->observer)
+		vm_add_observer(l->vm, l->host->observer, l->host->opaque);
 	l->net = launch_net_open(l->cfg, l->disks, err);
 	if (!l->net)
 		return err->code;
 	r = launch_open_chardevs(l, err);
-	if (r == 0)
+	if (r == 0 && l->machine)
 		r = launch_add_devices(l, err);
 	if (r == 0 && l->cfg->n_monitors > 0)
 		r = launch_add_monitors(l, err);
-	if (r == 0)
+	if (r == 0 && l->machine)
 		r = machine_ready(l->machine, err);
 	if (r == 0)
 		r = launch_net_ready(l->net, err);
 	if (r == 0)
-		r = vm_start(machine_vm(l->machine), err);
+		r = vm_start(l->vm, err);
 	return r;
 }
 
 struct launch *launch_create(const struct vm_config *cfg, struct eventloop *loop, struct err *err)
+{
+	static const struct launch_host nobody;
+
+	return launch_create_in(cfg, loop, &nobody, err);
+}
+
+struct launch *launch_create_in(const struct vm_config *cfg, struct eventloop *loop, const struct launch_host *host, struct err *err)
 {
 	struct launch *l = calloc(1, sizeof(*l));
 
@@ -163,6 +234,7 @@ struct launch *launch_create(const struct vm_config *cfg, struct eventloop *loop
 	}
 	l->cfg = cfg;
 	l->loop = loop;
+	l->host = host;
 	if (launch_init(l, err) < 0) {
 		launch_destroy(l);
 		return NULL;
@@ -177,7 +249,7 @@ static void launch_begin(void *vm)
 
 int launch_run(struct launch *l, struct err *err)
 {
-	struct vm *vm = machine_vm(l->machine);
+	struct vm *vm = l->vm;
 	/* From the loop: a vCPU's call for it must find it running, or would be made in the vCPU's thread, beside the loop as it starts. */
 	struct event_work begin = { .run = launch_begin, .opaque = vm };
 	int r;
@@ -194,17 +266,27 @@ int launch_run(struct launch *l, struct err *err)
 	return vm->exit_status;
 }
 
+struct vm *launch_vm(const struct launch *l)
+{
+	return l->vm;
+}
+
+void launch_powerdown(struct launch *l)
+{
+	launch_on_powerdown(l);
+}
+
 void launch_quit(struct launch *l, enum launch_quit why)
 {
 	static const enum vm_cause causes[] = { [LAUNCH_QUIT_UI] = VM_CAUSE_HOST_UI, [LAUNCH_QUIT_SIGNAL] = VM_CAUSE_HOST_SIGNAL };
 
-	if (l->machine)
-		vm_request_for(machine_vm(l->machine), VM_REQUEST_EXIT, causes[why], 0);
+	if (l->vm)
+		vm_request_for(l->vm, VM_REQUEST_EXIT, causes[why], 0);
 }
 
 void launch_resume(struct launch *l)
 {
-	struct vm *vm = l->machine ? machine_vm(l->machine) : NULL;
+	struct vm *vm = l->vm;
 
 	if (!vm || vm->state != VM_IO_ERROR)
 		return;
@@ -232,11 +314,15 @@ void launch_destroy(struct launch *l)
 	if (!l)
 		return;
 	monitor_destroy(l->monitor);
-	machine_destroy(l->machine);
+	if (l->machine)
+		machine_destroy(l->machine);
+	else
+		launch_none_destroy(l->vm);
 	launch_net_close(l->net);
 	launch_disks_close(l->disks);
 	for (size_t i = l->cfg->n_chardevs; i-- > 0;)
 		chardev_destroy(l->chardevs[i]);
+	fdsets_fini(&l->fds);
 	boot_close(l->boot);
 	free(l);
 }

@@ -8,14 +8,35 @@
 #define VMM_LAUNCH_H
 
 struct blockdev;
+struct chardev;
+struct chardev_callback;
 struct err;
 struct eventloop;
 struct launch;
 struct launch_scsi;
+struct vm;
 struct vm_config;
+struct vm_observer_ops;
 
 /* `cfg` and `loop` are borrowed. NULL with `err`, and nothing is left behind; -EINTR when the user ended it meanwhile. */
 struct launch *launch_create(const struct vm_config *cfg, struct eventloop *loop, struct err *err);
+
+/* What a program that embeds Kite adds; borrowed. All zeroes: nothing. */
+struct launch_host {
+	const struct chardev_callback *callback;        /* the other end of chardevs of that kind */
+	const struct vm_observer_ops *observer;
+	void *opaque;                                   /* the observer's */
+	int blocked_kick;                               /* see struct vm */
+};
+
+/* The same inside another program. */
+struct launch *launch_create_in(const struct vm_config *cfg, struct eventloop *loop, const struct launch_host *host, struct err *err);
+
+struct vm *launch_vm(const struct launch *launch);
+/* Presses the ACPI power button. Loop thread. */
+void launch_powerdown(struct launch *launch);
+/* NULL: there is none of that name. */
+struct chardev *launch_chardev(const struct launch *launch, const char *id);
 
 /* Runs the machine until it ends. Returns the process's exit status; `err` is filled when it is 1 for a reason not yet logged. */
 int launch_run(struct launch *launch, struct err *err);

@@ -16,6 +16,7 @@
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
+#include "vmm/fdset.h"
 #include "vmm/iothread.h"
 #include "vmm/launch_image.h"
 #include "vmm/uring.h"
@@ -32,6 +33,7 @@ struct disk_thread {
 
 struct launch_disks {
 	const struct vm_config *cfg;
+	const struct fdsets *fds;
 	struct disk_thread threads[CONFIG_MAX_IOTHREADS]; /* as cfg->iothreads */
 	struct disk_thread common;
 	struct blockdev *drives[CONFIG_MAX_DRIVES]; /* as cfg->drives */
@@ -111,6 +113,8 @@ static bool same_file(const char *a, const char *b)
 {
 	struct stat sa, sb;
 
+	if (fdset_is_path(a) && !strcmp(a, b))
+		return true;
 	if (stat(a, &sa) < 0 || stat(b, &sb) < 0)
 		return false;
 	if (S_ISBLK(sa.st_mode) && S_ISBLK(sb.st_mode))
@@ -158,6 +162,14 @@ static const struct config_throttle *group_object(const struct vm_config *cfg, c
 	return NULL;
 }
 
+static bool has_qmp(const struct vm_config *cfg)
+{
+	for (size_t i = 0; i < cfg->n_monitors; i++)
+		if (!cfg->monitors[i].human)
+			return true;
+	return false;
+}
+
 /*
  * Finds or makes the drive's throttle group. The last of a group that gives limits gives them to all, as in QEMU; those of an -object are
  * given first.
@@ -166,6 +178,7 @@ static int join_group(struct launch_disks *d, size_t i, struct err *err)
 {
 	const struct config_drive *drives = d->cfg->drives;
 	const struct config_throttle *limits = group_object(d->cfg, drives[i].throttle.group);
+	static const struct config_throttle none;
 	struct throttle_config cfg = { .iops_size = 0 };
 
 	for (size_t j = 0; j < d->cfg->n_drives; j++) {
@@ -178,8 +191,11 @@ static int join_group(struct launch_disks *d, size_t i, struct err *err)
 		if (has_limits(&drives[j].throttle))
 			limits = &drives[j].throttle;
 	}
-	if (!limits)
+	/* A monitor may set some later. */
+	if (!limits && !has_qmp(d->cfg))
 		return 0;
+	if (!limits)
+		limits = &none;
 	cfg.iops_size = limits->iops_size;
 	for (unsigned k = 0; k < CONFIG_LIMITS; k++)
 		cfg.limits[k] = (struct throttle_limit){
@@ -198,6 +214,7 @@ static int open_as(struct launch_disks *d, size_t i, struct open_job *job)
 	job->thread = thread_named(d, config_drive_iothread(d->cfg, d->cfg->drives[i].id), job->err);
 	if (!job->thread)
 		return job->err->code;
+	job->thread->host.fds = d->fds;
 	eventloop_call_sync(iothread_loop(job->thread->thread), open_on_loop, job);
 	d->drives[i] = job->bd;
 	return job->bd ? 0 : job->err->code;
@@ -221,7 +238,7 @@ static void close_drive(void *arg)
 	blockdev_close(arg);
 }
 
-struct launch_disks *launch_disks_open(const struct vm_config *cfg, struct err *err)
+struct launch_disks *launch_disks_open(const struct vm_config *cfg, const struct fdsets *fds, struct err *err)
 {
 	struct launch_disks *d = calloc(1, sizeof(*d));
 	int r = 0;
@@ -231,6 +248,7 @@ struct launch_disks *launch_disks_open(const struct vm_config *cfg, struct err *
 		return NULL;
 	}
 	d->cfg = cfg;
+	d->fds = fds;
 	for (size_t i = 0; r == 0 && i < cfg->n_iothreads; i++)
 		r = thread_start(&d->threads[i], cfg->iothreads[i].id, cfg->iothreads[i].poll_max_ns, err);
 	for (size_t i = 0; r == 0 && i < cfg->n_drives; i++)
@@ -263,6 +281,37 @@ struct blockdev *launch_disks_drive(const struct launch_disks *d, const char *id
 		if (!strcmp(d->cfg->drives[i].id, id))
 			return d->drives[i];
 	return NULL;
+}
+
+static struct throttle_group *group_of(const struct launch_disks *d, const char *id)
+{
+	for (size_t i = 0; i < d->cfg->n_drives; i++)
+		if (!strcmp(d->cfg->drives[i].id, id))
+			return d->groups[i];
+	return NULL;
+}
+
+void launch_disks_limits(const struct launch_disks *d, const char *id, struct throttle_config *limits)
+{
+	struct throttle_group *group = group_of(d, id);
+
+	*limits = (struct throttle_config){ .iops_size = 0 };
+	if (group)
+		throttle_group_get(group, limits);
+}
+
+int launch_disks_set_limits(struct launch_disks *d, const char *id, const struct throttle_config *limits, struct err *err)
+{
+	struct throttle_group *group = group_of(d, id);
+
+	if (!group)
+		return err_set(err, -ENOTSUP, "drive '%s' was started without limits, and cannot be given any", id);
+	return throttle_group_set(group, limits, err);
+}
+
+int launch_disks_iothread_tid(const struct launch_disks *d, size_t i)
+{
+	return iothread_tid(d->threads[i].thread);
 }
 
 struct eventloop *launch_disks_loop(struct launch_disks *d, const char *iothread, struct err *err)

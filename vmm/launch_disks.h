@@ -10,16 +10,23 @@
 #ifndef VMM_LAUNCH_DISKS_H
 #define VMM_LAUNCH_DISKS_H
 
+#include <stddef.h>
+
 struct blockdev;
 struct config_image;
 struct err;
 struct eventloop;
+struct fdsets;
 struct launch_disks;
 struct machine;
+struct throttle_config;
 struct vm_config;
 
-/* Starts the iothreads and opens the drives. `cfg` is borrowed. NULL with `err` and nothing left behind. */
-struct launch_disks *launch_disks_open(const struct vm_config *cfg, struct err *err);
+/*
+ * Starts the iothreads and opens the drives. `cfg` is borrowed, and so is `fds`, what is behind paths that name a set of descriptors; they
+ * outlive the disks. NULL with `err` and nothing left behind.
+ */
+struct launch_disks *launch_disks_open(const struct vm_config *cfg, const struct fdsets *fds, struct err *err);
 /* Plugs the disks into the machine; the machine owns the devices, and is to be destroyed before the disks are closed. */
 int launch_disks_add(struct launch_disks *disks, struct machine *machine, struct err *err);
 /* The loop of an iothread; of the common one, which is started then, for NULL. NULL with `err`. */
@@ -32,6 +39,14 @@ struct blockdev *launch_disks_open_medium(struct launch_disks *disks, const char
 void launch_disks_close_medium(struct launch_disks *disks, const char *id);
 /* The drive of that id, the name of its top node, for what its user asks of it on its loop (bd->loop). Borrowed; NULL: there is none, or nothing in it. */
 struct blockdev *launch_disks_drive(const struct launch_disks *disks, const char *id);
+/*
+ * The limits of the drive of that id, zeroes where it has none; and other ones, which it can always be given where there are monitors. -ENOENT,
+ * -ENOTSUP, or what throttle_config_check says, with `err`.
+ */
+void launch_disks_limits(const struct launch_disks *disks, const char *id, struct throttle_config *limits);
+int launch_disks_set_limits(struct launch_disks *disks, const char *id, const struct throttle_config *limits, struct err *err);
+/* The thread of the i-th -object iothread, as ps shows it. */
+int launch_disks_iothread_tid(const struct launch_disks *disks, size_t i);
 /* NULL is fine. */
 void launch_disks_close(struct launch_disks *disks);
 

@@ -50,6 +50,7 @@ static struct image_config *layer_add(struct layers *l, const struct config_imag
 
 	*cfg = (struct image_config){
 		.path = image->path,
+		.fds = l->host->fds,
 		.format = image->format,
 		.read_only = image->read_only || read_only,
 		.auto_read_only = image->auto_read_only,

@@ -11,12 +11,14 @@ struct blockdev;
 struct config_drive;
 struct err;
 struct eventloop;
+struct fdsets;
 struct throttle_group;
 struct uring;
 
 /* What the images of one thread share. */
 struct image_host {
 	struct eventloop *loop;  /* borrowed */
+	const struct fdsets *fds; /* the same: for paths that name a set; NULL: none */
 	struct uring *urings[2]; /* [1]: aio=threads; NULL until needed; their end is the caller's */
 };
 

@@ -30,6 +30,7 @@ struct launch_net {
 	struct launch_disks *disks;
 	struct iothread *common;                      /* NULL: not started */
 	struct netdev *netdevs[CONFIG_MAX_NETDEVS];   /* as cfg->netdevs; NULL: one that was optional */
+	struct virtio_dev *cards[CONFIG_MAX_NICS];    /* the same; the machine's. NULL: none */
 	struct netdev *unplugged[CONFIG_MAX_NICS];    /* as cfg->nics; of those without a back end */
 };
 
@@ -234,6 +235,21 @@ struct netdev *launch_net_netdev(const struct launch_net *net, const char *id)
 	return NULL;
 }
 
+int launch_net_set_link(struct launch_net *net, const char *id, bool up)
+{
+	int r = -ENODEV;
+
+	for (size_t i = 0; i < net->cfg->n_nics; i++) {
+		const struct config_nic *nic = &net->cfg->nics[i];
+
+		if (!net->cards[i] || (strcmp(nic->id, id) && (!nic->netdev || strcmp(nic->netdev, id))))
+			continue;
+		virtio_net_set_link(net->cards[i], up);
+		r = 0;
+	}
+	return r;
+}
+
 void launch_net_close(struct launch_net *net)
 {
 	if (!net)
@@ -329,6 +345,7 @@ static int add_nic(struct launch_net *net, size_t i, struct machine *machine, st
 	cfg.rx = (struct virtio_net_limits){ .bytes = limit(&nic->limits, CONFIG_RX_BPS), .frames = limit(&nic->limits, CONFIG_RX_PPS) };
 	cfg.tx = (struct virtio_net_limits){ .bytes = limit(&nic->limits, CONFIG_TX_BPS), .frames = limit(&nic->limits, CONFIG_TX_PPS) };
 	virtio = virtio_net_create(machine_env(machine), nd->loop, &cfg, err);
+	net->cards[i] = virtio;
 	if (!virtio || machine_plug(machine, virtio, &pci, err) < 0)
 		return err->code;
 	return machine_boot_device(machine, virtio, &boot, err);

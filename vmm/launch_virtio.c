@@ -11,6 +11,7 @@
 #include "vmm/arch.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
+#include "vmm/launch_disks.h"
 
 #define CLASS_COMMUNICATION UINT32_C(0x078000)
 #define CLASS_OTHER UINT32_C(0x00ff00)
@@ -112,8 +113,29 @@ static int add_rng(struct machine *machine, const struct vm_config *cfg, const s
 	return virtio ? add_device(machine, virtio, &rng->pci, -1, CLASS_OTHER, err) : err->code;
 }
 
+static int add_balloon(struct launch_virtio *v, struct machine *machine, const struct config_balloon *balloon, struct launch_disks *disks,
+		       struct err *err)
+{
+	const struct virtio_balloon_config config = {
+		.name = balloon->id,
+		.deflate_on_oom = balloon->deflate_on_oom,
+		.page_reporting = balloon->free_page_reporting,
+		.page_poison = balloon->page_poison,
+	};
+	struct device_env env = *machine_env(machine);
+	struct virtio_dev *virtio;
+
+	if (balloon->iothread)
+		env.loop = launch_disks_loop(disks, balloon->iothread, err);
+	virtio = virtio_balloon_create(&env, &config, err);
+	if (!virtio || add_device(machine, virtio, &balloon->pci, -1, CLASS_OTHER, err) < 0)
+		return err->code;
+	v->balloon = virtio;
+	return 0;
+}
+
 int launch_virtio_add(struct launch_virtio *v, struct machine *machine, const struct vm_config *cfg, struct chardev *const *chardevs,
-		      bool fixed, struct err *err)
+		      struct launch_disks *disks, bool fixed, struct err *err)
 {
 	for (size_t i = 0; i < cfg->n_virtio_serials; i++) {
 		const struct config_virtio_serial *serial = &cfg->virtio_serials[i];
@@ -124,6 +146,8 @@ int launch_virtio_add(struct launch_virtio *v, struct machine *machine, const st
 	for (size_t i = 0; i < cfg->n_rngs; i++)
 		if ((cfg->rngs[i].pci.addr != CONFIG_ADDR_AUTO) == fixed && add_rng(machine, cfg, &cfg->rngs[i], err) < 0)
 			return err->code;
+	if (cfg->has_balloon && (cfg->balloon.pci.addr != CONFIG_ADDR_AUTO) == fixed && add_balloon(v, machine, &cfg->balloon, disks, err) < 0)
+		return err->code;
 	return 0;
 }
 

@@ -23,14 +23,30 @@ static const char *const level_word[] = {
 /* Read by every thread, written once by main(): relaxed is enough, nothing is published through it. */
 static _Atomic int log_level = LOG_LEVEL_INFO;
 
+/* Each thread's own, so that a machine's threads need not be told which machine they are of with every line. */
+static _Thread_local struct log_sink *thread_sink;
+
+struct log_sink *log_use_sink(struct log_sink *sink)
+{
+	struct log_sink *before = thread_sink;
+
+	thread_sink = sink;
+	return before;
+}
+
+struct log_sink *log_sink(void)
+{
+	return thread_sink;
+}
+
 void log_set_level(enum log_level level)
 {
-	atomic_store_explicit(&log_level, (int)level, memory_order_relaxed);
+	atomic_store_explicit(thread_sink ? &thread_sink->level : &log_level, (int)level, memory_order_relaxed);
 }
 
 static bool log_wanted(enum log_level level)
 {
-	return (int)level <= atomic_load_explicit(&log_level, memory_order_relaxed);
+	return (int)level <= atomic_load_explicit(thread_sink ? &thread_sink->level : &log_level, memory_order_relaxed);
 }
 
 /*
@@ -49,9 +65,13 @@ static __attribute__((format(printf, 3, 0))) void log_line(enum log_level level,
 	char line[LOG_LINE_MAX];
 	size_t n;
 
-	snprintf(line, sizeof(line), "kite: %s%s%s", level_word[level], device, *device ? ": " : "");
+	snprintf(line, sizeof(line), "%s%s%s%s", thread_sink ? "" : "kite: ", thread_sink ? "" : level_word[level], device, *device ? ": " : "");
 	n = strlen(line);
 	vsnprintf(line + n, sizeof(line) - n - 1, fmt, ap);
+	if (thread_sink) {
+		thread_sink->line(thread_sink->opaque, level, line);
+		return;
+	}
 	n = strlen(line);
 	line[n++] = '\n';
 	if (log_can_write(level))
@@ -74,6 +94,20 @@ DEFINE_LOG(log_error, LOG_LEVEL_ERROR)
 DEFINE_LOG(log_warn, LOG_LEVEL_WARN)
 DEFINE_LOG(log_info, LOG_LEVEL_INFO)
 DEFINE_LOG(log_debug, LOG_LEVEL_DEBUG)
+
+void log_exactly(const char *fmt, ...)
+{
+	char line[LOG_LINE_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line) - 1, fmt, ap);
+	va_end(ap);
+	if (thread_sink)
+		log_info("%s", line);
+	else
+		(void)!write(STDERR_FILENO, line, strlen(strcat(line, "\n")));
+}
 
 /* Decides whether one more line may go out; `*missed` is how many were swallowed before it. */
 static bool limit_pass(struct log_limit *l, unsigned *missed)

@@ -10,6 +10,8 @@
 #include "vmm/arch.h"
 #include "vmm/cli.h"
 #include "vmm/config.h"
+#include "vmm/config_json.h"
+#include "vmm/daemon.h"
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/launch.h"
@@ -20,6 +22,8 @@
 #define STATUS_FAILED 1
 
 struct program {
+	struct daemon daemon;
+	struct pidfile pidfile;
 	struct eventloop *loop;
 	struct signals signals;
 	struct launch *launch; /* NULL until it is complete */
@@ -69,22 +73,28 @@ static void program_name(const struct vm_config *cfg)
 
 static int program_run(struct program *p, const struct vm_config *cfg, struct err *err)
 {
-	int status;
+	int status = STATUS_FAILED;
 
 	p->launch = launch_create(cfg, p->loop, err);
 	if (!p->launch)
 		return err->code == -EINTR ? EXIT_SUCCESS : STATUS_FAILED;
-	status = launch_run(p->launch, err);
+	if (pidfile_create(&p->pidfile, cfg->pidfile, err) == 0 && daemon_ready(&p->daemon, err) == 0)
+		status = launch_run(p->launch, err);
 	launch_destroy(p->launch);
 	p->launch = NULL;
+	pidfile_remove(&p->pidfile);
 	return status;
 }
 
 static int program_main(const struct vm_config *cfg, struct err *err)
 {
-	struct program p = { .loop = eventloop_create(err) };
+	struct program p = { .daemon = DAEMON_INIT, .pidfile = PIDFILE_INIT };
 	int status = STATUS_FAILED;
 
+	/* Before anything is open: a parent that ends shall end nothing else. */
+	if (cfg->daemonize && daemon_start(&p.daemon, &status, err) != 0)
+		return status;
+	p.loop = eventloop_create(err);
 	if (!p.loop)
 		return status;
 	program_name(cfg);
@@ -122,13 +132,35 @@ static int print_help(enum cli_action action, struct err *err)
 	if (action != CLI_CPU_HELP)
 		return print_text(cli_help_text(action), err);
 	features = arch_cpu_help();
-	if (!features) {
+	if (!features)
 		err_set(err, -ENOMEM, "no memory for the list of CPU features");
-		return STATUS_FAILED;
-	}
-	status = print_text(features, err);
+	status = features ? print_text(features, err) : STATUS_FAILED;
 	free(features);
 	return status;
+}
+
+static int print_config(const struct vm_config *cfg, struct err *err)
+{
+	char *text = config_dump(cfg);
+	int status;
+
+	if (!text)
+		err_set(err, -EINVAL, "-dump-config: no memory, or a name that is not UTF-8");
+	status = text ? print_text(text, err) : STATUS_FAILED;
+	free(text);
+	return status;
+}
+
+static int program_act(const struct vm_config *cfg, enum cli_action action, struct err *err)
+{
+	switch (action) {
+	case CLI_RUN:
+		return program_main(cfg, err);
+	case CLI_DUMP_CONFIG:
+		return print_config(cfg, err);
+	default:
+		return print_help(action, err);
+	}
 }
 
 int main(int argc, char *argv[])
@@ -140,7 +172,7 @@ int main(int argc, char *argv[])
 
 	config_init(&cfg);
 	if (program_check_fds(&err) == 0 && cli_parse(argc, argv, &cfg, &action, &err) == 0)
-		status = action == CLI_RUN ? program_main(&cfg, &err) : print_help(action, &err);
+		status = program_act(&cfg, action, &err);
 	if (status != EXIT_SUCCESS && err.code != 0)
 		log_error("%s", err.msg);
 	config_fini(&cfg);

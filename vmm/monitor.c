@@ -11,6 +11,16 @@
 static const struct qmp_table tables[] = {
 	{ .commands = monitor_vm_commands, .events = monitor_vm_events },
 	{ .commands = monitor_query_commands },
+	{ .commands = monitor_balloon_commands, .events = monitor_balloon_events },
+	{ .commands = monitor_guard_commands, .events = monitor_guard_events },
+	{ .commands = monitor_dump_commands, .events = monitor_dump_events },
+	{ .commands = monitor_fd_commands },
+	{ .commands = monitor_human_commands },
+	{ .commands = monitor_block_commands },
+	{ .commands = monitor_device_commands },
+	{ .commands = monitor_pci_commands },
+	{ .commands = monitor_probe_commands },
+	{ .commands = monitor_qom_commands },
 };
 
 int monitor_give(json_t *value, json_t **ret, struct err *err)
@@ -41,6 +51,8 @@ static void on_state(void *opaque, enum vm_state state, enum vm_state before)
 		qmp_event(m->qmp, "RESUME", NULL);
 	else if (before == VM_RUNNING)
 		qmp_event(m->qmp, "STOP", NULL);
+	if (state != VM_RUNNING)
+		monitor_dump_stopped(m);
 	while (state != VM_RUNNING && m->n_waiting > 0)
 		qmp_call_done(m->waiting[--m->n_waiting], NULL, &ok);
 }
@@ -74,7 +86,7 @@ static void on_shutdown(void *opaque, enum vm_cause cause)
 	qmp_event(m->qmp, "SHUTDOWN", cause_data(cause));
 }
 
-static const struct vm_observer_ops observer_ops = { .state = on_state, .reset = on_reset, .shutdown = on_shutdown };
+static const struct vm_observer_ops observer_ops = { .state = on_state, .reset = on_reset, .shutdown = on_shutdown, .news = monitor_guard_news };
 
 /* ---- the whole ---- */
 
@@ -87,13 +99,15 @@ struct monitor *monitor_create(struct launch *launch, struct err *err)
 		return NULL;
 	}
 	m->launch = launch;
-	m->vm = machine_vm(launch->machine);
+	m->vm = launch->vm;
 	m->qmp = qmp_create(launch->loop, tables, ARRAY_SIZE(tables), m, err);
-	if (!m->qmp) {
+	if (!m->qmp || monitor_dump_init(m, err) < 0) {
+		qmp_destroy(m->qmp);
 		free(m);
 		return NULL;
 	}
-	vm_set_observer(m->vm, &observer_ops, m);
+	vm_add_observer(m->vm, &observer_ops, m);
+	monitor_balloon_init(m);
 	return m;
 }
 
@@ -102,11 +116,26 @@ int monitor_add_qmp(struct monitor *m, struct chardev *chr, bool pretty, struct 
 	return qmp_add_monitor(m->qmp, chr, pretty, err);
 }
 
+int monitor_add_human(struct monitor *m, struct chardev *chr, struct err *err)
+{
+	if (m->n_lines == ARRAY_SIZE(m->lines))
+		return err_set(err, -ENOSPC, "at most %zu monitors are possible", ARRAY_SIZE(m->lines));
+	m->lines[m->n_lines] = monitor_line_create(m, chr, err);
+	if (!m->lines[m->n_lines])
+		return err->code;
+	m->n_lines++;
+	return 0;
+}
+
 void monitor_destroy(struct monitor *m)
 {
 	if (!m)
 		return;
-	vm_set_observer(m->vm, NULL, NULL);
+	monitor_balloon_fini(m);
+	vm_remove_observer(m->vm, m);
+	monitor_dump_fini(m);
+	while (m->n_lines > 0)
+		monitor_line_destroy(m->lines[--m->n_lines]);
 	qmp_destroy(m->qmp);
 	free(m);
 }

@@ -18,6 +18,8 @@ struct monitor;
 struct monitor *monitor_create(struct launch *launch, struct err *err);
 /* A client on `chr`, borrowed, speaks QMP from now on. 0 or -errno with `err`. */
 int monitor_add_qmp(struct monitor *monitor, struct chardev *chr, bool pretty, struct err *err);
+/* The same, for a person: lines of the human monitor. */
+int monitor_add_human(struct monitor *monitor, struct chardev *chr, struct err *err);
 /* Before the machine is destroyed. NULL is fine. */
 void monitor_destroy(struct monitor *monitor);
 

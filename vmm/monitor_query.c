@@ -66,7 +66,7 @@ static int query_chardev(struct qmp_call *call, const json_t *args, json_t **ret
 	(void)args;
 	for (size_t i = 0; i < l->cfg->n_chardevs; i++)
 		json_array_append_new(list, json_pack("{s:s,s:s,s:b}", "label", l->cfg->chardevs[i].id, "filename",
-						      chardev_filename(l->chardevs[i]), "frontend-open", true));
+						      chardev_filename(l->chardevs[i]), "frontend-open", chardev_attached(l->chardevs[i])));
 	return monitor_give(list, ret, err);
 }
 
@@ -76,19 +76,15 @@ static int query_memory_size(struct qmp_call *call, const json_t *args, json_t *
 	return monitor_give(json_pack("{s:I}", "base-memory", (json_int_t)monitor_of(call)->launch->cfg->ram_size), ret, err);
 }
 
-#define OBJECT(c_name, type_name, ...)                                                                                    \
-	static const struct qmp_type c_name = { .name = type_name, .meta = QMP_OBJECT,                                     \
-						.members = (const struct qmp_member[]){ __VA_ARGS__, { 0 } } }
-
-OBJECT(name_info, "NameInfo", { .name = "name", .type = &qmp_str, .optional = true });
-OBJECT(uuid_info, "UuidInfo", { .name = "UUID", .type = &qmp_str });
-OBJECT(kvm_info, "KvmInfo", { .name = "enabled", .type = &qmp_bool }, { .name = "present", .type = &qmp_bool });
-OBJECT(target_info, "TargetInfo", { .name = "arch", .type = &qmp_str });
-OBJECT(cpu_info, "CpuInfoFast", { .name = "cpu-index", .type = &qmp_int }, { .name = "qom-path", .type = &qmp_str },
+MONITOR_OBJECT(name_info, "NameInfo", { .name = "name", .type = &qmp_str, .optional = true });
+MONITOR_OBJECT(uuid_info, "UuidInfo", { .name = "UUID", .type = &qmp_str });
+MONITOR_OBJECT(kvm_info, "KvmInfo", { .name = "enabled", .type = &qmp_bool }, { .name = "present", .type = &qmp_bool });
+MONITOR_OBJECT(target_info, "TargetInfo", { .name = "arch", .type = &qmp_str });
+MONITOR_OBJECT(cpu_info, "CpuInfoFast", { .name = "cpu-index", .type = &qmp_int }, { .name = "qom-path", .type = &qmp_str },
        { .name = "thread-id", .type = &qmp_int }, { .name = "target", .type = &qmp_str });
-OBJECT(chardev_info, "ChardevInfo", { .name = "label", .type = &qmp_str }, { .name = "filename", .type = &qmp_str },
+MONITOR_OBJECT(chardev_info, "ChardevInfo", { .name = "label", .type = &qmp_str }, { .name = "filename", .type = &qmp_str },
        { .name = "frontend-open", .type = &qmp_bool });
-OBJECT(memory_info, "MemoryInfo", { .name = "base-memory", .type = &qmp_int });
+MONITOR_OBJECT(memory_info, "MemoryInfo", { .name = "base-memory", .type = &qmp_int });
 static const struct qmp_type cpu_list = { .name = "CpuInfoFastList", .meta = QMP_ARRAY, .element = &cpu_info };
 static const struct qmp_type chardev_list = { .name = "ChardevInfoList", .meta = QMP_ARRAY, .element = &chardev_info };
 

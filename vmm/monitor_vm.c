@@ -15,6 +15,7 @@ static int stop(struct qmp_call *call, const json_t *args, json_t **ret, struct 
 	struct monitor *m = monitor_of(call);
 
 	NO_ARGS(args, ret);
+	monitor_dump_stay(m);
 	if (m->vm->state != VM_RUNNING)
 		return 0;
 	if (m->n_waiting == MONITOR_MAX_WAITING)
@@ -29,6 +30,8 @@ static int cont(struct qmp_call *call, const json_t *args, json_t **ret, struct 
 	struct monitor *m = monitor_of(call);
 
 	NO_ARGS(args, ret);
+	if (monitor_dump_active(m))
+		return err_set(err, -EBUSY, "There is a dump in process, please wait.");
 	if (vm_needs_reset(m->vm))
 		return err_set(err, -EPERM, "the machine is off or has failed: it goes on only after a reset, system_reset");
 	if (m->vm->state == VM_ENDED)
@@ -53,7 +56,8 @@ static int system_powerdown(struct qmp_call *call, const json_t *args, json_t **
 
 	NO_ARGS(args, ret);
 	(void)err;
-	machine_power_button(m->launch->machine);
+	if (m->launch->machine)
+		machine_power_button(m->launch->machine);
 	qmp_event(m->qmp, "POWERDOWN", NULL);
 	return 0;
 }
@@ -82,6 +86,8 @@ static int set_action(struct qmp_call *call, const json_t *args, json_t **ret, s
 	struct vm *vm = monitor_of(call)->vm;
 	const char *reboot = json_string_value(json_object_get(args, "reboot"));
 	const char *shutdown = json_string_value(json_object_get(args, "shutdown"));
+	const char *panic = json_string_value(json_object_get(args, "panic"));
+	const char *watchdog = json_string_value(json_object_get(args, "watchdog"));
 
 	(void)ret;
 	(void)err;
@@ -89,6 +95,10 @@ static int set_action(struct qmp_call *call, const json_t *args, json_t **ret, s
 		atomic_store(&vm->reset_ends, *reboot == 's');
 	if (shutdown)
 		vm->shutdown_pauses = shutdown[1] == 'a';
+	if (panic)
+		atomic_store(&vm->tell.panic, monitor_guard_action(&monitor_panic_action, panic));
+	if (watchdog)
+		atomic_store(&vm->tell.watchdog, monitor_guard_action(&monitor_watchdog_action, watchdog));
 	return 0;
 }
 
@@ -109,6 +119,8 @@ static const struct qmp_type shutdown_action = { .name = "ShutdownAction", .meta
 static const struct qmp_type set_action_args = { .name = "set-action-arg", .meta = QMP_OBJECT, .members = (const struct qmp_member[]){
 	{ .name = "reboot", .type = &reboot_action, .optional = true },
 	{ .name = "shutdown", .type = &shutdown_action, .optional = true },
+	{ .name = "panic", .type = &monitor_panic_action, .optional = true },
+	{ .name = "watchdog", .type = &monitor_watchdog_action, .optional = true },
 	{ 0 },
 } };
 

@@ -116,5 +116,7 @@ void qmp_event(struct qmp *qmp, const char *name, json_t *data);
 
 /* Runs a command from inside (transaction, the human monitor): as `run`, after the same checks; never QMP_LATER's reply to a peer. */
 int qmp_run(struct qmp_call *call, const char *name, const json_t *args, json_t **ret, struct err *err);
+/* The same without a call; not for commands that may reply later. */
+int qmp_do(struct qmp *qmp, const char *name, const json_t *args, json_t **ret, struct err *err);
 
 #endif

@@ -94,6 +94,13 @@ int qmp_run(struct qmp_call *call, const char *name, const json_t *args, json_t 
 	return r;
 }
 
+int qmp_do(struct qmp *qmp, const char *name, const json_t *args, json_t **ret, struct err *err)
+{
+	struct qmp_call call = { .qmp = qmp, .now = true };
+
+	return qmp_run(&call, name, args, ret, err);
+}
+
 static int check_request(const json_t *request, struct err *err)
 {
 	json_t *o = (json_t *)request;

@@ -12,13 +12,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "vmm/err.h"
+#include "vmm/thread.h"
 #include "vmm/util.h"
 
 #define POOL_THREADS 16
@@ -100,15 +100,10 @@ static void *pool_thread(void *arg)
 /* With all signals blocked in the thread: they are the main thread's business. */
 static int pool_add_thread(struct uring_pool *pool)
 {
-	sigset_t all, old;
-	int rc;
+	int rc = thread_create(&pool->threads[pool->n_threads], NULL, pool_thread, pool);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&pool->threads[pool->n_threads], NULL, pool_thread, pool);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (rc != 0)
-		return -rc;
+	if (rc < 0)
+		return rc;
 	pool->n_threads++;
 	return 0;
 }

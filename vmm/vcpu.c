@@ -14,11 +14,16 @@
  * comes. Is B before 1, then A is before 2, and 2 sees it. So the signal's handler has nothing to do, and needs no way to find
  * the vCPU.
  *
+ * A program that embeds Kite may have the signal's disposition left alone (vm->blocked_kick): the signal is blocked in the thread then, and
+ * KVM unblocks it while it is inside KVM_RUN (KVM_SET_SIGNAL_MASK), which it ends without ever being delivered. The thread takes it off the pending
+ * ones after EINTR. A kick that comes just then was sent for a goal that is looked at next.
+ *
  * KVM finishes an I/O exit (the result of a read, the step over the instruction) only when KVM_RUN is entered again. Before it
  * parks, a vCPU therefore enters once more with immediate_exit set: registers are then whole, for a reset as for a look.
  */
 #include "vmm/vcpu.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/kvm.h>
 #include <signal.h>
@@ -32,6 +37,7 @@
 #include "vmm/exit.h"
 #include "vmm/kvm.h"
 #include "vmm/log.h"
+#include "vmm/thread.h"
 #include "vmm/util.h"
 #include "vmm/vm.h"
 
@@ -96,7 +102,7 @@ void vcpu_kick(struct vcpu *vcpu)
 	if (!vcpu->thread_started)
 		return;
 	vcpu_set_immediate_exit(vcpu, 1);
-	pthread_kill(vcpu->thread, KICK_SIGNAL);
+	pthread_kill(vcpu->thread, vcpu->vm->blocked_kick ? vcpu->vm->blocked_kick : KICK_SIGNAL);
 }
 
 /* Waits while the goal is to pause. */
@@ -139,6 +145,19 @@ static void vcpu_complete_io(struct vcpu *vcpu)
 	while (vcpu_enter(vcpu) == 0 && exit_dispatch(vcpu) == EXIT_CONTINUE);
 }
 
+/* A kick that is blocked stays pending after it has ended KVM_RUN, and would end every further one. */
+static void vcpu_take_kick(const struct vcpu *vcpu)
+{
+	const struct timespec now = { 0 };
+	sigset_t kick;
+
+	if (!vcpu->vm->blocked_kick)
+		return;
+	sigemptyset(&kick);
+	sigaddset(&kick, vcpu->vm->blocked_kick);
+	sigtimedwait(&kick, NULL, &now);
+}
+
 /* Runs until the VM's goal is another, or the vCPU cannot go on. */
 static void vcpu_run(struct vcpu *vcpu)
 {
@@ -155,7 +174,9 @@ static void vcpu_run(struct vcpu *vcpu)
 		r = vcpu_enter(vcpu);
 		if (r == 0) {
 			action = exit_dispatch(vcpu);
-		} else if (r != -EINTR && r != -EAGAIN) {
+		} else if (r == -EINTR) {
+			vcpu_take_kick(vcpu);
+		} else if (r != -EAGAIN) {
 			vcpu_fail(vcpu, r);
 			action = EXIT_HALT;
 		}
@@ -182,26 +203,48 @@ static void vcpu_name_thread(const struct vcpu *vcpu)
 }
 
 /* The thread takes the kick and the faults of its own code; all else is for the main thread. */
-static void vcpu_signal_mask(sigset_t *mask)
+static void vcpu_signal_mask(const struct vcpu *vcpu, sigset_t *mask)
 {
-	static const int own[] = { KICK_SIGNAL, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS };
+	static const int own[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS };
 
 	sigfillset(mask);
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
 		sigdelset(mask, own[i]);
+	if (!vcpu->vm->blocked_kick)
+		sigdelset(mask, KICK_SIGNAL);
+}
+
+/* The kick that is blocked in the thread, with `mask`, ends KVM_RUN all the same. */
+static int vcpu_unblock_inside(struct vcpu *vcpu, const sigset_t *mask, struct err *err)
+{
+	struct { /* struct kvm_signal_mask with its set */
+		uint32_t len;
+		uint64_t set; /* the kernel's sigset_t, which is where glibc's begins */
+	} __attribute__((packed)) arg = { .len = sizeof(arg.set) };
+	sigset_t inside = *mask;
+	int r;
+
+	static_assert(offsetof(struct kvm_signal_mask, sigset) == sizeof(arg.len), "the set follows its length");
+	if (!vcpu->vm->blocked_kick)
+		return 0;
+	sigdelset(&inside, vcpu->vm->blocked_kick);
+	memcpy(&arg.set, &inside, sizeof(arg.set));
+	r = kvm_ioctl(vcpu->fd, KVM_SET_SIGNAL_MASK, &arg);
+	return r < 0 ? err_set_errno(err, r, "KVM does not take the signal mask of vCPU %u", vcpu->index) : 0;
 }
 
 int vcpu_start(struct vcpu *vcpu, struct err *err)
 {
-	sigset_t mask, old;
+	sigset_t mask;
 	int r;
 
-	vcpu_signal_mask(&mask);
-	pthread_sigmask(SIG_SETMASK, &mask, &old);
-	r = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r != 0)
-		return err_set_errno(err, -r, "cannot start the thread of vCPU %u", vcpu->index);
+	vcpu_signal_mask(vcpu, &mask);
+	r = vcpu_unblock_inside(vcpu, &mask, err);
+	if (r < 0)
+		return r;
+	r = thread_create(&vcpu->thread, &mask, vcpu_thread, vcpu);
+	if (r < 0)
+		return err_set_errno(err, r, "cannot start the thread of vCPU %u", vcpu->index);
 	vcpu->thread_started = true;
 	vcpu_name_thread(vcpu);
 	return 0;

@@ -28,6 +28,7 @@
 #include "vmm/guest_mem.h"
 #include "vmm/irq_kvm.h"
 #include "vmm/kvm.h"
+#include "vmm/vm_tell.h"
 
 struct bus;
 struct err;
@@ -44,6 +45,9 @@ struct vm_machine_ops {
 	/* The machine stops, and goes on: the devices' ops of these names. NULL: nothing. */
 	void (*quiesce)(void *machine);
 	void (*resume)(void *machine);
+	/* For watchdogs: the power button, and an NMI for every vCPU. Any thread. NULL: nothing. */
+	void (*power_button)(void *machine);
+	void (*nmi)(void *machine);
 };
 
 /* What the machine is doing, and why it is not running. */
@@ -76,7 +80,11 @@ struct vm_observer_ops {
 	void (*state)(void *opaque, enum vm_state state, enum vm_state before);
 	void (*reset)(void *opaque, enum vm_cause cause);
 	void (*shutdown)(void *opaque, enum vm_cause cause); /* also when it goes on as VM_SHUTDOWN */
+	/* A device told of the guest; `action` is enum watchdog_action or panic_action. vCPUs may run. NULL: nothing. */
+	void (*news)(void *opaque, enum machine_news news, int action);
 };
+
+#define VM_MAX_OBSERVERS 2 /* the monitors, and the program that embeds Kite */
 
 /* What was asked for with a request. */
 struct vm_asked {
@@ -97,8 +105,11 @@ struct vm {
 
 	const struct vm_machine_ops *machine_ops;
 	void *machine;
-	const struct vm_observer_ops *observer_ops; /* NULL: nobody */
-	void *observer;
+	struct vm_observer {
+		const struct vm_observer_ops *ops; /* NULL: nobody */
+		void *opaque;
+	} observers[VM_MAX_OBSERVERS];
+	int blocked_kick; /* see vcpu.c: 0, or the signal that ends KVM_RUN without a handler; before vm_start */
 	atomic_bool reset_ends; /* -no-reboot; written by the main thread, vCPU threads name it in a message */
 	bool shutdown_pauses;   /* -no-shutdown; main thread */
 	bool triple_fault_said; /* vCPU threads; under lock */
@@ -112,6 +123,7 @@ struct vm {
 	unsigned requests; /* not served yet: a bit for each enum vm_request */
 	struct vm_asked asked[VM_REQUESTS];
 	struct event_work request_work;
+	struct vm_tell tell;
 	int exit_status;
 };
 
@@ -152,8 +164,9 @@ int vm_set_slot(struct vm *vm, unsigned slot, const struct vm_slot *old, const s
 
 /* Before vm_start. `machine` is borrowed. */
 void vm_set_machine(struct vm *vm, const struct vm_machine_ops *ops, void *machine);
-/* The same; at most one. */
-void vm_set_observer(struct vm *vm, const struct vm_observer_ops *ops, void *opaque);
+/* The same; at most VM_MAX_OBSERVERS. */
+void vm_add_observer(struct vm *vm, const struct vm_observer_ops *ops, void *opaque);
+void vm_remove_observer(struct vm *vm, void *opaque);
 
 /* For vm.c: vm_run.c's part of a VM. */
 void vm_run_init(struct vm *vm, bool no_reboot);
@@ -181,6 +194,14 @@ bool vm_needs_reset(const struct vm *vm);
 void vm_request(struct vm *vm, enum vm_request what, int status);
 /* The same, asked by somebody else than the guest. */
 void vm_request_for(struct vm *vm, enum vm_request what, enum vm_cause cause, int status);
+
+/*
+ * vm_tell.c: a device tells of the guest. Any thread; what is asked of the machine is asked for before this returns, the rest happens on the
+ * main thread. The actions may be changed at any time, by the main thread.
+ */
+void vm_tell(struct vm *vm, enum machine_news news);
+void vm_tell_init(struct vm *vm);
+void vm_tell_fini(struct vm *vm);
 
 /* For vcpu.c, under `lock`: the calling vCPU is parked from now on. */
 void vm_vcpu_parked(struct vm *vm);

@@ -9,6 +9,7 @@
  */
 #include "vmm/vm.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "vmm/arch.h"
@@ -24,6 +25,7 @@ void vm_run_init(struct vm *vm, bool no_reboot)
 	atomic_init(&vm->reset_ends, no_reboot);
 	vm->request_work = (struct event_work){ .run = vm_serve, .opaque = vm };
 	atomic_init(&vm->goal, VCPU_PAUSE);
+	vm_tell_init(vm);
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_cond_init(&vm->changed, NULL);
 }
@@ -32,15 +34,35 @@ void vm_run_fini(struct vm *vm)
 {
 	/* A vCPU may have asked for something when the loop had already ended: the loop may outlive us. */
 	eventloop_cancel_work(vm->loop, &vm->request_work);
+	vm_tell_fini(vm);
 	pthread_cond_destroy(&vm->changed);
 	pthread_mutex_destroy(&vm->lock);
 }
 
-void vm_set_observer(struct vm *vm, const struct vm_observer_ops *ops, void *opaque)
+void vm_add_observer(struct vm *vm, const struct vm_observer_ops *ops, void *opaque)
 {
-	vm->observer_ops = ops;
-	vm->observer = opaque;
+	struct vm_observer *o = vm->observers;
+
+	while (o < vm->observers + VM_MAX_OBSERVERS && o->ops)
+		o++;
+	assert(o < vm->observers + VM_MAX_OBSERVERS);
+	*o = (struct vm_observer){ .ops = ops, .opaque = opaque };
 }
+
+void vm_remove_observer(struct vm *vm, void *opaque)
+{
+	for (size_t i = 0; i < VM_MAX_OBSERVERS; i++)
+		if (vm->observers[i].opaque == opaque)
+			vm->observers[i] = (struct vm_observer){ .ops = NULL };
+}
+
+/* Calls an op of every observer. */
+#define OBSERVE(vm, op, ...)                                                                   \
+	do                                                                                     \
+		for (size_t i_ = 0; i_ < VM_MAX_OBSERVERS; i_++)                               \
+			if ((vm)->observers[i_].ops)                                           \
+				(vm)->observers[i_].ops->op((vm)->observers[i_].opaque, __VA_ARGS__); \
+	while (0)
 
 static void vm_set_goal(struct vm *vm, enum vcpu_goal goal)
 {
@@ -145,8 +167,8 @@ static void vm_set_state(struct vm *vm, enum vm_state state)
 	vm->state = state;
 	if (before == VM_RUNNING && state != VM_RUNNING && state != VM_ENDED && vm->machine_ops->quiesce)
 		vm->machine_ops->quiesce(vm->machine);
-	if (before != state && vm->observer_ops)
-		vm->observer_ops->state(vm->observer, state, before);
+	if (before != state)
+		OBSERVE(vm, state, state, before);
 }
 
 bool vm_needs_reset(const struct vm *vm)
@@ -228,8 +250,7 @@ static void vm_finish(struct vm *vm, int status)
 /* The machine is off. */
 static void vm_shut_down(struct vm *vm, enum vm_cause cause)
 {
-	if (vm->observer_ops)
-		vm->observer_ops->shutdown(vm->observer, cause);
+	OBSERVE(vm, shutdown, cause);
 	if (vm->shutdown_pauses)
 		vm_set_state(vm, VM_SHUTDOWN);
 	else
@@ -258,8 +279,7 @@ static void vm_reset(struct vm *vm, enum vm_cause cause)
 		vm_finish(vm, 1);
 		return;
 	}
-	if (vm->observer_ops)
-		vm->observer_ops->reset(vm->observer, cause);
+	OBSERVE(vm, reset, cause);
 	/* As new, and somebody has to start it. */
 	if (vm_needs_reset(vm))
 		vm_set_state(vm, VM_PAUSED);
@@ -282,8 +302,7 @@ static void vm_serve_requests(struct vm *vm, unsigned requests, const struct vm_
 	if (requests & BIT(VM_REQUEST_FAIL)) {
 		vm_fail(vm);
 	} else if (requests & BIT(VM_REQUEST_EXIT)) {
-		if (vm->observer_ops)
-			vm->observer_ops->shutdown(vm->observer, asked[VM_REQUEST_EXIT].cause);
+		OBSERVE(vm, shutdown, asked[VM_REQUEST_EXIT].cause);
 		vm_finish(vm, asked[VM_REQUEST_EXIT].status);
 	} else if (requests & BIT(VM_REQUEST_POWEROFF)) {
 		vm_shut_down(vm, asked[VM_REQUEST_POWEROFF].cause);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The machine `pc`: a PCI bus, and ACPI with fixed hardware. */
+/*
+ * The machine `pc`: a PCI bus, and ACPI with fixed hardware. With acpi=off there is no power management, and a kernel that is entered directly
+ * finds MP tables; firmware makes its own.
+ */
 #include <assert.h>
 #include <string.h>
 
@@ -64,7 +67,7 @@ static int pc_add_devices(struct machine *m, struct err *err)
 
 	if (r == 0)
 		r = pc_add_pci(m, err);
-	if (r < 0)
+	if (r < 0 || !m->cfg->board.acpi)
 		return r;
 	m->button = acpi_pm_create(&m->env, &pm, err);
 	return machine_add(m, m->button, err);
@@ -103,7 +106,12 @@ static int pc_write_to_memory(struct machine *m, const struct acpi_platform *acp
 /* Firmware puts them into memory itself. */
 static int pc_write_tables(struct machine *m, struct err *err)
 {
-	return m->firmware ? 0 : pc_with_acpi(m, pc_write_to_memory, err);
+	const struct tables_mp mp = { .pci_gsi = IRQ_PCI };
+	const struct tables_config cfg = machine_tables(m);
+
+	if (m->firmware)
+		return 0;
+	return m->cfg->board.acpi ? pc_with_acpi(m, pc_write_to_memory, err) : tables_write_mp(&cfg, &mp, m->vm->mem, err);
 }
 
 static struct device *pc_plug(struct machine *m, struct virtio_dev *virtio, const struct virtio_pci_config *pci, struct err *err)
@@ -113,8 +121,12 @@ static struct device *pc_plug(struct machine *m, struct virtio_dev *virtio, cons
 
 static int pc_settle(struct machine *m, struct err *err)
 {
-	int r = m->firmware ? pc_with_acpi(m, pc_firmware_tell, err) : pci_bus_assign(m->pci, err);
+	int r;
 
+	if (!m->firmware)
+		r = pci_bus_assign(m->pci, err);
+	else
+		r = m->cfg->board.acpi ? pc_with_acpi(m, pc_firmware_tell, err) : pc_firmware_tell(m, NULL, err);
 	return r < 0 ? r : irq_resample_reset(&m->intx, err);
 }
 

@@ -29,6 +29,8 @@
 
 #define MAX_RAM_RANGES 3
 #define MAX_MAP_ENTRIES 8
+#define MSI_ADDRESS UINT32_C(0xfee00000)
+#define MSI_DELIVERY_NMI (4u << 8)
 
 static const struct board_ops *const boards[] = {
 	[MACHINE_PC] = &board_pc,
@@ -69,6 +71,13 @@ static void machine_link_request(void *opaque, enum vm_request what, int status)
 	struct machine *m = opaque;
 
 	vm_request(m->vm, what, status);
+}
+
+static void machine_link_tell(void *opaque, enum machine_news news)
+{
+	struct machine *m = opaque;
+
+	vm_tell(m->vm, news);
 }
 
 /* ---- memory ---- */
@@ -271,6 +280,38 @@ static int machine_add_debugcons(struct machine *m, struct chardev *const *chard
 	return r;
 }
 
+static int machine_add_watchdog(struct machine *m, const struct config_watchdog *w, struct err *err)
+{
+	const struct ib700_config ib700 = { .name = w->id };
+	const struct i6300esb_config esb = { .name = w->id, .devfn = w->addr == CONFIG_ADDR_AUTO ? PCI_ADDR_AUTO : w->addr };
+
+	return machine_add(m, w->ib700 ? ib700_create(&m->env, &ib700, err) : i6300esb_create(&m->env, m->pci, &esb, err), err);
+}
+
+static int machine_add_pvpanic(struct machine *m, const struct config_pvpanic *p, struct pci_bus *bus, struct err *err)
+{
+	const struct pvpanic_config cfg = {
+		.events = p->events, .iobase = p->ioport, .devfn = p->addr == CONFIG_ADDR_AUTO ? PCI_ADDR_AUTO : p->addr,
+	};
+
+	return machine_add(m, pvpanic_create(&m->env, bus, &cfg, err), err);
+}
+
+int machine_add_guards(struct machine *m, bool fixed, struct err *err)
+{
+	const struct vm_config *cfg = m->cfg;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < cfg->n_watchdogs; i++)
+		if ((cfg->watchdogs[i].ib700 || cfg->watchdogs[i].addr != CONFIG_ADDR_AUTO) == fixed)
+			r = machine_add_watchdog(m, &cfg->watchdogs[i], err);
+	if (r == 0 && fixed && cfg->pvpanic.used)
+		r = machine_add_pvpanic(m, &cfg->pvpanic, NULL, err);
+	if (r == 0 && cfg->pvpanic_pci.used && (cfg->pvpanic_pci.addr != CONFIG_ADDR_AUTO) == fixed)
+		r = machine_add_pvpanic(m, &cfg->pvpanic_pci, m->pci, err);
+	return r;
+}
+
 int machine_add_devices(struct machine *m, struct chardev *const *serials, struct chardev *const *debugcons, struct err *err)
 {
 	int r = machine_add_serials(m, serials, err);
@@ -356,7 +397,26 @@ static void machine_resume(void *opaque)
 			m->devices[i]->ops->resume(m->devices[i]);
 }
 
-static const struct vm_machine_ops machine_ops = { .reset = machine_reset, .quiesce = machine_quiesce, .resume = machine_resume };
+static void machine_press(void *machine)
+{
+	machine_power_button(machine);
+}
+
+static void machine_nmi(void *machine)
+{
+	int r = machine_inject_nmi(machine);
+
+	if (r < 0)
+		log_error("the watchdog's NMI: KVM does not take it: %s", strerrordesc_np(-r));
+}
+
+static const struct vm_machine_ops machine_ops = {
+	.reset = machine_reset,
+	.quiesce = machine_quiesce,
+	.resume = machine_resume,
+	.power_button = machine_press,
+	.nmi = machine_nmi,
+};
 
 /* ---- the whole ---- */
 
@@ -394,7 +454,7 @@ static int machine_init(struct machine *m, struct eventloop *loop, struct err *e
 		.pio = m->vm->pio,
 		.mmio = m->vm->mmio,
 		.loop = loop,
-		.link = { .request = machine_link_request, .machine = m },
+		.link = { .request = machine_link_request, .tell = machine_link_tell, .machine = m },
 		.mem = m->vm->mem,
 		.msi = msi_kvm_source(&m->msis),
 		.doorbells = msi_kvm_doorbells(&m->msis),
@@ -497,6 +557,30 @@ int machine_boot_device(struct machine *m, const struct virtio_dev *virtio, cons
 int machine_ready(struct machine *m, struct err *err)
 {
 	return m->board->settle ? m->board->settle(m, err) : 0;
+}
+
+/* A message of delivery mode NMI to each local APIC (Intel SDM volume 3, 11.11), which no guest can mask. */
+int machine_inject_nmi(struct machine *m)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < m->cfg->smp.cpus && r >= 0; i++) {
+		struct kvm_msi msi = {
+			.address_lo = MSI_ADDRESS | topology_apic_id(&m->topology, i) << 12,
+			.data = MSI_DELIVERY_NMI,
+		};
+
+		r = kvm_ioctl(m->vm->fd, KVM_SIGNAL_MSI, &msi);
+	}
+	return r < 0 ? r : 0;
+}
+
+int machine_look_pci(struct machine *m, void (*seen)(void *opaque, const struct pci_seen *function), void *opaque)
+{
+	if (!m->pci)
+		return -ENODEV;
+	pci_bus_look(m->pci, seen, opaque);
+	return 0;
 }
 
 void machine_power_button(struct machine *m)

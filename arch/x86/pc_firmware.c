@@ -144,7 +144,7 @@ int pc_firmware_tell(struct machine *m, const struct acpi_platform *acpi, struct
 	r = tell_machine(m, err);
 	if (r == 0)
 		r = tell_e820(m, err);
-	if (r == 0)
+	if (r == 0 && acpi)
 		r = tell_acpi(m, acpi, err);
 	if (r == 0)
 		r = tell_smbios(m, err);

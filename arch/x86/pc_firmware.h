@@ -28,7 +28,7 @@ struct pc_firmware {
 struct pc_firmware *pc_firmware_open(const struct vm_config *cfg, struct err *err);
 /* Puts it into the machine's memory. 0 or -errno with `err`. */
 int pc_firmware_map(struct machine *m, struct err *err);
-/* All devices are there: fills fw_cfg, the first time; later it is a reset. 0 or -errno with `err`. */
+/* All devices are there: fills fw_cfg, the first time; later it is a reset. `acpi` NULL: without such tables. 0 or -errno with `err`. */
 int pc_firmware_tell(struct machine *m, const struct acpi_platform *acpi, struct err *err);
 /* NULL is fine. */
 void pc_firmware_close(struct pc_firmware *fw);

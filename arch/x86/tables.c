@@ -15,7 +15,7 @@
 #include "vmm/err.h"
 #include "vmm/guest_mem.h"
 
-#define MAX_ISA (2 + MAX_COM)
+#define MAX_ISA (3 + MAX_COM)
 #define ACPI_ROOM (MEM_SMBIOS_START - MEM_ACPI_START)
 
 /* The RTC has no device's IRQ but its own; the serial ports are those that the machine was given. */
@@ -35,6 +35,13 @@ static size_t isa_devices(const struct tables_config *cfg, struct acpi_isa_devic
 			.name = "FWCF",
 			.hid = "QEMU0002",
 			.io = { { .base = FW_CFG_PORT, .len = FW_CFG_PORTS } },
+			.irq = ACPI_NO_IRQ,
+		};
+	if (cfg->vm->pvpanic.used)
+		isa[n++] = (struct acpi_isa_device){
+			.name = "PEVT",
+			.hid = "QEMU0001",
+			.io = { { .base = cfg->vm->pvpanic.ioport, .len = 1 } },
 			.irq = ACPI_NO_IRQ,
 		};
 	for (size_t i = 0; i < cfg->vm->n_serials; i++) {
@@ -196,6 +203,7 @@ int tables_write_mp(const struct tables_config *cfg, const struct tables_mp *mp,
 	uint32_t apic_ids[CONFIG_MAX_CPUS];
 	const unsigned last = cfg->vm->smp.cpus - 1;
 	const struct mptable_platform platform = {
+		.product = cfg->board,
 		.apic_ids = apic_ids,
 		.n_cpus = cfg->vm->smp.cpus,
 		.cpu_signature = cfg->cpu_signature,
@@ -205,6 +213,7 @@ int tables_write_mp(const struct tables_config *cfg, const struct tables_mp *mp,
 		.ioapic_id = (uint8_t)(topology_apic_id(cfg->topology, last) + 1), /* APIC ids ascend */
 		.isa_irqs = isa_irqs(cfg),
 		.level_irqs = mp->level_irqs,
+		.pci_pin = mp->pci_gsi,
 		.has_pic = cfg->vm->board.pic,
 	};
 	struct mptable table;

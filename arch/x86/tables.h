@@ -53,6 +53,7 @@ int tables_build_smbios(const struct tables_config *cfg, struct smbios_tables *o
 /* MP tables instead of ACPI's: the pointer at MEM_MP_POINTER, the configuration table at MEM_ACPI_START; and SMBIOS. The same results. */
 struct tables_mp {
 	uint32_t level_irqs; /* a bit for each IOAPIC pin: level-triggered, active high */
+	unsigned pci_gsi;    /* of the first of the PCI bus's four lines; 0: there is no bus */
 };
 int tables_write_mp(const struct tables_config *cfg, const struct tables_mp *mp, struct guest_mem *mem, struct err *err);
 

@@ -258,9 +258,26 @@ def network_options():
     yield "command", b"udp::53-:5353"
 
 
+def qmp():
+    """What clients say; the lengths of pieces follow from the first bytes."""
+    def ask(name, args=""):
+        return f'{{"execute":"{name}"{args}}}\n'.encode()
+
+    names = ("query-commands", "query-block", "query-machines", "qom-list-types", "stop", "cont", "system_reset", "quit")
+    yield "many", b"".join(map(ask, names))
+    for name in names:
+        yield name, ask(name)
+    yield "types", ask("qom-list", ',"arguments":{"path":"/machine"},"id":1') + ask("device-list-properties", ',"arguments":{"typename":"isa-serial"}')
+    yield "human", ask("human-monitor-command", ',"arguments":{"command-line":"info status"}')
+    yield "capabilities", ask("migrate-set-capabilities", ',"arguments":{"capabilities":[{"capability":"events","state":true}]}')
+    yield "limits", ask("block_set_io_throttle", ',"arguments":{"device":"d","bps":1,"bps_rd":0,"bps_wr":0,"iops":0,"iops_rd":0,"iops_wr":0}')
+    yield "descriptors", ask("getfd", ',"arguments":{"fdname":"a"}') + ask("add-fd") + ask("query-fdsets")
+    yield "deep", b"{" * 70 + b"\n" + ask("query-name")
+
+
 def main():
     makers = {"kernel": kernels, "options": options, "probe": probes, "framed": streams, "usernet_frames": frames, "usernet_http": requests,
-              "usernet_config": network_options, "qcow2": qcow2s, "vmdk": vmdks, "vdi": vdis, "vpc": vpcs, "vhdx": vhdxs}
+              "usernet_config": network_options, "qcow2": qcow2s, "vmdk": vmdks, "vdi": vdis, "vpc": vpcs, "vhdx": vhdxs, "qmp": qmp}
     for fuzzer, seeds in makers.items():
         where = os.path.join(sys.argv[1], fuzzer)
         os.makedirs(where, exist_ok=True)

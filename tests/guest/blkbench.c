@@ -6,6 +6,7 @@
  * DEPTH requests are kept in flight for that long, in ring 3, where loops run at full speed also on hosts that interpret guest kernels.
  * The guest polls the used ring, so what is measured is the way of a request through the VMM and back, without what an interrupt costs
  * a guest's kernel. Between lines it sleeps. Self-test without a line: `check=yes` on the command line does a round of each operation.
+ * `spin=yes` keeps all other CPUs busy, for ever.
  */
 #include "virtio.h"
 
@@ -209,6 +210,13 @@ static void self_check(void)
 	}
 }
 
+static void spin(void *arg)
+{
+	(void)arg;
+	for (;;)
+		cpu_relax();
+}
+
 void payload_main(void)
 {
 	uint32_t served = 0;
@@ -219,6 +227,8 @@ void payload_main(void)
 		self_check();
 		return;
 	}
+	for (size_t cpu = 1, n = arg_is("spin", "yes") ? smp_start() : 0; cpu < n; cpu++)
+		smp_call_async(cpu, spin, NULL);
 	trap_set(VEC_PIC + IRQ, receive);
 	print("blkbench: ready\n");
 	outb(COM1 + 2, 0x81); /* FIFOs on, trigger at 8 */

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/fake_cli.h"
 
+#include <check.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "vmm/config.h"
+#include "vmm/config_json.h"
+#include "vmm/err.h"
 
 void fake_cli_split(struct fake_cli *w, const char *prefix, const char *line)
 {
@@ -19,4 +25,19 @@ void fake_cli_split(struct fake_cli *w, const char *prefix, const char *line)
 				*c = ' ';
 		w->v[w->n++] = p;
 	}
+}
+
+void fake_cli_again(struct vm_config *cfg)
+{
+	char *text = config_dump(cfg), *again;
+	struct err err = ERR_INIT;
+
+	ck_assert_ptr_nonnull(text);
+	config_fini(cfg);
+	config_init(cfg);
+	ck_assert_msg(config_read(cfg, text, strlen(text), &err) == 0, "%s in\n%s", err.msg, text);
+	again = config_dump(cfg);
+	ck_assert_str_eq(text, again);
+	free(text);
+	free(again);
 }

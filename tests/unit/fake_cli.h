@@ -17,4 +17,9 @@ struct fake_cli {
 /* `prefix` goes in front of `line`, unless that starts with '!'. */
 void fake_cli_split(struct fake_cli *w, const char *prefix, const char *line);
 
+struct vm_config;
+
+/* Puts in the place of `cfg` what config_dump and config_read make of it: tests of what is in it then test these as well. */
+void fake_cli_again(struct vm_config *cfg);
+
 #endif

@@ -59,6 +59,14 @@ static void setup(void)
 	chardev_attach(chr, &fake_frontend_ops, &fe);
 }
 
+static unsigned focused;
+
+static void on_focus(void *opaque)
+{
+	(void)opaque;
+	focused++;
+}
+
 static void teardown(void)
 {
 	chardev_destroy(chr);
@@ -261,11 +269,40 @@ START_TEST(time_stamps_with_a_full_ring)
 }
 END_TEST
 
+/* Two front ends: both write, the input is for one of them. */
+START_TEST(two_front_ends)
+{
+	static struct fake_frontend second = { .room = SIZE_MAX / 2 };
+	struct chardev_frontend ops = fake_frontend_ops;
+	unsigned opened = fe.opened;
+
+	ops.focus = on_focus;
+	chardev_attach(chr, &ops, &second);
+	ck_assert_uint_eq(second.opened, 0);
+	type("a\1cb", 4);
+	ck_assert_uint_eq(focused, 1);
+	expect_input("a", 1);
+	ck_assert_uint_eq(second.in_len, 1);
+	ck_assert_int_eq(second.in[0], 'b');
+	type("\1cc", 3);
+	expect_input("ac", 2);
+	ck_assert_uint_eq(focused, 1);
+	ck_assert_uint_eq(fe.opened, opened);
+	type("\1c", 2);
+	chardev_leave(chr, &second);
+	type("d", 1);
+	expect_input("acd", 3);
+	type("\1ce", 3);
+	expect_input("acde", 4);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
 		quit, powerdown_and_break, split_across_reads, escape_itself_and_unknown, help, escapes_work_while_the_guest_hangs,
 		a_long_paste, time_stamps, time_stamps_with_a_full_ring,
+		two_front_ends,
 	};
 
 	return suite_run("chardev_mux", tests, ARRAY_SIZE(tests), setup, teardown);

@@ -104,7 +104,7 @@ static void show(struct text *t, const struct vm_config *cfg)
 	for (size_t i = 0; i < cfg->n_serials; i++)
 		put(t, " com%u=%s@%s", cfg->serials[i].index + 1, cfg->serials[i].id, cfg->serials[i].chardev);
 	for (size_t i = 0; i < cfg->n_monitors; i++)
-		put(t, " mon=%s%s", cfg->monitors[i].chardev, cfg->monitors[i].pretty ? ",pretty" : "");
+		put(t, " mon=%s%s", cfg->monitors[i].chardev, cfg->monitors[i].human ? ",human" : cfg->monitors[i].pretty ? ",pretty" : "");
 	for (size_t i = 0; i < cfg->n_debug_exits; i++)
 		put(t, " exit=0x%x+%u", cfg->debug_exits[i].iobase, cfg->debug_exits[i].iosize);
 }
@@ -216,6 +216,8 @@ static const struct good good[] = {
 	{ "-no-shutdown -action shutdown=poweroff", "" },
 	/* monitors */
 	{ "-qmp none", "" },
+	{ "!-kernel K -display none -monitor stdio", " compat_monitor0=stdio+signal serial0=null com1=serial0@serial0 mon=compat_monitor0,human" },
+	{ "!-kernel K -monitor stdio", " compat_monitor0=stdio+signal serial0=null com1=serial0@serial0 mon=compat_monitor0,human" },
 	{ "-qmp unix:/q,server=on,wait=off", " compat_monitor0=socket:/q+server mon=compat_monitor0" },
 	{ "-chardev pty,id=c -mon c,mode=control,pretty=on -qmp-pretty chardev:d -chardev null,id=d", " c=pty d=null mon=c,pretty mon=d,pretty" },
 	/* accepted without effect */
@@ -227,16 +229,16 @@ static const struct good good[] = {
 	/* serial ports without defaults */
 	{ "-nographic", "" },
 	{ "-serial stdio", " serial0=stdio+signal com1=serial0@serial0" },
-	{ "-serial mon:stdio", " serial0=stdio+mux com1=serial0@serial0" },
+	{ "-serial mon:stdio", " serial0=stdio+mux com1=serial0@serial0 mon=serial0,human" },
 	{ "-serial pty -serial null", " serial0=pty serial1=null com1=serial0@serial0 com2=serial1@serial1" },
-	{ "-serial mon:pty", " serial0=pty+mux com1=serial0@serial0" },
+	{ "-serial mon:pty", " serial0=pty+mux com1=serial0@serial0 mon=serial0,human" },
 	{ "-serial file:a,b=c,,d", " serial0=file:a,b=c,,d com1=serial0@serial0" },
 	{ "-serial unix:/run/s", " serial0=socket:/run/s com1=serial0@serial0" },
 	{ "-serial unix:/run/s,server=on,wait=off", " serial0=socket:/run/s+server com1=serial0@serial0" },
 	{ "-serial unix:/run/s,server,nowait", " serial0=socket:/run/s+server com1=serial0@serial0" },
 	{ "-serial unix:/run/s,server", " serial0=socket:/run/s+server+wait com1=serial0@serial0" },
 	{ "-serial unix:a,,b,server=on,wait=on", " serial0=socket:a,b+server+wait com1=serial0@serial0" },
-	{ "-serial mon:unix:s,server,nowait", " serial0=socket:s+server+mux com1=serial0@serial0" },
+	{ "-serial mon:unix:s,server,nowait", " serial0=socket:s+server+mux com1=serial0@serial0 mon=serial0,human" },
 	{ "-serial none", "" },
 	{ "-serial none -serial null", " serial1=null com2=serial1@serial1" },
 	{ "-serial null -serial null -serial null -serial null",
@@ -271,15 +273,15 @@ static const struct good good[] = {
 	{ "-device isa-serial,chardev=a -device isa-serial,chardev=b,index=0 -chardev pty,id=a -chardev pty,id=b",
 	  " a=pty b=pty com1=serial0@b com2=serial1@a" },
 	/* defaults */
-	{ "!-kernel K", " serial0=stdio+mux com1=serial0@serial0" },
-	{ "!-nographic -kernel K", " serial0=stdio+mux com1=serial0@serial0" },
+	{ "!-kernel K", " serial0=stdio+mux com1=serial0@serial0 mon=serial0,human" },
+	{ "!-nographic -kernel K", " serial0=stdio+mux com1=serial0@serial0 mon=serial0,human" },
 	{ "!-display none -kernel K", " serial0=null com1=serial0@serial0" },
-	{ "!-display none -nographic -kernel K", " serial0=stdio+mux com1=serial0@serial0" },
+	{ "!-display none -nographic -kernel K", " serial0=stdio+mux com1=serial0@serial0 mon=serial0,human" },
 	{ "!-monitor none -kernel K", " serial0=stdio+signal com1=serial0@serial0" },
 	{ "!-serial null -nographic -kernel K", " serial0=null com1=serial0@serial0" },
 	{ "!-serial none -nographic -kernel K", "" },
 	{ "!-kernel K -chardev null,id=c -device isa-serial,chardev=c", " c=null com1=serial0@c" },
-	{ "!-kernel K -chardev null,id=c", " c=null serial0=stdio+mux com1=serial0@serial0" },
+	{ "!-kernel K -chardev null,id=c", " c=null serial0=stdio+mux com1=serial0@serial0 mon=serial0,human" },
 	/* as libvirt starts a simple domain, but for what comes later */
 	{ "!-name guest=N,debug-threads=on -machine pc-i440fx-7.2,usb=off,dump-guest-core=off -accel kvm -cpu host,migratable=on -m size=524288k "
 	  "-overcommit mem-lock=off -smp 1,sockets=1,cores=1,threads=1 -uuid 00112233-4455-6677-8899-aabbccddeeff -display none "
@@ -304,6 +306,7 @@ START_TEST(test_good)
 	ret = cli_parse(w.n, w.v, &cfg, &action, &err);
 	ck_assert_msg(ret == 0, "%s: %s", line, err.msg);
 	ck_assert_int_eq(action, CLI_RUN);
+	fake_cli_again(&cfg);
 	show(&t, &cfg);
 	ck_assert_msg(!strcmp(t.s, good[_i].expected), "%s:\n gives    '%s'\n expected '%s'", line, t.s, good[_i].expected);
 	config_fini(&cfg);

@@ -191,9 +191,11 @@ static int parse(const char *line, struct vm_config *cfg, struct err *err)
 	fake_cli_split(&w, PREFIX, line);
 	config_init(cfg);
 	ret = cli_parse(w.n, w.v, cfg, &action, err);
-	if (ret == 0)
-		ck_assert_int_eq(action, CLI_RUN);
-	return ret;
+	if (ret < 0)
+		return ret;
+	ck_assert_int_eq(action, CLI_RUN);
+	fake_cli_again(cfg);
+	return 0;
 }
 
 #define T "-netdev tap,id=t,script=no "

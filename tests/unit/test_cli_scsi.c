@@ -201,7 +201,10 @@ static int parse(const char *line, struct vm_config *cfg, struct err *err)
 
 	fake_cli_split(&w, PREFIX, line);
 	config_init(cfg);
-	return cli_parse(w.n, w.v, cfg, &action, err);
+	if (cli_parse(w.n, w.v, cfg, &action, err) < 0)
+		return err->code;
+	fake_cli_again(cfg);
+	return 0;
 }
 
 START_TEST(test_good)

@@ -133,13 +133,13 @@ static void write_head(const char *file, const char *head, size_t len)
 
 static void assert_refused(const char *words)
 {
-	ck_assert_ptr_null(launch_disks_open(&cfg, &err));
+	ck_assert_ptr_null(launch_disks_open(&cfg, NULL, &err));
 	ck_assert_msg(strstr(err.msg, words) != NULL, "'%s' lacks '%s'", err.msg, words);
 }
 
 START_TEST(test_nothing)
 {
-	struct launch_disks *d = launch_disks_open(&cfg, &err);
+	struct launch_disks *d = launch_disks_open(&cfg, NULL, &err);
 
 	ck_assert_ptr_nonnull(d);
 	ck_assert_int_eq(launch_disks_add(d, NULL, &err), 0);
@@ -162,7 +162,7 @@ START_TEST(test_disks)
 	k = disk("db", "b");
 	k->addr = 3 << 3;
 	k->modern_only = true;
-	d = launch_disks_open(&cfg, &err);
+	d = launch_disks_open(&cfg, NULL, &err);
 	ck_assert_msg(d != NULL, "%s", err.msg);
 	ck_assert_msg(launch_disks_add(d, NULL, &err) == 0, "%s", err.msg);
 	ck_assert_uint_eq(n_added, 2);
@@ -188,7 +188,7 @@ START_TEST(test_bus_full)
 	drive("a", path[0]);
 	disk("da", "a");
 	bus_full = true;
-	d = launch_disks_open(&cfg, &err);
+	d = launch_disks_open(&cfg, NULL, &err);
 	ck_assert_msg(d != NULL, "%s", err.msg);
 	ck_assert_int_eq(launch_disks_add(d, NULL, &err), -ENOSPC);
 	ck_assert_str_eq(err.msg, "the bus is full");
@@ -204,13 +204,13 @@ START_TEST(test_probed)
 	assert_refused("looks like the format 'luks', which is not supported; convert it: qemu-img convert -O qcow2");
 	/* As it is, when the user says so. */
 	set_format(&cfg.drives[0], "raw");
-	launch_disks_close(launch_disks_open(&cfg, &err));
+	launch_disks_close(launch_disks_open(&cfg, NULL, &err));
 	/* Shorter than what is looked at, and empty. */
 	set_format(&cfg.drives[0], NULL);
 	ck_assert_int_eq(truncate(path[0], 512), 0);
 	assert_refused("luks");
 	ck_assert_int_eq(truncate(path[0], 0), 0);
-	launch_disks_close(launch_disks_open(&cfg, &err));
+	launch_disks_close(launch_disks_open(&cfg, NULL, &err));
 }
 END_TEST
 
@@ -248,7 +248,7 @@ START_TEST(test_throttle_groups)
 	drive("b", path[1])->throttle.group = strdup("g");
 	drive("c", path[2])->throttle.group = strdup("h");
 	disk("da", "a")->iothread = strdup("io0");
-	d = launch_disks_open(&cfg, &err);
+	d = launch_disks_open(&cfg, NULL, &err);
 	ck_assert_msg(d != NULL, "%s", err.msg);
 	for (unsigned i = 0; i < 3; i++) {
 		struct blockdev *bd = launch_disks_drive(d, cfg.drives[i].id);
@@ -276,13 +276,13 @@ START_TEST(test_twice)
 	cfg.drives[1].image.read_only = true;
 	assert_refused("the same file");
 	cfg.drives[0].image.read_only = true;
-	launch_disks_close(launch_disks_open(&cfg, &err));
+	launch_disks_close(launch_disks_open(&cfg, NULL, &err));
 	/* What ends with the machine takes no more than reading, either. */
 	cfg.drives[0].image.read_only = cfg.drives[1].image.read_only = false;
 	cfg.drives[0].snapshot = true;
 	assert_refused("the same file");
 	cfg.drives[1].snapshot = true;
-	launch_disks_close(launch_disks_open(&cfg, &err));
+	launch_disks_close(launch_disks_open(&cfg, NULL, &err));
 	unlink(link_name);
 }
 END_TEST

@@ -17,6 +17,7 @@
 #include "tests/unit/suite.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
+#include "vmm/fdset.h"
 #include "vmm/launch_image.h"
 #include "vmm/log.h"
 #include "vmm/uring.h"
@@ -589,10 +590,53 @@ START_TEST(test_full_device)
 }
 END_TEST
 
+/* Files that somebody else has opened; what an image's header says never names one. */
+START_TEST(test_descriptors)
+{
+	static const struct { const char *file, *format, *set; bool fixed; } files[] = {
+		{ "r", "raw", FDSET_PATH "4", false }, { "q", NULL, FDSET_PATH "5", false }, { "q", "qcow2", FDSET_PATH "6", true },
+	};
+	struct fdsets fds = { .n_fds = 0 };
+	struct blockdev *bd;
+
+	make_raw("r", 0);
+	make_qcow2("q", NULL);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(fdsets_add(&fds, 4 + i, open(path_of(files[i].file), (files[i].fixed ? O_RDONLY : O_RDWR) | O_CLOEXEC), NULL, &err), 4 + i);
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		drive(0, "x", files[i].format);
+		unlink(path_of(files[i].file)); /* the names are gone */
+		free(drives[0].image.path);
+		drives[0].image.path = strdup(files[i].set);
+		host.fds = &fds;
+		if (files[i].fixed)
+			refused(0, "open for writing");
+		drives[0].image.auto_read_only = true;
+		bd = drive_open(0);
+		ck_assert(bd->read_only == files[i].fixed);
+		if (!files[i].fixed)
+			put(bd, 4096, 512, 9);
+		has(bd, 4096, 512, 9);
+		blockdev_close(bd);
+	}
+	free(drives[0].image.path);
+	drives[0].image.path = strdup(FDSET_PATH "9");
+	refused(0, "give it with -add-fd");
+	host.fds = NULL;
+	refused(0, "No such file");
+	make_over("o", FDSET_PATH "4", "raw");
+	drive(0, "o", "qcow2");
+	host.fds = &fds;
+	refused(0, "No such file");
+	fdsets_fini(&fds);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = { test_formats, test_only_read, test_probed, test_chain, test_data_file, test_snapshot,
-					      test_zeroes_and_discard, test_resize, test_caches, test_options, test_full_device };
+					      test_zeroes_and_discard, test_resize, test_caches, test_options, test_full_device,
+					      test_descriptors };
 
 	return suite_run("launch_image", tests, ARRAY_SIZE(tests), setup, teardown);
 }

@@ -112,7 +112,7 @@ static int launch(const char *line)
 	fake_cli_split(&w, "-kernel K", full);
 	r = cli_parse(w.n, w.v, cfg, &action, &err);
 	ck_assert_msg(r == 0, "%s", err.msg);
-	disks = launch_disks_open(cfg, &err);
+	disks = launch_disks_open(cfg, NULL, &err);
 	ck_assert_ptr_nonnull(disks);
 	net = launch_net_open(cfg, disks, &err);
 	if (!net)

@@ -119,7 +119,7 @@ static int start(const char *text)
 	snprintf(line, sizeof(line), "%.*s%s%s", (int)before, text, text[before] ? path[0] : "", text[before] ? text + before + 1 : "");
 	fake_cli_split(&w, "-nodefaults -kernel K", line);
 	ck_assert_msg(cli_parse(w.n, w.v, &cfg, &action, &err) == 0, "%s", err.msg);
-	disks = launch_disks_open(&cfg, &err);
+	disks = launch_disks_open(&cfg, NULL, &err);
 	ck_assert_msg(disks != NULL, "%s", err.msg);
 	if (launch_scsi_add(&scsi, NULL, &cfg, disks, true, &err) < 0)
 		return err.code;

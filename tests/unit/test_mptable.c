@@ -20,6 +20,7 @@ static struct err err;
 static struct mptable_platform platform(void)
 {
 	return (struct mptable_platform){
+		.product = "microvm",
 		.apic_ids = cpus,
 		.n_cpus = ARRAY_SIZE(cpus),
 		.cpu_signature = 0x000806f8,
@@ -110,6 +111,39 @@ START_TEST(without_pic)
 }
 END_TEST
 
+/* PCI is bus 0 and ISA the next; every pin of every slot has an entry, in turn on the four pins. */
+START_TEST(pci)
+{
+	static const uint8_t buses[] = { 1, 0, 'P', 'C', 'I', ' ', ' ', ' ', 1, 1, 'I', 'S', 'A', ' ', ' ', ' ' };
+	static const uint8_t isa[] = { 3, 0, 0, 0, 1, 0, 6, 2 };
+	struct mptable_platform p = platform();
+	const uint8_t *at;
+
+	p.product = "a product's long name";
+	p.pci_pin = 16;
+	p.level_irqs = 0;
+	build(&p);
+	ck_assert_mem_eq(table.data + 8, "KITE    a product's ", 20);
+	ck_assert_uint_eq(fake_sum(table.data, table.size), 0);
+	ck_assert_uint_eq(load_le16(table.data + 34), 4 + 2 + 1 + 128 + 3 + 2);
+	at = table.data + 44 + 4 * 20;
+	ck_assert_mem_eq(at, buses, sizeof(buses));
+	at += 3 * 8;
+	for (unsigned slot = 0; slot < 32; slot++)
+		for (unsigned pin = 0; pin < 4; pin++, at += 8) {
+			const uint8_t want[] = { 3, 0, 0, 0, 0, (uint8_t)(slot << 2 | pin), 6, (uint8_t)(16 + (slot + pin) % 4) };
+
+			ck_assert_mem_eq(at, want, sizeof(want));
+		}
+	ck_assert_mem_eq(at, isa, sizeof(isa));
+	p.pci_pin = 15;
+	mptable_free(&table);
+	ck_assert_int_eq(mptable_build(&p, BASE, 4096, &table, &err), -EINVAL);
+	p.pci_pin = 21;
+	ck_assert_int_eq(mptable_build(&p, BASE, 4096, &table, &err), -EINVAL);
+}
+END_TEST
+
 START_TEST(limits)
 {
 	struct mptable_platform p = platform();
@@ -158,6 +192,7 @@ int main(void)
 	tcase_add_test(tc, header);
 	tcase_add_test(tc, entries);
 	tcase_add_test(tc, without_pic);
+	tcase_add_test(tc, pci);
 	tcase_add_test(tc, limits);
 	tcase_add_test(tc, impossible);
 	suite_add_tcase(s, tc);

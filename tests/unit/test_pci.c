@@ -437,6 +437,50 @@ START_TEST(no_reset_register)
 }
 END_TEST
 
+struct looks {
+	unsigned n;
+	struct pci_seen seen[8];
+};
+
+static void look(void *opaque, const struct pci_seen *seen)
+{
+	struct looks *l = opaque;
+
+	ck_assert_uint_lt(l->n, ARRAY_SIZE(l->seen));
+	l->seen[l->n++] = *seen;
+}
+
+/* Also while a vCPU is in a handler, and so holds the function's lock and the bus's. */
+START_TEST(looked_at)
+{
+	struct looks l = { .n = 0 };
+	const struct pci_seen *seen = &l.seen[2];
+
+	fake_bar_write(&pci, FN, FAKE_BAR_IO, 0xc100);
+	fake_bar_write(&pci, FN, FAKE_BAR_MEM32, 0xc0001000);
+	fake_config_write(&pci, FN, PCI_COMMAND, PCI_COMMAND_IO, 2);
+	pthread_mutex_lock(&pci.bus->lock);
+	pthread_mutex_lock(&fn->pci.lock);
+	pci_bus_look(pci.bus, look, &l);
+	pthread_mutex_unlock(&fn->pci.lock);
+	pthread_mutex_unlock(&pci.bus->lock);
+	ck_assert_uint_eq(l.n, 3); /* with both bridges */
+	ck_assert_uint_eq(l.seen[0].devfn, 0);
+	ck_assert_uint_eq(seen->devfn, FN);
+	ck_assert_str_eq(seen->name, "thing");
+	ck_assert_uint_eq(load_le32(seen->header), 0x56781234);
+	ck_assert(seen->bars[FAKE_BAR_IO].io && seen->bars[FAKE_BAR_IO].address == 0xc100 && seen->bars[FAKE_BAR_IO].size == FAKE_IO_SIZE);
+	ck_assert_uint_eq(seen->bars[FAKE_BAR_MEM32].address, 0); /* memory is not decoded */
+	ck_assert_uint_eq(seen->bars[FAKE_BAR_MEM32].size, FAKE_MEM32_SIZE);
+	ck_assert(seen->bars[FAKE_BAR_MEM64].is_64 && seen->bars[FAKE_BAR_MEM64].prefetchable);
+	ck_assert_uint_eq(seen->bars[3].size, 0);
+	fake_config_write(&pci, FN, PCI_COMMAND, DECODE, 2);
+	l.n = 0;
+	pci_bus_look(pci.bus, look, &l);
+	ck_assert_uint_eq(seen->bars[FAKE_BAR_MEM32].address, 0xc0001000);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("pci");
@@ -463,6 +507,7 @@ int main(void)
 	tcase_add_test(tc, assign_large);
 	tcase_add_test(tc, intx);
 	tcase_add_test(tc, no_reset_register);
+	tcase_add_test(tc, looked_at);
 	suite_add_tcase(s, tc);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);

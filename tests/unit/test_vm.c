@@ -17,6 +17,7 @@
 #include "vmm/eventloop.h"
 #include "vmm/exit.h"
 #include "vmm/guest_mem.h"
+#include "vmm/thread.h"
 #include "vmm/vcpu.h"
 #include "vmm/vm.h"
 
@@ -119,9 +120,9 @@ static int fake_kvm_open(struct kvm *kvm, struct err *err)
 	return 0;
 }
 
-static int fake_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*run)(void *), void *arg)
+static int fake_thread_create(pthread_t *t, const sigset_t *mask, void *(*run)(void *), void *arg)
 {
-	return n_threads++ == fail_thread ? EAGAIN : pthread_create(t, a, run, arg);
+	return n_threads++ == fail_thread ? -EAGAIN : thread_create(t, mask, run, arg);
 }
 
 static int fake_arch_vm_init(struct vm *v, struct err *err)
@@ -161,7 +162,7 @@ static enum exit_action fake_exit_dispatch(struct vcpu *vcpu)
 }
 
 #define kvm_open fake_kvm_open
-#define pthread_create fake_pthread_create
+#define thread_create fake_thread_create
 #define arch_vm_init fake_arch_vm_init
 #define arch_vcpu_init fake_arch_vcpu_init
 #define arch_vcpu_fini fake_arch_vcpu_fini
@@ -171,7 +172,7 @@ static enum exit_action fake_exit_dispatch(struct vcpu *vcpu)
 #include "vmm/vcpu.c"
 #include "vmm/vm.c"
 #include "vmm/vm_run.c"
-#undef pthread_create
+#undef thread_create
 
 static struct vm *vm;
 static struct eventloop *loop;
@@ -546,6 +547,8 @@ END_TEST
 
 static char heard[400];
 
+static void hear(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 static void hear(const char *fmt, ...)
 {
 	size_t n = strlen(heard);
@@ -574,7 +577,15 @@ static void hear_shutdown(void *opaque, enum vm_cause cause)
 	hear(" shutdown%d", cause);
 }
 
-static const struct vm_observer_ops hear_ops = { .state = hear_state, .reset = hear_reset, .shutdown = hear_shutdown };
+static void hear_news(void *opaque, enum machine_news news, int action)
+{
+	(void)opaque;
+	hear(" news%d:%d", news, action);
+}
+
+static const struct vm_observer_ops hear_ops = {
+	.state = hear_state, .reset = hear_reset, .shutdown = hear_shutdown, .news = hear_news,
+};
 
 /* Asks for `n` things at once, and lets the loop serve them. */
 static void ask(const char *want, size_t n, const enum vm_request *what)
@@ -611,7 +622,7 @@ START_TEST(states)
 	};
 
 	start(false);
-	vm_set_observer(vm, &hear_ops, heard);
+	vm_add_observer(vm, &hear_ops, heard);
 	vm->shutdown_pauses = true;
 	go();
 	for (size_t i = 0; i < ARRAY_SIZE(stops_it); i++) {
@@ -648,6 +659,97 @@ START_TEST(states)
 	ck_assert_int_eq(vm->exit_status, 4);
 	snprintf(text, sizeof(text), " shutdown%d %d>%d", VM_CAUSE_HOST_QUIT, VM_SHUTDOWN, VM_ENDED);
 	ck_assert_str_eq(heard, text);
+}
+END_TEST
+
+/* ---- what devices tell of the guest ---- */
+
+static void press(void *machine)
+{
+	(void)machine;
+	hear(" button");
+}
+
+static void nmi(void *machine)
+{
+	(void)machine;
+	hear(" nmi");
+}
+
+static void tell(enum machine_news news, const char *want)
+{
+	struct event_timer timer = { .fire = stop_loop, .opaque = loop };
+
+	heard[0] = 0;
+	vm_tell(vm, news);
+	eventloop_arm(loop, &timer, now_ns() + 20000000);
+	ck_assert_int_eq(eventloop_run(loop), 0);
+	ck_assert_str_eq(heard, want);
+}
+
+START_TEST(news)
+{
+	static struct vm_machine_ops ops;
+	char text[100];
+
+	log_set_level(LOG_LEVEL_ERROR);
+	start(false);
+	ops = *vm->machine_ops;
+	ops.power_button = press;
+	ops.nmi = nmi;
+	vm->machine_ops = &ops;
+	vm_add_observer(vm, &hear_ops, heard);
+	go();
+	snprintf(text, sizeof(text), " news%d:%d reset%d", MACHINE_WATCHDOG, WATCHDOG_RESET, VM_CAUSE_GUEST_RESET);
+	tell(MACHINE_WATCHDOG, text);
+	vm->tell.watchdog = WATCHDOG_SHUTDOWN;
+	tell(MACHINE_WATCHDOG, " button news0:1");
+	vm->tell.watchdog = WATCHDOG_INJECT_NMI;
+	tell(MACHINE_WATCHDOG, " nmi news0:6");
+	vm->tell.watchdog = WATCHDOG_NONE;
+	tell(MACHINE_WATCHDOG, " news0:5");
+	vm->tell.watchdog = WATCHDOG_DEBUG;
+	tell(MACHINE_WATCHDOG, " news0:4");
+	ck_assert_int_eq(vm->state, VM_RUNNING);
+	vm->tell.watchdog = WATCHDOG_PAUSE;
+	snprintf(text, sizeof(text), " news0:3 %d>%d", VM_RUNNING, VM_WATCHDOG);
+	tell(MACHINE_WATCHDOG, text);
+	go();
+	tell(MACHINE_CRASHLOADED, " news2:3");
+	vm->tell.panic = PANIC_NONE;
+	tell(MACHINE_PANICKED, " news1:3");
+	ck_assert_int_eq(vm->state, VM_RUNNING);
+	vm->tell.panic = PANIC_PAUSE;
+	snprintf(text, sizeof(text), " news1:0 %d>%d", VM_RUNNING, VM_PANICKED);
+	tell(MACHINE_PANICKED, text);
+	go();
+	/* Kept as it is where a machine that is off is kept. */
+	vm->tell.panic = PANIC_SHUTDOWN;
+	vm->shutdown_pauses = true;
+	snprintf(text, sizeof(text), " news1:1 %d>%d", VM_RUNNING, VM_PANICKED);
+	tell(MACHINE_PANICKED, text);
+	go();
+	vm->tell.panic = PANIC_EXIT_FAILURE;
+	snprintf(text, sizeof(text), " news1:2 shutdown%d %d>%d", VM_CAUSE_GUEST_PANIC, VM_RUNNING, VM_ENDED);
+	tell(MACHINE_PANICKED, text);
+	ck_assert_int_eq(vm->exit_status, 1);
+	heard[0] = 0;
+	vm_tell(vm, MACHINE_PANICKED); /* nobody is there any more */
+	ck_assert_str_eq(heard, "");
+}
+END_TEST
+
+START_TEST(panic_is_off)
+{
+	char text[100];
+
+	log_set_level(LOG_LEVEL_ERROR);
+	start(false);
+	vm_add_observer(vm, &hear_ops, heard);
+	go();
+	snprintf(text, sizeof(text), " news1:1 shutdown%d %d>%d", VM_CAUSE_GUEST_PANIC, VM_RUNNING, VM_ENDED);
+	tell(MACHINE_PANICKED, text);
+	ck_assert_int_eq(vm->exit_status, 0);
 }
 END_TEST
 
@@ -783,6 +885,8 @@ int main(void)
 	tcase_add_test(tc, triple_fault_said_once);
 	tcase_add_test(tc, paused_stays_paused);
 	tcase_add_test(tc, states);
+	tcase_add_test(tc, news);
+	tcase_add_test(tc, panic_is_off);
 	tcase_add_test(tc, io_error_stops);
 	tcase_add_test(tc, loop_outlives_vm);
 	tcase_add_test(tc, creation_failures);

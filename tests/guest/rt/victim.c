@@ -123,6 +123,10 @@ bool victim_request(struct victim *v)
 		return blk_request(&v->vq, BLK_IN, 0, v->data, 4096) == BLK_OK;
 	case VIRTIO_RNG:
 		return virtio_request(&v->vq, &b, 0, 1, &len, ANSWER_MS) && len > 0 && len <= 64;
+	case VIRTIO_BALLOON: /* a page of its own */
+		*(volatile uint32_t *)v->data = (uint32_t)((uintptr_t)(v->data + 8192) >> 12);
+		b.len = 4;
+		return virtio_request(&v->vq, &b, 1, 0, NULL, ANSWER_MS);
 	case VIRTIO_NET: /* a frame to nobody, behind its header */
 		return virtio_request(&v->vq, &b, 1, 0, NULL, ANSWER_MS);
 	case VIRTIO_SCSI:

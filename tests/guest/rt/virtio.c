@@ -165,6 +165,7 @@ const char *virtio_name(const struct virtio *dev)
 	case VIRTIO_BLK: return "blk";
 	case VIRTIO_CONSOLE: return "console";
 	case VIRTIO_RNG: return "rng";
+	case VIRTIO_BALLOON: return "balloon";
 	case VIRTIO_SCSI: return "scsi";
 	}
 	return "virtio";

@@ -52,6 +52,7 @@ uint64_t ram_end(void); /* where RAM below 4 GiB ends */
 #define VIRTIO_BLK 2
 #define VIRTIO_CONSOLE 3
 #define VIRTIO_RNG 4
+#define VIRTIO_BALLOON 5
 #define VIRTIO_SCSI 8
 
 #define VIRTIO_ACKNOWLEDGE 1

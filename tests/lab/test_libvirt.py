@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""libvirt runs Linux with Kite: tests/libvirt/linux, which does it all with the real daemon."""
+import os
+import shutil
+import subprocess
+
+from guests import ROOT, cirros
+from harness import Skip, case
+
+
+@case
+def libvirt_linux(t):
+    for program in ("libvirtd", "virsh", "iptables", "dnsmasq"):
+        if not shutil.which(program):
+            raise Skip(f"no {program}: tools/deps test lab")
+    if os.getuid() != 0:
+        raise Skip("only root can run libvirtd")
+    image = cirros()
+    kernel = shutil.copy(f"{t.cloud}/vmlinux", t.dir)
+    t.share()  # libvirt-qemu shall be able to read it all
+    done = subprocess.run([f"{ROOT}/tests/libvirt/linux", kernel, t.initramfs, image], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          env={**os.environ, "KITE": t.kite}, text=True, check=False)
+    print(done.stdout, flush=True)
+    t.check(done.returncode == 0, "; ".join(line for line in done.stdout.splitlines() if line.startswith("not ok")) or done.stdout[-300:])

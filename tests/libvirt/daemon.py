@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: MIT
+"""libvirtd and virsh for tests: a daemon whose files are all in a mount namespace of its own."""
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+VERBOSE = "-v" in sys.argv
+PRIVATE = ("/etc/libvirt", "/run/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt")
+PATIENCE = int(os.environ.get("PATIENCE", "60"))  # seconds for one thing
+
+
+class Fail(Exception):
+    """Why a step failed, in words."""
+
+
+def virsh(*args, ok=True):
+    p = subprocess.run(["virsh", "-q", "-c", "qemu:///system", *args], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False, text=True)
+    if VERBOSE:
+        print(f"$ virsh {' '.join(args)}\n{p.stdout}{p.stderr}")
+    if ok and p.returncode != 0:
+        raise Fail(f"virsh {' '.join(args)}: {p.stderr.strip()}")
+    return p.stdout if ok else p
+
+
+def expect(regex, *args):
+    out = virsh(*args)
+    if not re.search(regex, out):
+        raise Fail(f"virsh {' '.join(args)}: no {regex} in {out!r}")
+
+
+class Daemon:
+    """libvirtd, which may be stopped and started again."""
+
+    def __init__(self, where):
+        self.dir, self.proc = where, None
+
+    def start(self):
+        with open(f"{self.dir}/libvirtd.out", "ab") as out:
+            self.proc = subprocess.Popen(["libvirtd", "-p", f"{self.dir}/libvirtd.pid"], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        deadline = time.monotonic() + PATIENCE
+        while virsh("version", ok=False).returncode != 0:
+            if self.proc.poll() is not None or time.monotonic() > deadline:
+                with open(f"{self.dir}/libvirtd.out", encoding="utf-8", errors="replace") as f:
+                    raise Fail(f"libvirtd: {f.read()[-500:]}")
+            time.sleep(0.2)
+
+    def stop(self):
+        if self.proc and self.proc.poll() is None:
+            self.proc.terminate()
+            self.proc.wait(PATIENCE)
+
+
+class Console:
+    """`virsh console` on a terminal of its own, as a person has it."""
+
+    def __init__(self, name):
+        self.text, self.position = b"", 0
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execvp("virsh", ["virsh", "-q", "-c", "qemu:///system", "console", "--force", name])
+
+    def expect(self, pattern, seconds=PATIENCE):
+        """Waits for bytes; the match."""
+        deadline = time.monotonic() + seconds
+        while True:
+            match = re.compile(pattern).search(self.text, self.position)
+            if match:
+                self.position = match.end()
+                return match
+            if time.monotonic() > deadline:
+                raise Fail(f"console: no {pattern!r} in {seconds} s, but {self.text[-300:]!r}")
+            if not select.select([self.fd], [], [], 1)[0]:
+                continue
+            try:
+                data = os.read(self.fd, 65536)
+            except OSError:
+                data = b""
+            if not data:
+                raise Fail(f"console: ended without {pattern!r}: {self.text[-300:]!r}")
+            self.text += data
+            if VERBOSE:
+                sys.stdout.write(data.decode(errors="replace"))
+
+    def send(self, text):
+        os.write(self.fd, text.encode())
+
+    def ask(self, command, seconds=PATIENCE):
+        """What a command prints in the guest's shell, in one line. The shell's echo of the command has other marks."""
+        self.send(f"echo \"<$({{ {command}; }} 2>&1 | tr '\\r\\n' '  ')\">\n")
+        return self.expect(rb"<([^>$][^>]*|)>", seconds)[1].decode(errors="replace").strip()
+
+    def close(self):
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        os.waitpid(self.pid, 0)
+        os.close(self.fd)
+
+
+def run_steps(steps, conf, domains, label):
+    """In a mount namespace with nothing of another libvirtd: each step is called with a directory and the daemon. The exit status."""
+    for d in PRIVATE:
+        os.makedirs(d, exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", d], check=True)
+    with open("/etc/libvirt/qemu.conf", "w", encoding="utf-8") as f:
+        f.write(conf)
+    where = tempfile.mkdtemp(prefix="kite-libvirt-", dir="/var/tmp")
+    os.chmod(where, 0o755)
+    daemon, failed, passed = Daemon(where), 0, 0
+    try:
+        daemon.start()
+        for step in steps:
+            start = time.monotonic()
+            try:
+                step(where, daemon)
+                passed += 1
+                print(f"ok {label}_{step.__name__[5:]} ({time.monotonic() - start:.1f} s)", flush=True)
+            except (Fail, OSError, subprocess.SubprocessError) as e:
+                failed += 1
+                print(f"not ok {label}_{step.__name__[5:]}: {e}", flush=True)
+    except Fail as e:
+        failed += 1
+        print(f"not ok {label}: {e}", flush=True)
+    finally:
+        for name in domains:
+            virsh("destroy", name, ok=False)
+            log = f"/var/log/libvirt/qemu/{name}.log"
+            if failed and os.path.exists(log):
+                with open(log, encoding="utf-8", errors="replace") as f:
+                    print(f"-- the end of {name}'s log:\n{f.read()[-2500:]}")
+        daemon.stop()
+        shutil.rmtree(where, ignore_errors=True)
+    print(f"{label}: {passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def reason_not_to_run():
+    if os.geteuid() != 0:
+        return "needs root"
+    for program, package in (("libvirtd", "libvirt-daemon-system"), ("virsh", "libvirt-clients")):
+        if not shutil.which(program):
+            return f"no {program}: install {package}"
+    return None if os.access("/dev/kvm", os.R_OK | os.W_OK) else "no /dev/kvm"

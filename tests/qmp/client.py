@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""A client of QMP, and a VMM with a socket for it."""
+import json
+import os
+import resource
+import shlex
+import socket
+import subprocess
+import tempfile
+import time
+
+BUILD = os.environ.get("B", "build")
+VMM = shlex.split(os.environ.get("KITE", f"{BUILD}/kite"))
+PATIENCE = 60
+
+
+class Fail(Exception):
+    """Why a case failed, in words."""
+
+
+class Client:
+    """A client that reads everything; events are kept in .events."""
+
+    def __init__(self, path, negotiate=True):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(path)
+        self.buf, self.events = b"", []
+        self.greeting = self.message()
+        if negotiate:
+            self.run("qmp_capabilities")
+
+    def message(self):
+        while b"\r\n" not in self.buf:
+            data = self.sock.recv(65536)
+            if not data:
+                raise Fail("the connection ended")
+            self.buf += data
+        line, self.buf = self.buf.split(b"\r\n", 1)
+        return json.loads(line)
+
+    def reply(self):
+        while True:
+            m = self.message()
+            if "event" not in m:
+                return m
+            self.events.append(m)
+
+    def ask(self, name, args=None, ident=None):
+        request = {"execute": name}
+        if args is not None:
+            request["arguments"] = args
+        if ident is not None:
+            request["id"] = ident
+        self.sock.sendall(json.dumps(request).encode() + b"\n")
+        return self.reply()
+
+    def run(self, name, **args):
+        r = self.ask(name, args)
+        if "return" not in r:
+            raise Fail(f"{name}: {r}")
+        return r["return"]
+
+    def wait(self, event):
+        deadline = time.monotonic() + PATIENCE
+        while not any(e["event"] == event for e in self.events):
+            if time.monotonic() > deadline:
+                raise Fail(f"no {event}")
+            m = self.message()
+            if "event" in m:
+                self.events.append(m)
+        self.events = [e for e in self.events if e["event"] != event]
+
+
+class Kite:
+    """A VMM with a QMP socket, ended at the end of a with statement."""
+
+    def __init__(self, *args, guest=True, payload="flood", append="", disk_size=1 << 20, devices=True, qmp=True, werror="report", limit=None):
+        self.dir = tempfile.TemporaryDirectory(prefix="kite-qmp-")
+        self.path = f"{self.dir.name}/qmp"
+        disk = f"{self.dir.name}/disk"
+        with open(disk, "wb") as f:
+            f.truncate(disk_size)
+        argv = VMM + ["-nodefaults"] + (["-qmp", f"unix:{self.path},server=on,wait=off"] if qmp else [])
+        if guest:
+            argv += ["-kernel", f"{BUILD}/guest/{payload}.elf", "-append", append, "-m", "64", "-object", "iothread,id=io1",
+                     "-chardev", f"socket,id=s,path={self.dir.name}/serial,server=on,wait=off,logfile={self.dir.name}/log", "-serial", "chardev:s",
+                     "-drive", f"file={disk},format=raw,if=virtio,id=d0,werror={werror}"]
+            argv += ["-device", "virtio-balloon-pci,id=b0", "-device", "i6300esb", "-device", "pvpanic"] if devices else []
+        else:
+            argv += ["-machine", "none"]
+        self.proc = subprocess.Popen(argv + list(args), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                     preexec_fn=limit and (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))))
+        deadline = time.monotonic() + PATIENCE
+        while qmp and not os.path.exists(self.path):
+            if self.proc.poll() is not None or time.monotonic() > deadline:
+                raise Fail(f"did not start: {self.proc.stdout.read().decode()}")
+            time.sleep(0.01)
+
+    def client(self, **kw):
+        return Client(self.path, **kw)
+
+    def type_in(self, expected, line=""):
+        """Waits until the guest's console has `expected`, and sends it a line."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with open(f"{self.dir.name}/log", "rb") as f:
+                if expected in f.read():
+                    break
+            if time.monotonic() > deadline:
+                raise Fail(f"the guest does not say {expected}")
+            time.sleep(0.05)
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(f"{self.dir.name}/serial")
+            for char in line:
+                s.sendall(char.encode())
+                time.sleep(0.002)
+
+    def end(self):
+        """Its exit status after quit or by itself."""
+        return self.proc.wait(PATIENCE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.proc.poll() is None:
+            self.proc.kill()
+        self.proc.wait()
+        self.proc.stdout.close()
+        self.dir.cleanup()

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* What spans several parts of a configuration, and holds for one of the command line and one of a file alike. */
+#include <errno.h>
+#include <string.h>
+
+#include "vmm/config.h"
+#include "vmm/err.h"
+
+/* Who else has the chardev; NULL: nobody. */
+static const char *chardev_user(const struct vm_config *cfg, const char *chardev)
+{
+	for (size_t i = 0; i < cfg->n_serials; i++)
+		if (!strcmp(cfg->serials[i].chardev, chardev))
+			return "a serial port";
+	for (size_t i = 0; i < cfg->n_debugcons; i++)
+		if (!strcmp(cfg->debugcons[i].chardev, chardev))
+			return "an isa-debugcon";
+	for (size_t i = 0; i < cfg->n_virtio_serials; i++)
+		for (size_t k = 0; k < cfg->virtio_serials[i].n_ports; k++)
+			if (cfg->virtio_serials[i].ports[k].chardev && !strcmp(cfg->virtio_serials[i].ports[k].chardev, chardev))
+				return "a virtio port";
+	return NULL;
+}
+
+static int check_monitor(const struct vm_config *cfg, size_t n, struct err *err)
+{
+	const char *id = cfg->monitors[n].chardev, *user = chardev_user(cfg, id);
+	bool found = false, is_mux = false;
+
+	for (size_t i = 0; i < cfg->n_chardevs; i++) {
+		if (strcmp(cfg->chardevs[i].id, id))
+			continue;
+		found = true;
+		is_mux = cfg->chardevs[i].mux;
+	}
+	if (!found)
+		return err_set(err, -ENOENT, "a monitor names chardev '%.80s', which is not defined; add -chardev BACKEND,id=%.80s", id, id);
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(cfg->monitors[i].chardev, id))
+			return err_set(err, -EBUSY, "chardev '%.80s' is used by two monitors; give each its own", id);
+	if (user && !(cfg->monitors[n].human && is_mux))
+		return err_set(err, -EBUSY, "chardev '%.80s' is used by a monitor and by %s; give each its own", id, user);
+	return 0;
+}
+
+int config_check_monitors(const struct vm_config *cfg, struct err *err)
+{
+	for (size_t i = 0; i < cfg->n_monitors; i++)
+		if (check_monitor(cfg, i, err) < 0)
+			return err->code;
+	return 0;
+}
+
+int config_check_daemon(const struct vm_config *cfg, struct err *err)
+{
+	for (size_t i = 0; cfg->daemonize && i < cfg->n_chardevs; i++)
+		if (cfg->chardevs[i].backend == CHARDEV_STDIO)
+			return err_set(err, -EINVAL, "-daemonize leaves no terminal for chardev '%.80s'; give -serial, -qmp and the like something else: "
+						     "file:FILE, unix:PATH,server=on, pty or none",
+				       cfg->chardevs[i].id);
+	return 0;
+}
