@@ -103,7 +103,7 @@ $(B)/tests/unit/test_raw: LDFLAGS += $(call wrap,uring_submit statx)
 $(B)/tests/unit/test_throttle: LDFLAGS += $(call wrap,now_ns eventloop_arm eventloop_cancel)
 $(B)/tests/unit/test_tap: LDFLAGS += $(call wrap,ioctl open readv writev)
 $(B)/tests/unit/test_vhost: LDFLAGS += $(call wrap,ioctl open)
-$(B)/tests/unit/test_virtio_net: LDFLAGS += $(call wrap,now_ns)
+$(B)/tests/unit/test_virtio_net $(B)/tests/unit/test_pace: LDFLAGS += $(call wrap,now_ns)
 
 # The thread sanitizer has nothing to find in a test of one thread, and this one takes many minutes under it.
 CHECK_BIN := $(if $(filter thread,$(SAN)),$(filter-out %/test_qcow2_model %/test_qcow2_crash,$(UNIT_BIN)),$(UNIT_BIN))

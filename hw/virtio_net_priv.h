@@ -17,6 +17,7 @@
 #include "hw/virtio_net_regs.h"
 #include "net/netdev.h"
 #include "vmm/bucket.h"
+#include "vmm/pace.h"
 
 #define VNET_CTRL_QUEUE 64       /* entries */
 #define VNET_FILTER_MACS 64      /* addresses in the table, of both kinds */
@@ -77,10 +78,8 @@ struct vnet_tx {
 	struct iovec *iovs;
 	unsigned iov_end, iov_max;
 	bool blocked;              /* the back end is full: tx_ready follows */
-	bool deferred;             /* the doorbell is off, and the timer says when to look */
+	struct pace pace;          /* on: the doorbell is off, and the timer says when to look */
 	struct event_timer defer_timer;
-	unsigned streak, streak_goal; /* short runs in quick succession, and how many are enough */
-	int64_t last_run, gap;     /* when the last one ended; nanoseconds between them, of late */
 	struct event_work more;    /* goes on after others had their turn */
 };
 
