@@ -101,7 +101,7 @@ $(B)/tests/unit/test_uring: LDFLAGS += $(call wrap,io_uring_peek_batch_cqe io_ur
 $(B)/tests/unit/test_eventloop_offload: LDFLAGS += $(call wrap,pthread_create)
 $(B)/tests/unit/test_raw: LDFLAGS += $(call wrap,uring_submit statx)
 $(B)/tests/unit/test_throttle: LDFLAGS += $(call wrap,now_ns eventloop_arm eventloop_cancel)
-$(B)/tests/unit/test_tap: LDFLAGS += $(call wrap,ioctl open readv writev)
+$(B)/tests/unit/test_tap: LDFLAGS += $(call wrap,ioctl open readv writev now_ns)
 $(B)/tests/unit/test_vhost: LDFLAGS += $(call wrap,ioctl open)
 $(B)/tests/unit/test_virtio_net $(B)/tests/unit/test_pace: LDFLAGS += $(call wrap,now_ns)
 
