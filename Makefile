@@ -104,6 +104,7 @@ $(B)/tests/unit/test_throttle: LDFLAGS += $(call wrap,now_ns eventloop_arm event
 $(B)/tests/unit/test_tap: LDFLAGS += $(call wrap,ioctl open readv writev now_ns)
 $(B)/tests/unit/test_vhost: LDFLAGS += $(call wrap,ioctl open)
 $(B)/tests/unit/test_virtio_net $(B)/tests/unit/test_pace: LDFLAGS += $(call wrap,now_ns)
+$(B)/tests/unit/test_usernet_datagrams: LDFLAGS += $(call wrap,sendmsg)
 
 # The thread sanitizer has nothing to find in a test of one thread, and this one takes many minutes under it.
 CHECK_BIN := $(if $(filter thread,$(SAN)),$(filter-out %/test_qcow2_model %/test_qcow2_crash,$(UNIT_BIN)),$(UNIT_BIN))
