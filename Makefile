@@ -94,6 +94,7 @@ $(filter $(B)/tests/unit/test_usernet_%,$(UNIT_BIN)): $(B)/libusernet.a
 $(filter $(B)/tests/unit/test_usernet_%,$(UNIT_BIN)): LIBS := $(B)/libusernet.a $(B)/libkite.a $(LIBS)
 # It starts the real one.
 $(B)/tests/unit/test_user: | $(B)/kite-user-net
+$(B)/tests/unit/test_user: LDFLAGS += -Wl,--wrap=log_warn
 
 # Calls that a test intercepts, to make them fail or to keep the time.
 wrap = $(1:%=-Wl,--wrap=%)
