@@ -193,7 +193,7 @@ void vnet_tx_run(struct vnet_tx *tx)
 	size_t bytes = 0;
 	bool more = true;
 
-	if (!net->running || tx->blocked || tx_vq(tx)->cfg.size == 0)
+	if (!net->running || net->paused || tx->blocked || tx_vq(tx)->cfg.size == 0)
 		return;
 	while (more && frames < VNET_RUN_FRAMES && bytes < VNET_RUN_BYTES)
 		more = tx_step(tx, &frames, &bytes);

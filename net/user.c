@@ -406,6 +406,11 @@ static void user_rx_more(struct netdev *nd, unsigned queue)
 	framed_rx_more(&user_of(nd)->framed);
 }
 
+static void user_rx_hold(struct netdev *nd, bool on)
+{
+	framed_rx_hold(&user_of(nd)->framed, on);
+}
+
 static int user_set_offloads(struct netdev *nd, const struct netdev_offloads *offloads)
 {
 	char text[32];
@@ -438,6 +443,7 @@ static const struct netdev_ops user_ops = {
 	.tx_many = user_tx_many,
 	.rx_enable = user_rx_enable,
 	.rx_more = user_rx_more,
+	.rx_hold = user_rx_hold,
 	.set_offloads = user_set_offloads,
 	.close = user_close,
 };
