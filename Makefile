@@ -99,6 +99,7 @@ $(filter $(B)/tests/unit/test_usernet_%,$(UNIT_BIN)): $(B)/libusernet.a
 $(filter $(B)/tests/unit/test_usernet_%,$(UNIT_BIN)): LIBS := $(B)/libusernet.a $(B)/libkite.a $(LIBS)
 # It starts the real one.
 $(B)/tests/unit/test_user: | $(B)/kite-user-net
+$(B)/tests/unit/test_user: LDFLAGS += -Wl,--wrap=log_warn
 
 # Calls that a test intercepts, to make them fail or to keep the time.
 wrap = $(1:%=-Wl,--wrap=%)
@@ -106,9 +107,10 @@ $(B)/tests/unit/test_uring: LDFLAGS += $(call wrap,io_uring_peek_batch_cqe io_ur
 $(B)/tests/unit/test_eventloop_offload: LDFLAGS += $(call wrap,pthread_create)
 $(B)/tests/unit/test_raw: LDFLAGS += $(call wrap,uring_submit statx)
 $(B)/tests/unit/test_throttle: LDFLAGS += $(call wrap,now_ns eventloop_arm eventloop_cancel)
-$(B)/tests/unit/test_tap: LDFLAGS += $(call wrap,ioctl open readv writev)
+$(B)/tests/unit/test_tap: LDFLAGS += $(call wrap,ioctl open readv writev now_ns)
 $(B)/tests/unit/test_vhost: LDFLAGS += $(call wrap,ioctl open)
-$(B)/tests/unit/test_virtio_net: LDFLAGS += $(call wrap,now_ns)
+$(B)/tests/unit/test_virtio_net $(B)/tests/unit/test_pace: LDFLAGS += $(call wrap,now_ns)
+$(B)/tests/unit/test_usernet_datagrams: LDFLAGS += $(call wrap,sendmsg)
 
 # The thread sanitizer has nothing to find in a test of one thread, and this one takes many minutes under it.
 CHECK_BIN := $(if $(filter thread,$(SAN)),$(filter-out %/test_qcow2_model %/test_qcow2_crash,$(UNIT_BIN)),$(UNIT_BIN))

@@ -68,6 +68,7 @@ struct virtio_dev_ops {
 	 */
 	void (*irq_changed)(struct virtio_dev *dev);
 	/* As device_ops; main thread. NULL: nothing. */
+	void (*quiesce)(struct virtio_dev *dev);
 	void (*resume)(struct virtio_dev *dev);
 	/* Frees what the device owns, itself included; it is not active. */
 	void (*destroy)(struct virtio_dev *dev);

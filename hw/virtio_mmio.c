@@ -290,6 +290,14 @@ static void virtio_mmio_destroy(struct device *dev)
 	free(s);
 }
 
+static void virtio_mmio_quiesce(struct device *dev)
+{
+	struct virtio_dev *vdev = CONTAINER_OF(dev, struct virtio_mmio, dev)->vdev;
+
+	if (vdev->ops->quiesce)
+		vdev->ops->quiesce(vdev);
+}
+
 static void virtio_mmio_resume(struct device *dev)
 {
 	struct virtio_dev *vdev = CONTAINER_OF(dev, struct virtio_mmio, dev)->vdev;
@@ -300,6 +308,7 @@ static void virtio_mmio_resume(struct device *dev)
 
 static const struct device_ops device_ops = {
 	.reset = virtio_mmio_reset,
+	.quiesce = virtio_mmio_quiesce,
 	.resume = virtio_mmio_resume,
 	.destroy = virtio_mmio_destroy,
 };

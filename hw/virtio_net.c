@@ -268,6 +268,10 @@ static void vnet_kick(struct virtio_dev *dev, unsigned q)
 {
 	struct virtio_net *net = net_of(dev);
 
+	if (net->paused) {
+		virtio_look_away(dev, q); /* there will be as much when it goes on */
+		return;
+	}
 	/* Without MQ the control queue is where another pair would be. */
 	if (net->ctrl && q >= net->ctrl) {
 		if (q == net->ctrl)
@@ -337,6 +341,46 @@ static void vnet_deactivate(struct virtio_dev *dev)
 	vnet_set_status(net, 0, VNET_S_ANNOUNCE);
 }
 
+/* The machine stops: from here on nothing changes in the guest's memory. Frames wait where they are. */
+static void quiesce_on_loop(void *arg)
+{
+	struct virtio_net *net = arg;
+
+	net->paused = true;
+	netdev_rx_hold(net->nd, true);
+	vnet_rings_link(net);
+	for (unsigned i = 0; i < net->max_pairs; i++)
+		vnet_rx_pause(&net->rx[i], true);
+	for (unsigned q = 0; q < net->dev.n_queues; q++)
+		virtio_look_away(&net->dev, q);
+}
+
+static void vnet_quiesce(struct virtio_dev *dev)
+{
+	eventloop_call_sync(dev->loop, quiesce_on_loop, net_of(dev));
+}
+
+static void resume_on_loop(void *arg)
+{
+	struct virtio_net *net = arg;
+
+	net->paused = false;
+	netdev_rx_hold(net->nd, false);
+	vnet_rings_link(net);
+	for (unsigned i = 0; i < net->max_pairs; i++)
+		vnet_rx_pause(&net->rx[i], false);
+	/* All that was put off. */
+	for (unsigned q = 0; net->running && q < net->dev.n_queues; q++)
+		if (!net->rings.on || q == net->ctrl)
+			vnet_kick(&net->dev, q);
+}
+
+static void vnet_resume(struct virtio_dev *dev)
+{
+	if (net_of(dev)->paused)
+		eventloop_call_sync(dev->loop, resume_on_loop, net_of(dev));
+}
+
 static void vnet_free(struct virtio_net *net)
 {
 	for (unsigned i = 0; i < net->max_pairs; i++) {
@@ -374,6 +418,8 @@ static const struct virtio_dev_ops vnet_ops = {
 	.kick = vnet_kick,
 	.deactivate = vnet_deactivate,
 	.irq_changed = vnet_irq_changed,
+	.quiesce = vnet_quiesce,
+	.resume = vnet_resume,
 	.destroy = vnet_destroy,
 };
 

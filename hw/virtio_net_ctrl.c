@@ -212,7 +212,7 @@ void vnet_ctrl_run(struct virtio_net *net)
 	struct virtq *vq = &net->dev.queues[net->ctrl].vq;
 	unsigned n = 0;
 
-	if (!net->running || net->ctrl == 0 || vq->cfg.size == 0 || vq->broken)
+	if (!net->running || net->paused || net->ctrl == 0 || vq->cfg.size == 0 || vq->broken)
 		return;
 	do {
 		while (n < CTRL_TURN && ctrl_pop(net))

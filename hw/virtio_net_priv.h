@@ -17,6 +17,7 @@
 #include "hw/virtio_net_regs.h"
 #include "net/netdev.h"
 #include "vmm/bucket.h"
+#include "vmm/pace.h"
 
 #define VNET_CTRL_QUEUE 64       /* entries */
 #define VNET_FILTER_MACS 64      /* addresses in the table, of both kinds */
@@ -77,10 +78,8 @@ struct vnet_tx {
 	struct iovec *iovs;
 	unsigned iov_end, iov_max;
 	bool blocked;              /* the back end is full: tx_ready follows */
-	bool deferred;             /* the doorbell is off, and the timer says when to look */
+	struct pace pace;          /* on: the doorbell is off, and the timer says when to look */
 	struct event_timer defer_timer;
-	unsigned streak, streak_goal; /* short runs in quick succession, and how many are enough */
-	int64_t last_run, gap;     /* when the last one ended; nanoseconds between them, of late */
 	struct event_work more;    /* goes on after others had their turn */
 };
 
@@ -143,6 +142,7 @@ struct virtio_net {
 	struct event_work ctrl_more;
 	struct vnet_rings rings;
 
+	bool paused;        /* the machine is: nothing touches the guest's memory */
 	bool cable;         /* as virtio_net_set_link says */
 	_Atomic uint64_t mac; /* as a number; written by the loop, and by vCPU threads of legacy drivers; read by the filter */
 	pthread_mutex_t lock; /* config: written by the loop, and the address by vCPU threads; read by vCPU threads */
@@ -172,6 +172,8 @@ void vnet_rx_fini(struct vnet_rx *rx);
 void vnet_rx_reset(struct vnet_rx *rx);
 /* The driver has given buffers. */
 void vnet_rx_kick(struct vnet_rx *rx);
+/* The clock that a frame is waited for stands still, or goes on from the beginning. */
+void vnet_rx_pause(struct vnet_rx *rx, bool on);
 unsigned vnet_rx_room(void *opaque, unsigned pair, size_t want, struct iovec *iov);
 void vnet_rx_done(void *opaque, unsigned pair, size_t len);
 void vnet_rx_flush(void *opaque, unsigned pair);
@@ -196,7 +198,7 @@ void vnet_rings_fini(struct virtio_net *net);
 int vnet_rings_activate(struct virtio_net *net);
 /* Nobody touches them any more. */
 void vnet_rings_deactivate(struct virtio_net *net);
-/* Follows net->link_up. */
+/* Follows net->link_up and net->paused. */
 void vnet_rings_link(struct virtio_net *net);
 void vnet_irq_changed(struct virtio_dev *dev);
 

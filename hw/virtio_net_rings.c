@@ -75,6 +75,7 @@ static int pair_start(struct virtio_net *net, unsigned pair)
 {
 	struct vnet_call *calls = &net->rings.calls[2 * pair];
 	struct netdev_ring ring[2];
+	uint64_t one = 1;
 	int rc = 0;
 
 	for (unsigned i = 0; i < 2; i++) {
@@ -96,10 +97,13 @@ static int pair_start(struct virtio_net *net, unsigned pair)
 	if (rc == 0)
 		rc = net->nd->rings->ops->start(net->nd->rings, pair, ring, net->dev.chosen);
 	for (unsigned i = 0; i < 2; i++) {
-		if (rc < 0)
+		if (rc < 0) {
 			eventloop_del_fd(net->dev.loop, &calls[i].own);
-		else
-			calls[i].fd = ring[i].call_fd;
+			continue;
+		}
+		calls[i].fd = ring[i].call_fd;
+		/* Of what was made available before nobody else tells. */
+		(void)!write(ring[i].kick_fd, &one, sizeof(one));
 	}
 	return rc;
 }
@@ -179,7 +183,7 @@ int vnet_rings_activate(struct virtio_net *net)
 	if (r->pairs == 0)
 		return 0;
 	bells_take(net, true);
-	rc = net->link_up ? rings_start(net) : 0;
+	rc = net->link_up && !net->paused ? rings_start(net) : 0;
 	r->on = rc == 0;
 	if (r->on)
 		return 0;
@@ -204,7 +208,7 @@ void vnet_rings_link(struct virtio_net *net)
 
 	if (!net->rings.on)
 		return;
-	if (!net->link_up) {
+	if (!net->link_up || net->paused) {
 		rings_stop(net);
 		return;
 	}

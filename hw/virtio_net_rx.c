@@ -179,7 +179,7 @@ static bool rx_open(struct vnet_rx *rx)
 {
 	struct virtio_net *net = rx->net;
 
-	return net->running && rx->pair < net->pairs && !rx->held && (!net->rx_limit.on || vnet_limit_open(net, &net->rx_limit));
+	return net->running && !net->paused && rx->pair < net->pairs && !rx->held && (!net->rx_limit.on || vnet_limit_open(net, &net->rx_limit));
 }
 
 /* Adds what chain `i` has for `want` bytes. Returns how many entries there are then. */
@@ -450,10 +450,18 @@ void vnet_rx_kick(struct vnet_rx *rx)
 {
 	struct virtio_net *net = rx->net;
 
-	if (!net->running)
+	if (!net->running || net->paused)
 		return;
 	rx_pass_held(net, rx);
 	for (unsigned i = 0; i < net->pairs; i++)
 		if ((i == rx->pair || net->rss.steer) && !net->rx[i].held)
 			netdev_rx_more(net->nd, i);
+}
+
+void vnet_rx_pause(struct vnet_rx *rx, bool on)
+{
+	if (on)
+		eventloop_cancel(rx->net->dev.loop, &rx->held_timer);
+	else if (rx->held)
+		eventloop_arm(rx->net->dev.loop, &rx->held_timer, now_ns() + VNET_HELD_NS);
 }

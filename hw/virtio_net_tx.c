@@ -12,11 +12,8 @@
  * popped, and the driver is not asked to ring, until tx_ready. A run sends VNET_RUN_FRAMES or VNET_RUN_BYTES at most, and posts the rest as work
  * behind whatever else the loop has to do. The driver is interrupted once a run.
  *
- * When the ring is empty, the driver is asked to ring again: for it that is an exit, and for the loop a waking. Where a vCPU has to share a
- * processor with the loop, the loop is awake and done with a frame before the next one is there, and each frame costs both, and an
- * interrupt. So after a streak of short runs in quick succession the doorbell stays off, and the loop comes back by itself a few frames later
- * (tx_defer). That delays frames by VNET_DEFER_MAX_NS at most, and only as long as it finds several of them each time: a driver that waits for an answer
- * to each frame is not to be slowed down. Finding too few ends it, and makes the streak twice as long that leads there again.
+ * When the ring is empty, the driver is asked to ring again: for it that is an exit, and for the loop a waking. In a stream of frames that come
+ * one by one the doorbell stays off instead, and the loop comes back by itself a few frames later (tx_defer, vmm/pace.h).
  *
  * With the link down, and on queues that the driver has not put to use, frames are taken and dropped, as by a card without a cable.
  */
@@ -28,13 +25,6 @@
 
 #define VNET_RUN_FRAMES 256
 #define VNET_RUN_BYTES (2 * MIB)
-#define VNET_DEFER_MAX_NS INT64_C(500000)
-#define VNET_DEFER_MIN_NS INT64_C(20000)
-#define VNET_DEFER_FRAMES 4   /* found by a deferred run: fewer, and it does not pay */
-#define VNET_STREAK_MIN 8     /* short runs, */
-#define VNET_STREAK_MAX 1024
-#define VNET_SHORT_RUN 8      /* of fewer frames than this, */
-#define VNET_QUICK_NS INT64_C(150000) /* and within this time of each other */
 
 static struct virtq *tx_vq(struct vnet_tx *tx)
 {
@@ -55,7 +45,7 @@ int vnet_tx_init(struct virtio_net *net, unsigned pair, unsigned size)
 	tx->size = size;
 	tx->more = (struct event_work){ .run = tx_go_on, .opaque = tx };
 	tx->defer_timer = (struct event_timer){ .fire = tx_go_on, .opaque = tx };
-	tx->streak_goal = VNET_STREAK_MIN;
+	pace_reset(&tx->pace);
 	/* A chain has at most as many buffers as the queue: with what is pending from before, one always fits into an empty batch. */
 	tx->iov_max = 2 * size;
 	tx->iovs = calloc(tx->iov_max, sizeof(*tx->iovs));
@@ -71,9 +61,7 @@ void vnet_tx_reset(struct vnet_tx *tx)
 {
 	eventloop_cancel_work(tx->net->dev.loop, &tx->more);
 	eventloop_cancel(tx->net->dev.loop, &tx->defer_timer);
-	tx->deferred = false;
-	tx->streak = 0;
-	tx->streak_goal = VNET_STREAK_MIN;
+	pace_reset(&tx->pace);
 	tx->n = tx->iov_end = 0;
 	tx->bytes = 0;
 	tx->blocked = false;
@@ -168,44 +156,14 @@ static unsigned tx_send(struct vnet_tx *tx)
 	return done;
 }
 
-/* Deferred runs */
-
-/* A run that the doorbell began, and that sent so many frames, is over. Returns whether the next one is better deferred. */
-static bool tx_streak(struct vnet_tx *tx, unsigned frames, int64_t now)
-{
-	int64_t gap = now - tx->last_run;
-
-	tx->last_run = now;
-	if (frames == 0 || frames >= VNET_SHORT_RUN || gap > VNET_QUICK_NS) {
-		tx->streak = 0;
-		return false;
-	}
-	tx->gap = tx->streak ? tx->gap - tx->gap / 8 + gap / 8 : gap;
-	return ++tx->streak >= tx->streak_goal;
-}
-
 /* The ring is empty. Whether the loop comes back to it by itself, instead of being rung for. */
 static bool tx_defer(struct vnet_tx *tx, unsigned frames)
 {
-	int64_t now, delay;
+	int64_t delay = pace_next(&tx->pace, frames);
 
-	if (frames == 0 && !tx->deferred)
-		return false;
-	now = now_ns();
-	if (tx->deferred && frames < VNET_DEFER_FRAMES) {
-		tx->deferred = false;
-		tx->streak = 0;
-		tx->streak_goal = (unsigned)min_u64(2u * tx->streak_goal, VNET_STREAK_MAX);
-		return false;
-	}
-	if (tx->deferred)
-		tx->streak_goal = VNET_STREAK_MIN;
-	else if (!tx_streak(tx, frames, now))
-		return false;
-	tx->deferred = true;
-	delay = (int64_t)min_u64(max_u64((uint64_t)tx->gap * 2 * VNET_DEFER_FRAMES, VNET_DEFER_MIN_NS), VNET_DEFER_MAX_NS);
-	eventloop_arm(tx->net->dev.loop, &tx->defer_timer, now + delay);
-	return true;
+	if (delay)
+		eventloop_arm(tx->net->dev.loop, &tx->defer_timer, now_ns() + delay);
+	return delay;
 }
 
 /* Runs */
@@ -235,7 +193,7 @@ void vnet_tx_run(struct vnet_tx *tx)
 	size_t bytes = 0;
 	bool more = true;
 
-	if (!net->running || tx->blocked || tx_vq(tx)->cfg.size == 0)
+	if (!net->running || net->paused || tx->blocked || tx_vq(tx)->cfg.size == 0)
 		return;
 	while (more && frames < VNET_RUN_FRAMES && bytes < VNET_RUN_BYTES)
 		more = tx_step(tx, &frames, &bytes);

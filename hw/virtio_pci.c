@@ -318,6 +318,14 @@ static void virtio_pci_reset(struct device *dev)
 	}
 }
 
+static void virtio_pci_quiesce(struct device *dev)
+{
+	struct virtio_dev *vdev = CONTAINER_OF(dev, struct virtio_pci, dev)->vdev;
+
+	if (vdev->ops->quiesce)
+		vdev->ops->quiesce(vdev);
+}
+
 static void virtio_pci_resume(struct device *dev)
 {
 	struct virtio_dev *vdev = CONTAINER_OF(dev, struct virtio_pci, dev)->vdev;
@@ -346,6 +354,7 @@ static void virtio_pci_destroy(struct device *dev)
 
 static const struct device_ops device_ops = {
 	.reset = virtio_pci_reset,
+	.quiesce = virtio_pci_quiesce,
 	.resume = virtio_pci_resume,
 	.destroy = virtio_pci_destroy,
 };

@@ -50,7 +50,7 @@ static void put_be32(uint8_t *p, uint32_t v)
 
 static void update_events(struct framed *f)
 {
-	uint32_t events = (f->rx_on && !f->no_room ? EPOLLIN : 0) | (f->tx_blocked ? EPOLLOUT : 0);
+	uint32_t events = (f->rx_on && !f->rx_held && !f->no_room ? EPOLLIN : 0) | (f->tx_blocked ? EPOLLOUT : 0);
 
 	if (f->ev.registered && f->ev.events != events)
 		eventloop_mod_fd(f->nd->loop, &f->ev, events);
@@ -272,7 +272,7 @@ static int rx_run(struct framed *f)
 	size_t bytes = 0;
 	int rc = 1;
 
-	if (!f->rx_on || f->no_room)
+	if (!f->rx_on || f->rx_held || f->no_room)
 		return 0;
 	for (unsigned i = 0; rc > 0 && i < 4 * NETDEV_TURN && bytes < TURN_BYTES; i++)
 		rc = rx_step(f, &bytes);
@@ -493,7 +493,7 @@ static void framed_ready(void *opaque, uint32_t revents)
 		return;
 	rc = rx_run(f);
 	/* What nobody takes is lost with the connection. */
-	if (rc == 0 && revents & (EPOLLHUP | EPOLLERR) && (!f->rx_on || f->no_room))
+	if (rc == 0 && revents & (EPOLLHUP | EPOLLERR) && (!f->rx_on || f->rx_held || f->no_room))
 		rc = -EPIPE;
 	if (rc < 0)
 		framed_end(f, rc);
@@ -533,7 +533,7 @@ int framed_start(struct framed *f, int fd)
 	f->in_head = f->in_tail = f->skip = f->to_len = 0;
 	f->out_head = f->out_tail = 0;
 	f->tx_blocked = f->no_room = f->large = false;
-	rc = eventloop_add_fd(f->nd->loop, &f->ev, f->rx_on ? EPOLLIN : 0);
+	rc = eventloop_add_fd(f->nd->loop, &f->ev, f->rx_on && !f->rx_held ? EPOLLIN : 0);
 	if (rc < 0)
 		fd_close(&f->ev.fd);
 	return rc;
@@ -578,4 +578,12 @@ void framed_rx_more(struct framed *f)
 		return;
 	f->no_room = false;
 	eventloop_post(f->nd->loop, &f->resume);
+}
+
+void framed_rx_hold(struct framed *f, bool on)
+{
+	f->rx_held = on;
+	update_events(f);
+	if (!on && f->ev.fd >= 0)
+		eventloop_post(f->nd->loop, &f->resume);
 }

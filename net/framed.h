@@ -36,7 +36,7 @@ struct framed {
 	/* Its own: */
 	struct event_fd ev;
 	struct event_work resume; /* reading goes on in the loop's next turn */
-	bool rx_on, no_room, tx_blocked;
+	bool rx_on, rx_held, no_room, tx_blocked;
 	uint32_t bad_length;
 
 	uint8_t *in; /* read, not yet delivered: in_head to in_tail */
@@ -64,5 +64,6 @@ bool framed_started(const struct framed *f);
 unsigned framed_tx_many(struct framed *f, const struct netdev_frame *frames, unsigned n);
 void framed_rx_enable(struct framed *f, bool on);
 void framed_rx_more(struct framed *f);
+void framed_rx_hold(struct framed *f, bool on);
 
 #endif

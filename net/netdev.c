@@ -141,6 +141,12 @@ void netdev_rx_more(struct netdev *nd, unsigned queue)
 		nd->ops->rx_more(nd, queue);
 }
 
+void netdev_rx_hold(struct netdev *nd, bool on)
+{
+	if (nd->ops->rx_hold)
+		nd->ops->rx_hold(nd, on);
+}
+
 int netdev_set_offloads(struct netdev *nd, const struct netdev_offloads *offloads)
 {
 	int rc;

@@ -92,6 +92,11 @@ struct netdev_ops {
 	/* Reading starts, stops (when the front end is reset or paused), goes on after rx_room gave nothing. */
 	void (*rx_enable)(struct netdev *nd, bool on);
 	void (*rx_more)(struct netdev *nd, unsigned queue);
+	/*
+	 * The guest's memory is to stay as it is, until `on` is false: room that a frame is being read into is left alone. NULL: none is kept
+	 * between turns of the loop. Whoever asks for room meanwhile gets none.
+	 */
+	void (*rx_hold)(struct netdev *nd, bool on);
 	/* 0 or -errno. NULL: nothing to set. */
 	int (*set_offloads)(struct netdev *nd, const struct netdev_offloads *offloads);
 	/* How many pairs are in use, 1 to nd->queues. 0 or -errno. NULL: one only. */
@@ -167,6 +172,7 @@ unsigned netdev_tx_many(struct netdev *nd, unsigned queue, const struct netdev_f
 void netdev_flush(struct netdev *nd, unsigned queue);
 void netdev_rx_enable(struct netdev *nd, bool on);
 void netdev_rx_more(struct netdev *nd, unsigned queue);
+void netdev_rx_hold(struct netdev *nd, bool on);
 int netdev_set_offloads(struct netdev *nd, const struct netdev_offloads *offloads);
 int netdev_set_queues(struct netdev *nd, unsigned queues);
 /* Stops reading, closes, frees, on the device's loop if a thread runs it. NULL is fine. */

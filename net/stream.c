@@ -281,6 +281,11 @@ static void stream_rx_more(struct netdev *nd, unsigned queue)
 	framed_rx_more(&stream_of(nd)->framed);
 }
 
+static void stream_rx_hold(struct netdev *nd, bool on)
+{
+	framed_rx_hold(&stream_of(nd)->framed, on);
+}
+
 static void stream_close(struct netdev *nd)
 {
 	struct stream_net *s = stream_of(nd);
@@ -301,6 +306,7 @@ static const struct netdev_ops stream_ops = {
 	.tx_many = stream_tx_many,
 	.rx_enable = stream_rx_enable,
 	.rx_more = stream_rx_more,
+	.rx_hold = stream_rx_hold,
 	.close = stream_close,
 };
 

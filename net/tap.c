@@ -4,7 +4,7 @@
  *
  * A descriptor of /dev/net/tun (or of a macvtap) for each pair of queues; one read is one frame, and so is one write. Reads go straight into
  * the front end's room. A turn reads NETDEV_TURN frames or TAP_TURN_BYTES at most: epoll is level-triggered, and comes back after the loop has
- * seen to others.
+ * seen to others. Where short frames come one by one, a descriptor leaves epoll and is looked at when several should be there (vmm/pace.h).
  *
  * A descriptor is in epoll while something is expected of it, and only then: EPOLLIN while reading is on and there is room, EPOLLOUT after
  * a write that would have waited (with sndbuf). With nothing to expect it is out of epoll, since one whose interface is gone reports
@@ -30,6 +30,7 @@
 #include "vmm/eventloop.h"
 #include "vmm/iov.h"
 #include "vmm/log.h"
+#include "vmm/pace.h"
 #include "vmm/util.h"
 
 /* Linux 6.2 */
@@ -40,6 +41,8 @@
 
 #define TAP_DEVICE "/dev/net/tun"
 #define TAP_TURN_BYTES MIB
+/* Frames of this length on the average cost more to move than to be woken for. */
+#define TAP_LONG_FRAME (4 * KIB)
 
 struct tap;
 
@@ -50,6 +53,8 @@ struct tap_queue {
 	bool attached;
 	bool starved; /* the front end has no room */
 	bool full;    /* the host takes no more */
+	struct pace pace;
+	struct event_timer look; /* armed while `pace` is on */
 };
 
 struct tap {
@@ -76,7 +81,7 @@ static void queue_watch(struct tap_queue *q)
 	uint32_t events = 0;
 
 	if (q->attached && !tap->gone && !tap->handed_over)
-		events = (tap->reading && !q->starved ? EPOLLIN : 0) | (q->full ? EPOLLOUT : 0);
+		events = (tap->reading && !q->starved && !q->pace.on ? EPOLLIN : 0) | (q->full ? EPOLLOUT : 0);
 	if (events == 0)
 		eventloop_del_fd(loop, &q->ev);
 	else if (q->ev.registered)
@@ -91,11 +96,20 @@ static void tap_watch(struct tap *tap)
 		queue_watch(&tap->queues[i]);
 }
 
+/* Frames wake the loop again; nothing is read by a timer. */
+static void queue_wake(struct tap_queue *q)
+{
+	eventloop_cancel(q->tap->nd.loop, &q->look);
+	pace_end(&q->pace);
+}
+
 static void tap_gone(struct tap *tap)
 {
 	if (tap->gone)
 		return;
 	tap->gone = true;
+	for (unsigned i = 0; i < tap->nd.queues; i++)
+		queue_wake(&tap->queues[i]);
 	log_warn("netdev '%s': the interface %s is gone; the guest's link is down", tap->nd.id, tap->ifname);
 	tap_watch(tap);
 	netdev_link(&tap->nd, false);
@@ -172,6 +186,7 @@ static size_t tap_read(struct tap_queue *q)
 
 	if (n == 0) {
 		q->starved = true;
+		queue_wake(q);
 		queue_watch(q);
 		return 0;
 	}
@@ -186,10 +201,47 @@ static size_t tap_read(struct tap_queue *q)
 	return (size_t)rc;
 }
 
+/* All is read. How the next frames are come by. */
+static void queue_rest(struct tap_queue *q, unsigned frames, size_t bytes)
+{
+	int64_t delay = 0;
+
+	if (q->starved || q->tap->gone)
+		return;
+	if (bytes > (size_t)frames * TAP_LONG_FRAME)
+		pace_end(&q->pace);
+	else
+		delay = pace_next(&q->pace, frames);
+	if (delay)
+		eventloop_arm(q->tap->nd.loop, &q->look, now_ns() + delay);
+	queue_watch(q);
+}
+
+static void queue_read(struct tap_queue *q)
+{
+	unsigned frames = 0;
+	size_t bytes = 0, len = 1;
+
+	while (frames < NETDEV_TURN && bytes < TAP_TURN_BYTES && (len = tap_read(q)) > 0) {
+		frames++;
+		bytes += len;
+	}
+	if (frames)
+		netdev_rx_flush(&q->tap->nd, q->index);
+	if (len == 0)
+		queue_rest(q, frames, bytes);
+	else if (q->pace.on) /* at once, but not before others */
+		eventloop_arm(q->tap->nd.loop, &q->look, 0);
+}
+
+static void tap_look(void *opaque)
+{
+	queue_read(opaque);
+}
+
 static void tap_ready(void *opaque, uint32_t revents)
 {
 	struct tap_queue *q = opaque;
-	size_t bytes = 0, len = 1;
 
 	if (revents & EPOLLOUT) {
 		q->full = false;
@@ -198,12 +250,7 @@ static void tap_ready(void *opaque, uint32_t revents)
 	}
 	if (!(revents & (EPOLLIN | EPOLLERR | EPOLLHUP)) || q->starved || !q->tap->reading)
 		return;
-	for (unsigned i = 0; i < NETDEV_TURN && len && bytes < TAP_TURN_BYTES; i++) {
-		len = tap_read(q);
-		bytes += len;
-	}
-	if (bytes)
-		netdev_rx_flush(&q->tap->nd, q->index);
+	queue_read(q);
 }
 
 static void tap_rx_enable(struct netdev *nd, bool on)
@@ -213,6 +260,7 @@ static void tap_rx_enable(struct netdev *nd, bool on)
 	tap->reading = on;
 	for (unsigned i = 0; i < nd->queues; i++) {
 		tap->queues[i].starved = false;
+		queue_wake(&tap->queues[i]);
 		/* What waits to be written is the front end's, and after a reset nobody's. */
 		tap->queues[i].full &= on;
 	}
@@ -286,6 +334,7 @@ static int queue_attach(struct tap_queue *q, bool on)
 	if (ioctl(q->ev.fd, TUNSETQUEUE, &ifr) < 0)
 		return -errno;
 	q->attached = on;
+	queue_wake(q);
 	queue_watch(q);
 	return on && (nd->caps & NETDEV_VNET) ? queue_set_offloads(q, &nd->offloads) : 0;
 }
@@ -311,6 +360,7 @@ static void tap_close(struct netdev *nd)
 
 	for (unsigned i = 0; i < NETDEV_MAX_QUEUES; i++) {
 		eventloop_del_fd(nd->loop, &tap->queues[i].ev);
+		eventloop_cancel(nd->loop, &tap->queues[i].look);
 		fd_close(&tap->queues[i].ev.fd);
 	}
 	netdev_fini(nd);
@@ -503,6 +553,8 @@ struct netdev *tap_open(const struct tap_config *cfg, struct err *err)
 
 		*q = (struct tap_queue){ .tap = tap, .index = i };
 		q->ev = (struct event_fd){ .fd = i < cfg->n_fds ? cfg->fds[i] : -1, .ready = tap_ready, .opaque = q };
+		q->look = (struct event_timer){ .fire = tap_look, .opaque = q };
+		pace_reset(&q->pace);
 	}
 	if (tap_open_queues(tap, cfg, err) < 0) {
 		tap_close(&tap->nd);
@@ -526,6 +578,8 @@ void tap_hand_over(struct netdev *nd, bool on)
 	struct tap *tap = tap_of(nd);
 
 	tap->handed_over = on;
+	for (unsigned i = 0; i < nd->queues; i++)
+		queue_wake(&tap->queues[i]);
 	tap_watch(tap);
 }
 

@@ -3,8 +3,11 @@
  * Kite's end of -netdev user. The helper is started with vfork's speed (posix_spawn), gets its configuration as arguments and two sockets
  * (user_proto.h), and is not waited for: frames of the guest wait in the socket until it reads.
  *
- * Its first message says whether it could be set up. Where that can fail by a user's mistake, user_net_wait waits for it; else it comes on the loop. When it
- * dies, either socket says so; the link goes down, and the process is reaped.
+ * Its first message says whether it could be set up. Where that can fail by a user's mistake, user_net_wait waits for it; else it comes on the loop.
+ *
+ * Its end comes in pieces, in any order: either socket, with messages that were not read yet in one of them; the other socket; and, on a busy machine
+ * much later, the process. The first socket is enough: what is left to read is read, the sockets are closed and the link goes down. Then its
+ * pidfd tells when there is a status; one that does not end is killed after a while. Only then it is said what has happened. Nobody waits.
  */
 #include "net/user.h"
 
@@ -16,6 +19,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <poll.h>
 #include <unistd.h>
@@ -34,8 +38,15 @@
 /* Room for bursts in both directions; the kernel may give less. */
 #define SOCKET_BUFFER (1 << 20)
 #define LAST_WORDS 32 /* messages that are read of a helper that has gone */
+/* How long one without its sockets may take to end. */
+#define END_TIMEOUT_MS 5000
 
-enum helper_state { HELPER_STARTING, HELPER_READY, HELPER_GONE };
+enum helper_state {
+	HELPER_STARTING,
+	HELPER_READY,
+	HELPER_LOST, /* its sockets are closed; the process may still be ending */
+	HELPER_GONE,
+};
 
 struct user_net {
 	struct netdev nd;
@@ -43,7 +54,10 @@ struct user_net {
 	struct event_fd control;
 	struct event_work fail;  /* `failed` is called outside of everything */
 	pid_t pid;               /* 0: reaped */
+	struct event_fd process; /* its pidfd; in the loop while the helper is lost. -1: an older kernel's */
+	struct event_timer patience;
 	enum helper_state state;
+	bool was_ready;
 	bool may_fail;           /* the set-up, by what the user asked for */
 	bool said;               /* why it is gone */
 	struct err why;
@@ -61,34 +75,22 @@ static struct user_net *user_of(struct netdev *nd)
 
 /* The helper's end */
 
-/* How the process ended, if it has by now. */
-static void reap(struct user_net *u, char *text, size_t size)
+/* What it ended with, waiting for that. */
+static int reap(struct user_net *u)
 {
 	int status = 0;
 
-	snprintf(text, size, "it closed its sockets");
-	/* It closes them as it ends, a moment before it can be reaped. */
-	for (int i = 0; u->pid > 0 && i < 50; i++) {
-		if (waitpid(u->pid, &status, WNOHANG) == u->pid) {
-			u->pid = 0;
-			if (WIFSIGNALED(status))
-				snprintf(text, size, "it was killed by SIG%s", sigabbrev_np(WTERMSIG(status)));
-			else
-				snprintf(text, size, "it ended with status %d", WEXITSTATUS(status));
-		} else {
-			poll(NULL, 0, 1);
-		}
-	}
+	while (u->pid > 0 && waitpid(u->pid, &status, 0) < 0 && errno == EINTR)
+		;
+	u->pid = 0;
+	return status;
 }
 
 static void kill_helper(struct user_net *u)
 {
-	if (u->pid > 0) {
+	if (u->pid > 0)
 		kill(u->pid, SIGKILL);
-		while (waitpid(u->pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
-	u->pid = 0;
+	reap(u);
 }
 
 /* Ends a command that waits for its answer. */
@@ -111,40 +113,95 @@ static void fail_run(void *opaque)
 		log_error("%s", u->why.msg);
 }
 
-/* Nothing more comes from the helper; `why` is filled if it never was ready. */
-static void helper_gone(struct user_net *u)
+/* The process is over, or is ended for `cause`. Says so, but for what `fail` or user_net_wait will say. */
+static void helper_gone(struct user_net *u, const char *cause)
 {
-	bool was_ready = u->state == HELPER_READY;
 	char text[80];
+	int status;
 
 	if (u->state == HELPER_GONE)
 		return;
 	u->state = HELPER_GONE;
-	eventloop_del_fd(u->nd.loop, &u->control);
-	fd_close(&u->control.fd);
-	framed_stop(&u->framed);
-	reap(u, text, sizeof(text));
-	kill_helper(u);
-	if (was_ready)
+	eventloop_del_fd(u->nd.loop, &u->process);
+	eventloop_cancel(u->nd.loop, &u->patience);
+	if (cause)
+		kill_helper(u);
+	status = reap(u);
+	if (cause)
+		snprintf(text, sizeof(text), "%s", cause);
+	else if (WIFSIGNALED(status))
+		snprintf(text, sizeof(text), "it was killed by SIG%s", sigabbrev_np(WTERMSIG(status)));
+	else
+		snprintf(text, sizeof(text), "it ended with status %d", WEXITSTATUS(status));
+	if (u->was_ready)
 		log_warn("netdev %s: the network's helper is gone: %s; the link is down", u->nd.id, text);
 	else if (!u->why.code)
 		err_set(&u->why, -EPIPE, "netdev %s: the network's helper, kite-user-net, did not start: %s", u->nd.id, text);
-	netdev_link(&u->nd, false);
-	command_done(u, false, "the network's helper is gone");
 }
+
+static const char closed_sockets[] = "it closed its sockets";
 
 static int control_read(struct user_net *u);
 
-/* As helper_gone, on the loop: a set-up that failed is said now. Its last words may still be in the socket. */
-static void helper_lost(struct user_net *u)
+/*
+ * Nothing more comes from the helper but, perhaps, its last words. `cause`: why it is not to go on, or NULL: the process is about to tell. Returns whether it
+ * is gone already.
+ */
+static bool helper_lost(struct user_net *u, const char *cause)
 {
-	for (int i = 0; i < LAST_WORDS && u->control.fd >= 0 && !u->why.code && control_read(u) > 0; i++)
+	if (u->state >= HELPER_LOST)
+		return u->state == HELPER_GONE;
+	for (int i = 0; i < LAST_WORDS && !u->why.code && control_read(u) > 0; i++)
 		;
-	helper_gone(u);
+	u->was_ready = u->state == HELPER_READY;
+	u->state = HELPER_LOST;
+	eventloop_del_fd(u->nd.loop, &u->control);
+	fd_close(&u->control.fd);
+	framed_stop(&u->framed);
+	netdev_link(&u->nd, false);
+	command_done(u, false, "the network's helper is gone");
+	/* With its own words there is no status to wait for. */
+	if (cause || u->why.code || u->process.fd < 0)
+		helper_gone(u, cause ? cause : closed_sockets);
+	return u->state == HELPER_GONE;
+}
+
+/* A set-up that failed is said now. */
+static void helper_failed(struct user_net *u)
+{
 	if (u->why.code && !u->said) {
 		u->said = true;
 		eventloop_post(u->nd.loop, &u->fail);
 	}
+}
+
+static void process_ended(void *opaque, uint32_t revents)
+{
+	struct user_net *u = opaque;
+
+	(void)revents;
+	helper_gone(u, NULL);
+	helper_failed(u);
+}
+
+static void process_stays(void *opaque)
+{
+	struct user_net *u = opaque;
+
+	helper_gone(u, closed_sockets);
+	helper_failed(u);
+}
+
+/* As helper_lost, on the loop, which sees to the rest. */
+static void loop_lost(struct user_net *u, const char *cause)
+{
+	if (helper_lost(u, cause)) {
+		helper_failed(u);
+		return;
+	}
+	eventloop_arm(u->nd.loop, &u->patience, now_ns() + END_TIMEOUT_MS * INT64_C(1000000));
+	if (eventloop_add_fd(u->nd.loop, &u->process, EPOLLIN) < 0)
+		process_stays(u);
 }
 
 static void frames_broken(void *opaque, int rc)
@@ -153,7 +210,7 @@ static void frames_broken(void *opaque, int rc)
 
 	if (rc == -EPROTO)
 		log_warn("netdev %s: the network's helper sent a frame of %u bytes, which none has", u->nd.id, u->framed.bad_length);
-	helper_lost(u);
+	loop_lost(u, rc == -EPROTO ? "it was told to end" : NULL);
 }
 
 /* Messages */
@@ -244,32 +301,64 @@ static void control_ready(void *opaque, uint32_t revents)
 	for (int i = 0; rc > 0 && i < 16 && u->control.fd >= 0; i++)
 		rc = control_read(u);
 	if (rc < 0)
-		helper_lost(u);
+		loop_lost(u, NULL);
+}
+
+/* Until its pidfd says that it has ended, or it never will. */
+static void await_end(struct user_net *u)
+{
+	struct pollfd fd = { .fd = u->process.fd, .events = POLLIN };
+	int rc;
+
+	do
+		rc = poll(&fd, 1, END_TIMEOUT_MS);
+	while (rc < 0 && errno == EINTR);
+	helper_gone(u, rc > 0 ? NULL : closed_sockets);
+}
+
+struct wait_call {
+	struct user_net *u;
+	struct err *err;
+};
+
+static void wait_on_loop(void *arg)
+{
+	const struct wait_call *call = arg;
+	struct user_net *u = call->u;
+	int64_t deadline = now_ns() + READY_TIMEOUT_MS * INT64_C(1000000);
+
+	while (u->state == HELPER_STARTING) {
+		struct pollfd fd = { .fd = u->control.fd, .events = POLLIN };
+		int64_t left = (deadline - now_ns()) / 1000000;
+
+		if (left <= 0) {
+			err_set(call->err, -ETIMEDOUT, "netdev %s: the network's helper has not started for %d seconds", u->nd.id,
+				READY_TIMEOUT_MS / 1000);
+			return;
+		}
+		if (poll(&fd, 1, (int)left) < 0 && errno != EINTR) {
+			err_set_errno(call->err, -errno, "netdev %s: cannot wait for the network's helper", u->nd.id);
+			return;
+		}
+		if (control_read(u) < 0)
+			helper_lost(u, NULL);
+	}
+	if (u->state == HELPER_LOST && !u->was_ready)
+		await_end(u);
+	if (u->state == HELPER_GONE && u->why.code && !u->said) {
+		u->said = true;
+		*call->err = u->why;
+	}
 }
 
 int user_net_wait(struct netdev *nd, struct err *err)
 {
-	struct user_net *u = user_of(nd);
-	int64_t deadline = now_ns() + READY_TIMEOUT_MS * INT64_C(1000000);
+	struct wait_call call = { .u = user_of(nd), .err = err };
 
-	while (u->may_fail && u->state == HELPER_STARTING) {
-		struct pollfd fd = { .fd = u->control.fd, .events = POLLIN };
-		int64_t left = (deadline - now_ns()) / 1000000;
-		int rc;
-
-		if (left <= 0)
-			return err_set(err, -ETIMEDOUT, "netdev %s: the network's helper has not started for %d seconds", nd->id,
-				       READY_TIMEOUT_MS / 1000);
-		if (poll(&fd, 1, (int)left) < 0 && errno != EINTR)
-			return err_set_errno(err, -errno, "netdev %s: cannot wait for the network's helper", nd->id);
-		rc = control_read(u);
-		if (rc < 0)
-			helper_gone(u);
-	}
-	if (u->state != HELPER_GONE || !u->why.code)
+	if (!call.u->may_fail)
 		return 0;
-	u->said = true;
-	*err = u->why;
+	err->code = 0;
+	eventloop_call_sync(nd->loop, wait_on_loop, &call);
 	return err->code;
 }
 
@@ -317,6 +406,11 @@ static void user_rx_more(struct netdev *nd, unsigned queue)
 	framed_rx_more(&user_of(nd)->framed);
 }
 
+static void user_rx_hold(struct netdev *nd, bool on)
+{
+	framed_rx_hold(&user_of(nd)->framed, on);
+}
+
 static int user_set_offloads(struct netdev *nd, const struct netdev_offloads *offloads)
 {
 	char text[32];
@@ -333,7 +427,10 @@ static void user_close(struct netdev *nd)
 	u->done = NULL;
 	eventloop_cancel_work(nd->loop, &u->fail);
 	eventloop_del_fd(nd->loop, &u->control);
+	eventloop_del_fd(nd->loop, &u->process);
+	eventloop_cancel(nd->loop, &u->patience);
 	fd_close(&u->control.fd);
+	fd_close(&u->process.fd);
 	framed_fini(&u->framed);
 	kill_helper(u);
 	netdev_fini(nd);
@@ -346,6 +443,7 @@ static const struct netdev_ops user_ops = {
 	.tx_many = user_tx_many,
 	.rx_enable = user_rx_enable,
 	.rx_more = user_rx_more,
+	.rx_hold = user_rx_hold,
 	.set_offloads = user_set_offloads,
 	.close = user_close,
 };
@@ -377,6 +475,8 @@ static int user_start(struct user_net *u, const struct user_net_config *cfg, str
 
 	if (rc == 0)
 		rc = user_helper_spawn(cfg, frames[1], control[1], &u->pid, err);
+	if (rc == 0)
+		u->process.fd = (int)syscall(SYS_pidfd_open, u->pid, 0); /* closes on exec */
 	fd_close(&frames[1]);
 	fd_close(&control[1]);
 	u->control.fd = control[0];
@@ -402,11 +502,10 @@ static struct user_net *user_new(const struct user_net_config *cfg, struct err *
 		return NULL;
 	}
 	u->nd.caps = NETDEV_VNET | NETDEV_CSUM | NETDEV_TSO4 | NETDEV_TSO6;
-	u->control.fd = -1;
-	u->control.ready = control_ready;
-	u->control.opaque = u;
-	u->fail.run = fail_run;
-	u->fail.opaque = u;
+	u->control = (struct event_fd){ .fd = -1, .ready = control_ready, .opaque = u };
+	u->process = (struct event_fd){ .fd = -1, .ready = process_ended, .opaque = u };
+	u->patience = (struct event_timer){ .fire = process_stays, .opaque = u };
+	u->fail = (struct event_work){ .run = fail_run, .opaque = u };
 	u->limit = (struct log_limit)LOG_LIMIT_INIT;
 	u->failed = cfg->failed;
 	u->failed_opaque = cfg->opaque;

@@ -48,13 +48,19 @@ static void rx_more(struct netdev *n, unsigned queue)
 	framed_rx_more(&framed);
 }
 
+static void rx_hold(struct netdev *n, bool on)
+{
+	(void)n;
+	framed_rx_hold(&framed, on);
+}
+
 static void nd_close(struct netdev *n)
 {
 	framed_fini(&framed);
 	netdev_fini(n);
 }
 
-static const struct netdev_ops ops = { .type = "test", .tx = tx, .tx_many = tx_many, .rx_enable = rx_enable, .rx_more = rx_more, .close = nd_close };
+static const struct netdev_ops ops = { .type = "test", .tx = tx, .tx_many = tx_many, .rx_enable = rx_enable, .rx_more = rx_more, .rx_hold = rx_hold, .close = nd_close };
 
 static void broken(void *opaque, int rc)
 {
@@ -211,6 +217,29 @@ START_TEST(a_scattered_frame)
 }
 END_TEST
 
+/* Held in the middle of a frame: the guest's buffers stay as they are, and then the frame is completed. */
+START_TEST(held)
+{
+	static uint8_t buf[FRAMED_LENGTH + FRAMED_HDR + 9000];
+	static const uint8_t untouched[9000];
+	size_t n = put(buf, 0, 0, 9000);
+
+	fake_net_start(&fake, &nd, 12, 0);
+	memset(fake.buf, 0, sizeof(fake.buf));
+	ck_assert_int_eq(send(peer, buf, 3000, 0), 3000);
+	fake_run_for(loop, 5);
+	netdev_rx_hold(&nd, true);
+	ck_assert_int_eq(send(peer, buf + 3000, n - 3000, 0), (ssize_t)(n - 3000));
+	ck_assert_int_lt(fake_run_for(loop, 50), 30 * 1000000); /* nor does it turn for nothing */
+	ck_assert_uint_eq(fake.n, 0);
+	ck_assert_mem_eq(fake.buf + 12 + 3000, untouched, 9000 - 3000);
+	netdev_rx_hold(&nd, false);
+	fake_net_wait(&fake, 1);
+	ck_assert_uint_eq(fake.frames[0].len, 12 + 9000);
+	ck_assert_mem_eq(fake.frames[0].data + 12, buf + FRAMED_LENGTH + FRAMED_HDR, 9000);
+}
+END_TEST
+
 START_TEST(lengths_without_a_frame)
 {
 	static const uint8_t bad[4] = { 0, 0, 0, 12 }; /* a header and nothing */
@@ -226,7 +255,7 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		headers_for_the_guest, headers_that_the_guest_does_not_take, headers_from_the_guest, a_scattered_frame, lengths_without_a_frame,
+		headers_for_the_guest, headers_that_the_guest_does_not_take, headers_from_the_guest, a_scattered_frame, held, lengths_without_a_frame,
 	};
 
 	return suite_run("framed", tests, ARRAY_SIZE(tests), setup, teardown);

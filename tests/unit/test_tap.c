@@ -58,6 +58,15 @@ static int queue_of(int fd)
 }
 
 int __real_ioctl(int fd, unsigned long request, ...);
+static int64_t fake_now; /* 0: the real one */
+
+int64_t __real_now_ns(void);
+int64_t __wrap_now_ns(void);
+int64_t __wrap_now_ns(void)
+{
+	return fake_now ? fake_now : __real_now_ns();
+}
+
 int __wrap_ioctl(int fd, unsigned long request, ...);
 int __wrap_ioctl(int fd, unsigned long request, ...)
 {
@@ -239,6 +248,7 @@ static void setup(void)
 	struct err err = ERR_INIT;
 
 	log_set_level(LOG_LEVEL_NONE);
+	fake_now = 0;
 	memset(&k, 0, sizeof(k));
 	memset(&f, 0, sizeof(f));
 	k.known = 0x7f;
@@ -584,6 +594,112 @@ START_TEST(a_flood_takes_its_share)
 }
 END_TEST
 
+/* Single frames in quick succession until nobody is woken any more. Returns how many. */
+static unsigned trickle(unsigned max)
+{
+	unsigned n = 0, before = f.got;
+
+	do {
+		fake_now += 50000;
+		host_sends(0, 100);
+		turn();
+		n++;
+	} while (n < max && f.got == before + n);
+	return n;
+}
+
+START_TEST(frames_that_come_one_by_one)
+{
+	unsigned flushes;
+
+	fake_now = INT64_C(1000000000000);
+	open_started(1);
+	ck_assert_uint_le(trickle(100), 20);
+	f.got = 0;
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < 6 - !round; i++)
+			host_sends(0, 100);
+		turn();
+		ck_assert_uint_eq(f.got, round * 6);
+		fake_now += 600000;
+		flushes = f.flushes;
+		turn();
+		ck_assert_uint_eq(f.got, (round + 1) * 6);
+		ck_assert_uint_eq(f.flushes, flushes + 1);
+	}
+	/* Too few: they wake again. */
+	host_sends(0, 100);
+	fake_now += 600000;
+	turn();
+	ck_assert_uint_eq(f.got, 19);
+	fake_now += 1000000;
+	host_sends(0, 100);
+	turn();
+	ck_assert_uint_eq(f.got, 20);
+}
+END_TEST
+
+/* More than a turn takes, when it looks: the rest comes in the next turns, without a wait. */
+START_TEST(a_flood_after_a_trickle)
+{
+	fake_now = INT64_C(1000000000000);
+	open_started(1);
+	trickle(100);
+	f.got = 0;
+	for (unsigned i = 0; i < 2 * NETDEV_TURN - 1; i++)
+		host_sends(0, 100);
+	fake_now += 600000;
+	turn();
+	ck_assert_uint_eq(f.got, NETDEV_TURN);
+	turn();
+	ck_assert_uint_eq(f.got, 2 * NETDEV_TURN);
+}
+END_TEST
+
+START_TEST(a_trickle_that_ends)
+{
+	fake_now = INT64_C(1000000000000);
+	open_started(1);
+	/* Long frames are worth a waking. */
+	for (unsigned i = 0; i < 50; i++) {
+		fake_now += 50000;
+		host_sends(0, 20000);
+		turn();
+		ck_assert_uint_eq(f.got, i + 1);
+	}
+	/* Turned off and on, it is as it was. */
+	trickle(100);
+	netdev_rx_enable(nd, false);
+	f.got = 0;
+	fake_now += 600000;
+	turn();
+	ck_assert_uint_eq(f.got, 0);
+	netdev_rx_enable(nd, true);
+	turn();
+	ck_assert_uint_eq(f.got, 1);
+	/* Without room nobody looks, either. */
+	trickle(100);
+	f.room = 0;
+	fake_now += 600000;
+	turn();
+	k.reads = 0;
+	fake_now += 600000;
+	turn();
+	ck_assert_uint_eq(k.reads, 0);
+	f.room = UINT32_MAX;
+	f.got = 0;
+	netdev_rx_more(nd, 0);
+	turn();
+	ck_assert_uint_eq(f.got, 1);
+	/* And the interface goes while nobody listens. */
+	trickle(100);
+	k.gone = true;
+	fake_now += 600000;
+	turn();
+	ck_assert(!nd->link_up);
+}
+END_TEST
+
 START_TEST(an_interface_that_goes)
 {
 	open_started(2);
@@ -705,8 +821,8 @@ int main(void)
 	const TTest *const tests[] = {
 		descriptors, hosts_that_know_less, descriptors_that_are_no_taps, by_name, a_new_one, one_queue_of_an_interface_for_several,
 		mistakes, sends, sends_without_headers, a_host_that_is_full, frames_that_the_host_refuses, receives, receives_without_headers,
-		no_room_then_room, a_flood_takes_its_share, an_interface_that_goes, an_interface_that_goes_while_sending,
-		an_interface_that_is_gone_at_the_start, several_queues, offloads, handed_over,
+		no_room_then_room, a_flood_takes_its_share, frames_that_come_one_by_one, a_flood_after_a_trickle, a_trickle_that_ends,
+		an_interface_that_goes, an_interface_that_goes_while_sending, an_interface_that_is_gone_at_the_start, several_queues, offloads, handed_over,
 	};
 
 	return suite_run("tap", tests, ARRAY_SIZE(tests), setup, teardown);

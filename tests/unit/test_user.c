@@ -6,11 +6,13 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "net/netdev.h"
@@ -30,6 +32,19 @@ static char helper[4096], script[] = "/tmp/kite-user-XXXXXX";
 static unsigned answers;
 static bool answer_ok;
 static char answer[4096];
+static char warning[1000];
+static unsigned warnings;
+
+void __wrap_log_warn(const char *fmt, ...);
+__attribute__((format(printf, 1, 2))) void __wrap_log_warn(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(warning, sizeof(warning), fmt, ap);
+	va_end(ap);
+	warnings++;
+}
 
 static void failed(void *opaque, const struct err *why)
 {
@@ -49,7 +64,7 @@ static void setup(void)
 	strcat(helper, "/kite-user-net");
 	err = failure = (struct err)ERR_INIT;
 	loop = fake_loop();
-	answers = 0;
+	answers = warnings = 0;
 	cfg = (struct user_net_config){ .id = "net0", .loop = loop, .helper = helper, .failed = failed };
 }
 
@@ -91,6 +106,12 @@ static bool has_failed(void *arg)
 {
 	(void)arg;
 	return failure.code != 0;
+}
+
+static bool has_warned(void *arg)
+{
+	(void)arg;
+	return warnings > 0;
 }
 
 static bool has_answer(void *arg)
@@ -245,6 +266,89 @@ START_TEST(a_helper_that_dies)
 }
 END_TEST
 
+/* Each socket and the process end when they like; what is said is the same, once, and the status is the real one. */
+START_TEST(ends_in_any_order)
+{
+	static const struct {
+		const char *script, *says;
+	} ends[] = {
+		{ "exit 7", "it ended with status 7" },
+		{ "kill -KILL $$", "it was killed by SIGKILL" },
+		{ "exec 3>&-; sleep 0.2; exit 7", "it ended with status 7" },
+		{ "exec 4>&-; sleep 0.2; exit 8", "it ended with status 8" },
+		{ "exec 3>&-; sleep 0.1; exec 4>&-; sleep 0.2; kill -SEGV $$", "it was killed by SIGSEGV" },
+		{ "exec 4>&-; sleep 0.1; exec 3>&-; sleep 0.2; exit 9", "it ended with status 9" },
+		{ "echo -n 'warn last words' >&4; exec 3>&- 4>&-; sleep 0.2; exit 0", "it ended with status 0" },
+	};
+	char text[300];
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		warnings = 0;
+		snprintf(text, sizeof(text), "echo -n 'ready 1' >&4; %s", ends[i].script);
+		use_script(text);
+		start(0); /* sends a message, which nobody reads */
+		fake_run_until(loop, is_down, NULL);
+		fake_run_until(loop, has_warned, NULL);
+		snprintf(text, sizeof(text), "netdev net0: the network's helper is gone: %s; the link is down", ends[i].says);
+		ck_assert_str_eq(warning, text);
+		fake_run_for(loop, 5);
+		ck_assert_uint_eq(warnings, 1);
+		ck_assert_uint_eq(fake.links, 1);
+		ck_assert_int_eq(failure.code, 0);
+		fake_net_end(&fake);
+		unlink(script);
+	}
+}
+END_TEST
+
+/* All of it before the loop looks for the first time. */
+START_TEST(ends_before_anybody_looks)
+{
+	siginfo_t info;
+
+	use_script("echo -n 'ready 1' >&4; exit 3");
+	start(0);
+	ck_assert_int_eq(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT), 0);
+	fake_run_until(loop, has_warned, NULL);
+	ck_assert_str_eq(warning, "netdev net0: the network's helper is gone: it ended with status 3; the link is down");
+	ck_assert_int_eq(failure.code, 0);
+	fake_net_end(&fake);
+}
+END_TEST
+
+START_TEST(ends_without_a_start)
+{
+	static const struct {
+		const char *script, *says;
+	} ends[] = {
+		{ "exec 3>&- 4>&-; sleep 0.2; exit 5", "netdev net0: the network's helper, kite-user-net, did not start: it ended with status 5" },
+		{ "exec 3>&-; sleep 0.2; kill -TERM $$",
+		  "netdev net0: the network's helper, kite-user-net, did not start: it was killed by SIGTERM" },
+		{ "echo -n 'error no luck' >&4; exec 3>&- 4>&-; sleep 0.2", "netdev net0: no luck" },
+		{ "echo -n 'error no luck' >&4; exec 3>&-; sleep 0.2", "netdev net0: no luck" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		failure = (struct err)ERR_INIT;
+		use_script(ends[i].script);
+		start(0);
+		fake_run_until(loop, has_failed, NULL);
+		ck_assert_str_eq(failure.msg, ends[i].says);
+		fake_net_end(&fake);
+		/* The same for one who waits, and then nobody else is told. */
+		failure = (struct err)ERR_INIT;
+		start(0);
+		ck_assert_int_lt(user_net_wait(fake.nd, &err), 0);
+		ck_assert_str_eq(err.msg, ends[i].says);
+		fake_run_for(loop, 5);
+		ck_assert_int_eq(failure.code, 0);
+		ck_assert_uint_eq(warnings, 0);
+		fake_net_end(&fake);
+		unlink(script);
+	}
+}
+END_TEST
+
 START_TEST(a_helper_that_lies)
 {
 	static const char *const bad[] = {
@@ -296,6 +400,7 @@ int main(void)
 {
 	const TTest *const tests[] = {
 		the_real_helper, commands, a_port_in_use, helpers_that_do_not_start, a_failure_while_the_guest_runs, a_helper_that_dies,
+		ends_in_any_order, ends_before_anybody_looks, ends_without_a_start,
 		a_helper_that_lies, a_helper_that_stays,
 	};
 

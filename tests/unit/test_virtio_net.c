@@ -550,6 +550,64 @@ START_TEST(who_waits_for_an_answer_to_each_frame_is_not_slowed_down)
 }
 END_TEST
 
+/* A machine that is stopped: nothing is taken from the rings and nothing put into them. */
+START_TEST(pauses)
+{
+	static const uint8_t promisc[] = { 0, 0 };
+	uint8_t got[200];
+	uint16_t used;
+
+	start();
+	fake_nic_rx_add(&t, 0, 1536);
+	fake_nic_rx_add(&t, 0, 1536);
+	fake_nic_kick(&t, 0);
+	ck_assert(fake_nic_deliver(&t, 0, frame, 60));
+	fake_nic_send(&t, 0, frame, 60);
+	ck_assert_uint_eq(t.n_sent, 1);
+	t.v.dev->ops->quiesce(t.v.dev);
+	used = t.net->dev.queues[0].vq.used_idx;
+	fake_nic_send(&t, 0, frame, 70);
+	fake_nic_send(&t, 0, frame, 80);
+	ck_assert_uint_eq(t.n_sent, 1);
+	ck_assert(!fake_nic_deliver(&t, 0, frame, 90));
+	virtio_net_set_link(t.v.dev, false);
+	virtio_net_set_link(t.v.dev, true);
+	fake_virtio_turn(&t.v);
+	ck_assert_uint_eq(t.n_sent, 1);
+	ck_assert_uint_eq(t.net->dev.queues[0].vq.used_idx, used);
+	t.more[0] = 0;
+	t.v.dev->ops->resume(t.v.dev);
+	ck_assert_uint_eq(t.n_sent, 3);
+	ck_assert_uint_eq(t.sent[2].len, t.net->hdr_size + 80);
+	ck_assert_uint_ge(t.more[0], 1); /* the back end hears that there is room */
+	ck_assert(fake_nic_deliver(&t, 0, frame, 90));
+	ck_assert_uint_eq(fake_nic_receive(&t, 0, got, sizeof(got)), t.net->hdr_size + 60);
+	ck_assert_uint_eq(fake_nic_receive(&t, 0, got, sizeof(got)), t.net->hdr_size + 90);
+	ck_assert_uint_eq(fake_nic_ctrl(&t, 0, 0, promisc, 1), 0);
+	t.v.dev->ops->resume(t.v.dev); /* nothing */
+	fake_nic_send(&t, 0, frame, 60);
+	ck_assert_uint_eq(t.n_sent, 4);
+}
+END_TEST
+
+/* Frames of its driver's do not keep a loop busy that looks at the ring meanwhile. */
+START_TEST(a_pause_while_the_loop_looks)
+{
+	eventloop_set_polling(t.v.loop, 1000000000);
+	start();
+	for (unsigned i = 0; i < 20; i++)
+		fake_nic_send(&t, 0, frame, 60);
+	t.v.dev->ops->quiesce(t.v.dev);
+	for (unsigned i = 0; i < 3; i++) {
+		fake_nic_send(&t, 0, frame, 60);
+		ck_assert(!t.net->dev.queues[1].poll.active);
+	}
+	ck_assert_uint_eq(t.n_sent, 20);
+	t.v.dev->ops->resume(t.v.dev);
+	ck_assert_uint_eq(t.n_sent, 23);
+}
+END_TEST
+
 START_TEST(a_loop_that_looks_does_not_spin)
 {
 	eventloop_set_polling(t.v.loop, 1000000000);
@@ -823,7 +881,7 @@ int main(void)
 		address_is_written_by_legacy_drivers_only, header_sizes, offloads_at_the_start, a_back_end_that_refuses,
 		sends_a_frame_as_it_is, lengths_that_are_no_frames, a_full_back_end, a_full_back_end_that_takes_many, many_at_once,
 		one_interrupt_for_a_run_and_turns_for_others, bytes_are_a_share_too, doorbell_is_off_while_it_is_no_use,
-		runs_are_deferred_while_that_gathers_frames, who_waits_for_an_answer_to_each_frame_is_not_slowed_down,
+		pauses, a_pause_while_the_loop_looks, runs_are_deferred_while_that_gathers_frames, who_waits_for_an_answer_to_each_frame_is_not_slowed_down,
 		a_loop_that_looks_does_not_spin, broken_rings, reset_with_frames_waiting, cable, what_waits_goes_with_the_link, announce,
 		pairs_are_used_when_they_are_set, limits_hold_back_and_lose_nothing, limits_of_bytes, limits_of_receiving, query,
 	};

@@ -326,6 +326,63 @@ START_TEST(follows_link)
 }
 END_TEST
 
+/* While the machine is stopped nobody touches the rings, whatever the link does; then they go on where they were, and are rung for. */
+START_TEST(follows_pauses)
+{
+	create(false);
+	fake_virtio_start(&f, MODERN | VNET_F_MQ);
+	for (unsigned q = 0; q < CTRL; q++)
+		rung(back.ring[q / 2][q % 2].kick_fd);
+	back.next = 1000;
+	dev->ops->quiesce(dev);
+	ck_assert_uint_eq(back.stops, PAIRS);
+	ck_assert(!back.runs[0] && !back.runs[1]);
+	netdev_link(&back.nd, false);
+	netdev_link(&back.nd, true);
+	dev->ops->quiesce(dev);
+	ck_assert_uint_eq(back.starts, PAIRS);
+	dev->ops->resume(dev);
+	ck_assert_uint_eq(back.starts, 2 * PAIRS);
+	ck_assert_uint_eq(back.ring[1][0].next, 1000);
+	for (unsigned q = 0; q < CTRL; q++)
+		ck_assert(rung(back.ring[q / 2][q % 2].kick_fd));
+	dev->ops->resume(dev);
+	ck_assert_uint_eq(back.starts, 2 * PAIRS);
+	/* A reset in between, and a machine that goes on without a driver. */
+	dev->ops->quiesce(dev);
+	fake_virtio_reset(&f);
+	dev->ops->resume(dev);
+	ck_assert_uint_eq(back.starts, 2 * PAIRS);
+	ck_assert_uint_eq(back.stops, 2 * PAIRS);
+	fake_virtio_start(&f, MODERN);
+	ck_assert(back.runs[0]);
+	/* With the link down there is nothing to go on with. */
+	dev->ops->quiesce(dev);
+	netdev_link(&back.nd, false);
+	dev->ops->resume(dev);
+	ck_assert(!back.runs[0]);
+}
+END_TEST
+
+/* An interrupt that the loop has yet to hand on when the machine stops comes when it goes on. */
+START_TEST(keeps_interrupts)
+{
+	uint64_t one = 1;
+	unsigned before;
+
+	create(false);
+	fake_virtio_start(&f, MODERN);
+	before = f.queue_interrupts[0];
+	ck_assert_int_eq(write(back.ring[0][0].call_fd, &one, sizeof(one)), sizeof(one));
+	dev->ops->quiesce(dev);
+	fake_virtio_turn(&f);
+	ck_assert_uint_eq(f.queue_interrupts[0], before);
+	dev->ops->resume(dev);
+	fake_virtio_turn(&f);
+	ck_assert_uint_eq(f.queue_interrupts[0], before + 1);
+}
+END_TEST
+
 /* They do not take the second pair: then the card serves all of them itself. */
 START_TEST(falls_back)
 {
@@ -418,6 +475,8 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, hands_over);
 	tcase_add_test(t, controls);
+	tcase_add_test(t, follows_pauses);
+	tcase_add_test(t, keeps_interrupts);
 	tcase_add_test(t, one_pair);
 	tcase_add_test(t, interrupts);
 	tcase_add_test(t, again);

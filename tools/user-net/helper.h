@@ -19,6 +19,7 @@
 #include "tools/user-net/offload.h"
 #include "tools/user-net/vm_link.h"
 #include "tools/user-net/web.h"
+#include "vmm/pace.h"
 
 struct err;
 
@@ -42,6 +43,9 @@ struct helper {
 	struct helper_timer timers[HELPER_TIMERS];
 	struct pollfd *fds; /* first the helper's own, then libslirp's, as of this turn */
 	unsigned n_fds, max_fds;
+	bool waiting;       /* of these, one has datagrams that were read already */
+	struct pace pace;   /* on: sockets are looked at from look_ns on */
+	int64_t look_ns;
 	int64_t active_ns;  /* when something happened last */
 	int64_t warned_ns;  /* the last warning, see control_warn */
 	unsigned warnings;

@@ -161,6 +161,7 @@ static const struct rule rules[] = {
 	CALL(ppoll), /* what poll is in a C library for newer machines */
 	CALL(recvfrom),
 	CALL(recvmsg),
+	CALL(recvmmsg),
 	CALL(sendto),
 	CALL(sendmsg), /* frames; and the descriptor that goes to the process for commands */
 	CALL_IF(socket, 0, SCMP_CMP_EQ, AF_INET, 0),

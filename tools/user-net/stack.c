@@ -3,6 +3,10 @@
  * The loop around libslirp. It asks libslirp each turn what to wait for, as the library wants it, so a turn does as much as there is: all frames that
  * one read brings, all sockets that are ready, and what they produced goes to the guest with few calls.
  *
+ * Datagrams come from the kernel and go there by the batch (datagrams.c): libslirp, which takes one of a socket at a time, is asked to look
+ * until there is none. In a stream of datagrams that come one by one, sockets are left alone until several should be there (vmm/pace.h); the guest's
+ * frames are not. Each batch is one call to Kite, and one interrupt of the guest.
+ *
  * When the guest does not read, frames for it gather (vm_link.c). From a mark on sockets are not read any more, so that their senders see the
  * congestion; what the guest sends is still taken, or two sides that both wait for the other's reading would stand still.
  */
@@ -11,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "tools/user-net/datagrams.h"
 #include "tools/user-net/gate.h"
 #include "tools/user-net/helper.h"
 #include "vmm/err.h"
@@ -144,6 +149,7 @@ static int cb_add_poll(int fd, int events, void *opaque)
 		events &= ~(SLIRP_POLL_IN | SLIRP_POLL_PRI);
 	if (!(events & (SLIRP_POLL_IN | SLIRP_POLL_OUT | SLIRP_POLL_PRI)) || h->n_fds == h->max_fds)
 		return -1;
+	h->waiting |= (events & SLIRP_POLL_IN) && datagrams_waiting(fd);
 	wanted |= events & SLIRP_POLL_IN ? POLLIN : 0;
 	wanted |= events & SLIRP_POLL_OUT ? POLLOUT : 0;
 	wanted |= events & SLIRP_POLL_PRI ? POLLPRI : 0;
@@ -156,8 +162,17 @@ static int cb_get_revents(int idx, void *opaque)
 	const struct helper *h = opaque;
 	short revents = h->fds[idx].revents;
 
+	if (h->fds[idx].events & POLLIN && datagrams_waiting(h->fds[idx].fd))
+		revents |= POLLIN;
 	return (revents & POLLIN ? SLIRP_POLL_IN : 0) | (revents & POLLOUT ? SLIRP_POLL_OUT : 0) | (revents & POLLPRI ? SLIRP_POLL_PRI : 0) |
 	       (revents & POLLERR ? SLIRP_POLL_ERR : 0) | (revents & POLLHUP ? SLIRP_POLL_HUP : 0);
+}
+
+static int cb_get_waiting(int idx, void *opaque)
+{
+	const struct helper *h = opaque;
+
+	return h->fds[idx].events & POLLIN && datagrams_waiting(h->fds[idx].fd) ? SLIRP_POLL_IN : 0;
 }
 
 /* The time to wait, in milliseconds; -1: for ever. */
@@ -165,6 +180,8 @@ static int wait_ms(const struct helper *h, uint32_t slirp_ms)
 {
 	int64_t now = now_ms(), ms = slirp_ms >= SLIRP_IDLE_MS ? INT32_MAX : (int64_t)slirp_ms;
 
+	if (h->waiting)
+		return 0;
 	if (ms < INT32_MAX && ms > 100 && now_ns() - h->active_ns > QUIET_NS)
 		ms = QUIET_MS;
 	for (unsigned i = 0; i < HELPER_TIMERS; i++)
@@ -195,24 +212,59 @@ static void read_frames(struct helper *h)
 	size_t len;
 	int rc = vm_link_read(&h->link);
 
+	datagrams_hold();
 	while (rc > 0 && (rc = vm_link_next(&h->link, &hdr, &frame, &len)) > 0)
 		take_frame(h, hdr, frame, len);
+	datagrams_flush();
 	if (rc < 0)
 		h->result = rc;
+}
+
+/*
+ * What poll says, of the first `own` descriptors only until it is time to look at the sockets: *look says whether it was.
+ */
+static int wait_events(struct helper *h, unsigned own, uint32_t slirp_ms, bool *look)
+{
+	int64_t left = h->pace.on ? h->look_ns - now_ns() : 0;
+	struct timespec ts = { .tv_nsec = left };
+
+	*look = left <= 0;
+	if (*look)
+		return poll(h->fds, h->n_fds, h->pace.on ? 0 : wait_ms(h, slirp_ms));
+	for (unsigned i = own; i < h->n_fds; i++)
+		h->fds[i].revents = 0;
+	return ppoll(h->fds, own, &ts, NULL);
+}
+
+/* The sockets that are ready; behind the first datagram of each there may be more. */
+static void serve_sockets(struct helper *h, bool failed, bool look)
+{
+	int64_t delay;
+
+	slirp_pollfds_poll(h->slirp, failed, cb_get_revents, h);
+	for (unsigned i = 0; i < DATAGRAMS_BATCH && datagrams_any() && !vm_link_crowded(&h->link); i++)
+		slirp_pollfds_poll(h->slirp, 0, cb_get_waiting, h);
+	if (!look)
+		return;
+	delay = pace_next(&h->pace, datagrams_taken());
+	if (delay)
+		h->look_ns = now_ns() + delay;
 }
 
 static void turn(struct helper *h)
 {
 	uint32_t slirp_ms = SLIRP_IDLE_MS;
 	unsigned n_web;
+	bool look;
 	int n;
 
 	h->fds[0] = (struct pollfd){ .fd = h->link.fd, .events = (short)(POLLIN | (vm_link_waiting(&h->link) ? POLLOUT : 0)) };
 	h->fds[1] = (struct pollfd){ .fd = h->control, .events = POLLIN };
 	n_web = web_fill(&h->web, h->fds + 2);
 	h->n_fds = 2 + n_web;
+	h->waiting = false;
 	slirp_pollfds_fill(h->slirp, &slirp_ms, cb_add_poll, h);
-	n = poll(h->fds, h->n_fds, wait_ms(h, slirp_ms));
+	n = wait_events(h, 2 + n_web, slirp_ms, &look);
 	if (n < 0 && errno != EINTR) {
 		h->result = -errno;
 		return;
@@ -221,7 +273,7 @@ static void turn(struct helper *h)
 		h->active_ns = now_ns();
 	if (h->fds[0].revents & (POLLIN | POLLHUP | POLLERR))
 		read_frames(h);
-	slirp_pollfds_poll(h->slirp, n < 0, cb_get_revents, h);
+	serve_sockets(h, n < 0, look);
 	timers_run(h);
 	web_run(&h->web, h->fds + 2, n_web);
 	if (h->fds[1].revents && h->result == 0)
@@ -269,6 +321,7 @@ int stack_init(struct helper *h, struct err *err)
 	if (!h->fds)
 		return err_set_errno(err, -ENOMEM, "the descriptors");
 	h->active_ns = now_ns();
+	pace_reset(&h->pace);
 	h->slirp = slirp_new(&cfg, &callbacks, h);
 	if (!h->slirp)
 		return err_set(err, -EINVAL, "libslirp %s does not take the configuration", slirp_version_string());
