@@ -105,10 +105,26 @@ def options():
         "-netdev stream,id=s,addr.type=unix,addr.path=p,reconnect=1 -netdev dgram,id=d,local.type=fd,local.str=3 -net nic -net user",
         '-netdev {"type":"user","id":"u","hostfwd":[{"str":"tcp::1-:2"}]} -netdev socket,id=k,connect=[::1]:5 -device virtio-net,netdev=k',
         "-drive file=F,throttling.group=g,throttling.bps-read=5 -drive file=G,throttling.group=g,throttling.bps-read=5",
+        "-device virtio-scsi-pci,id=s,num_queues=2,addr=5 -device scsi-cd,bus=s.0,scsi-id=1,lun=2 -drive file=F,if=none,id=d -device scsi-hd,drive=d,"
+        "rotation_rate=1,serial=S,bootindex=1,logical_block_size=4096",
+        "-cdrom C -hda H -drive file=G,if=scsi,index=3 -drive file=I,media=cdrom",
+        "-chardev socket,id=a,host=h,port=1,server=on,wait=off -chardev socket,id=b,fd=9 -chardev socket,id=c,path=P,reconnect=3 -mon chardev=a,mode=control",
+        "-qmp tcp:[::1]:5,server=on -qmp-pretty unix:P -serial tcp::1 -monitor none -no-shutdown -S",
+        "-serial mon:stdio -serial none -device isa-serial,chardev=x,index=3 -chardev null,id=x,mux=on -debugcon file:F -action reboot=shutdown",
+        "-machine microvm,acpi=off,pit=off,rtc=on,isa-serial=off -device virtio-blk-device,drive=d -drive if=none,id=d,file=F -device virtio-rng-device",
+        "-smbios type=0,release=1.2,uefi=on -smbios type=4,processor-id=5,max-speed=9 -smbios type=11,value=a,value=b,path=P -smbios file=F -uuid "
+        "12345678-1234-1234-1234-123456789abc",
+        "-smp 4,sockets=1,cores=2 -m 1G -cpu host,+avx,-sse -rtc base=2020-01-02T03:04:05 -name guest=g,process=p -d debug -append x -initrd y",
+        "-object throttle-group,id=g,x-iops-total=9,x-iops-total-max=10 -blockdev throttle,node-name=t,throttle-group=g,file.driver=file,file.filename=F "
+        "-device virtio-blk,drive=t",
     )
-    for n, line in enumerate(lines):
+    firmware = (
+        "-bios B -boot order=cdn,once=d,menu=on,splash-time=5,reboot-timeout=-1,strict=on -fw_cfg opt/a,string=x -fw_cfg name=opt/b,file=F -L D",
+        "-hda H -net nic,model=virtio -net user -vga none -usb",
+    )
+    for n, line in enumerate(lines + firmware):
         data = line.replace(" ", "\0").encode()
-        yield f"line-{n}", data if len(data) % 2 else data + b"\0"
+        yield f"line-{n}", data if len(data) % 2 == (line in lines) else data + b"\0"
 
 
 MAGICS = (b"QFI\xfb\0\0\0\3", b"KDMV\1\0\0\0", b"COWD", b"conectix", b"vhdxfile", b"QED\0", b"LUKS\xba\xbe", b"WithoutFreeSpace",
