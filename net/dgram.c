@@ -356,9 +356,13 @@ static int open_bound(struct dgram_net *d, const struct net_addr *local, struct 
 	d->tx_fd = d->ev.fd;
 	if (d->ev.fd < 0)
 		return d->ev.fd;
-	if (local->type == NET_ADDR_UNIX && !local->abstract)
-		d->path = strdup(local->path);
-	return 0;
+	if (local->type != NET_ADDR_UNIX || local->abstract)
+		return 0;
+	d->path = strdup(local->path);
+	if (d->path)
+		return 0;
+	unlink(local->path); /* nobody would remember it */
+	return err_set_errno(err, -ENOMEM, "cannot use the socket '%s'", local->path);
 }
 
 static int open_multicast(struct dgram_net *d, const struct net_addr *local, struct err *err)

@@ -117,7 +117,11 @@ static int server_open(struct stream_net *s, const struct stream_net_config *cfg
 		return s->source.fd;
 	if (cfg->addr.type == NET_ADDR_UNIX && !cfg->addr.abstract) {
 		s->path = strdup(cfg->addr.path);
-		if (s->path && lstat(s->path, &st) == 0) {
+		if (!s->path) {
+			unlink(cfg->addr.path); /* nobody would remember it */
+			return err_set_errno(err, -ENOMEM, "cannot use the socket '%s'", cfg->addr.path);
+		}
+		if (lstat(s->path, &st) == 0) {
 			s->dev = st.st_dev;
 			s->ino = st.st_ino;
 		}

@@ -279,7 +279,7 @@ static bool sizes(void)
 {
 	static const uint32_t wanted[] = { 0, 1, 18, 252, 4096, 4097, 0x10000, 0xffffffff };
 
-	if (v->dev.kind != VIRTIO_MODERN)
+	if (v->dev.kind == VIRTIO_LEGACY)
 		return true;
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
 		for (size_t k = 0; k < ARRAY_SIZE(wanted); k++) {
