@@ -20,6 +20,7 @@
 #define VMM_BUS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct bus;
@@ -61,5 +62,11 @@ int bus_move(struct bus *bus, struct bus_region *region, uint64_t base, struct e
 /* `len` 1 to 8. Returns whether any region claimed a byte of it. */
 bool bus_read(struct bus *bus, uint64_t addr, uint8_t *buf, unsigned len);
 bool bus_write(struct bus *bus, uint64_t addr, const uint8_t *buf, unsigned len);
+
+/*
+ * The name of the region at `addr`, copied (cut to `size`, with its terminator). False when nothing is there. Any thread; takes the lock that
+ * bus_add takes.
+ */
+bool bus_name(struct bus *bus, uint64_t addr, char *name, size_t size);
 
 #endif

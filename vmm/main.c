@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "vmm/arch.h"
+#include "vmm/boot_clock.h"
 #include "vmm/cli.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
@@ -87,6 +88,7 @@ static int program_main(const struct vm_config *cfg, struct err *err)
 
 	if (!p.loop)
 		return status;
+	boot_clock_mark(&cfg->clock, "main");
 	program_name(cfg);
 	vcpu_install_kick_handler();
 	if (signals_init(&p.signals, p.loop, &signals_ops, &p, err) == 0) {
@@ -139,8 +141,11 @@ int main(int argc, char *argv[])
 	int status = STATUS_FAILED;
 
 	config_init(&cfg);
-	if (program_check_fds(&err) == 0 && cli_parse(argc, argv, &cfg, &action, &err) == 0)
+	if (program_check_fds(&err) == 0 && cli_parse(argc, argv, &cfg, &action, &err) == 0) {
+		if (cfg.boot_timer)
+			boot_clock_start(&cfg.clock);
 		status = action == CLI_RUN ? program_main(&cfg, &err) : print_help(action, &err);
+	}
 	if (status != EXIT_SUCCESS && err.code != 0)
 		log_error("%s", err.msg);
 	config_fini(&cfg);

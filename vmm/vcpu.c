@@ -80,6 +80,8 @@ fail:
 void vcpu_destroy(struct vcpu *vcpu)
 {
 	arch_vcpu_fini(vcpu);
+	free(vcpu->exits);
+	vcpu->exits = NULL;
 	if (vcpu->run)
 		munmap(vcpu->run, vcpu->run_size);
 	vcpu->run = NULL;
@@ -155,7 +157,9 @@ static void vcpu_run(struct vcpu *vcpu)
 		r = vcpu_enter(vcpu);
 		if (r == 0) {
 			action = exit_dispatch(vcpu);
-		} else if (r != -EINTR && r != -EAGAIN) {
+		} else if (r == -EINTR || r == -EAGAIN) {
+			exit_interrupted(vcpu);
+		} else {
 			vcpu_fail(vcpu, r);
 			action = EXIT_HALT;
 		}
