@@ -2,10 +2,10 @@
 /*
  * Compressed clusters. They are packed: each begins at the byte where the last one ended, if its host cluster still has room or the next
  * one is free, and every host cluster it touches counts it once. Bytes that share a sector with a neighbour make writes read
- * first, so they pass one at a time; compressing does not. qcow2_inflate.c reads them.
+ * first, so they pass one at a time; compressing does not. qcow2_inflate.c reads them, qcow2_pack.c packs.
  *
- * Unpacking is libdeflate's, which takes half of zlib's time; packing is zlib's, as readers know a window of 4 KiB and libdeflate has
- * one of 32 KiB only. What libdeflate does not take, zlib may: a stream that would go on past the cluster.
+ * Unpacking is libdeflate's, which takes half of zlib's time. What libdeflate does not take, zlib may: a stream that would go on past the
+ * cluster.
  */
 #include <errno.h>
 #include <libdeflate.h>
@@ -15,9 +15,7 @@
 
 #include "blk/qcow2_priv.h"
 
-#define WINDOW_READ (-15)  /* raw deflate of any window */
-#define WINDOW_WRITE (-12) /* what all readers take */
-#define MEM_LEVEL 9
+#define WINDOW_READ (-15) /* raw deflate of any window */
 
 /* Whole streams only. */
 static bool undeflate(const uint8_t *in, size_t in_len, uint8_t *out, size_t out_len)
@@ -69,28 +67,6 @@ static int unzstd(const uint8_t *in, size_t in_len, uint8_t *out, size_t out_len
 int q_inflate(const struct qcow2 *q, const uint8_t *in, size_t in_len, uint8_t *out)
 {
 	return (q->h.compression == QCOW2_ZSTD ? unzstd : unzlib)(in, in_len, out, q->cluster_size);
-}
-
-static int zlib(const uint8_t *in, size_t in_len, uint8_t *out, size_t out_len)
-{
-	z_stream z = { .next_in = (uint8_t *)in, .avail_in = (unsigned)in_len, .next_out = out, .avail_out = (unsigned)out_len };
-	int rc;
-
-	if (deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, WINDOW_WRITE, MEM_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK)
-		return -ENOMEM;
-	rc = deflate(&z, Z_FINISH);
-	deflateEnd(&z);
-	return rc == Z_STREAM_END ? (int)(out_len - z.avail_out) : rc == Z_OK || rc == Z_BUF_ERROR ? 0 : -EIO;
-}
-
-int q_deflate(const struct qcow2 *q, const uint8_t *in, uint8_t *out)
-{
-	size_t n;
-
-	if (q->h.compression != QCOW2_ZSTD)
-		return zlib(in, q->cluster_size, out, q->cluster_size - 1);
-	n = ZSTD_compress(out, q->cluster_size - 1, in, q->cluster_size, ZSTD_CLEVEL_DEFAULT);
-	return ZSTD_isError(n) ? 0 : (int)n;
 }
 
 /* Room for `len` bytes where the last ended, or else in a new cluster. `alloc_lock` and `compress_lock` are held. */
@@ -176,11 +152,6 @@ static int store(struct qcow2 *q, uint64_t guest, const uint8_t *packed, uint32_
 	return 0;
 }
 
-int qcow2_compress(const struct blockdev *bd, const void *cluster, void *out)
-{
-	return q_deflate(CONTAINER_OF(bd, struct qcow2, bd), cluster, out);
-}
-
 /* Bytes of the packed cluster, which is `*packed`, or 0; `*owned` is to be freed. */
 static int pack(const struct qcow2 *q, const struct blk_req *user, const uint8_t **packed, uint8_t **owned)
 {
@@ -195,6 +166,8 @@ static int pack(const struct qcow2 *q, const struct blk_req *user, const uint8_t
 	plain = co_buf(q->cluster_size);
 	*owned = co_buf(q->cluster_size);
 	rc = plain && *owned ? 0 : -ENOMEM;
+	if (rc == 0 && !q_deflate)
+		rc = -ENOTSUP;
 	if (rc == 0) {
 		iov_cursor_init(&c, user->iov, user->n);
 		memset(plain + iov_cursor_read(&c, plain, user->len), 0, q->cluster_size - user->len);

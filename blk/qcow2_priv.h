@@ -404,8 +404,11 @@ void q_inflater_free(struct qcow2 *q);
 int q_compressed_write(struct qcow2 *q, const struct blk_req *user); /* (co) */
 /* Any thread, as q_deflate. 0 or -errno; `out` has room for a cluster. */
 int q_inflate(const struct qcow2 *q, const uint8_t *in, size_t in_len, uint8_t *out);
-/* Bytes, 0 when it would not become smaller, or -errno. `out` has room for a cluster. */
-int q_deflate(const struct qcow2 *q, const uint8_t *in, uint8_t *out);
+/*
+ * qcow2_pack.c. Bytes, 0 when it would not become smaller, or -errno. `out` has room for a cluster. Weak: NULL in a program that neither calls
+ * qcow2_compress nor links this file by name (-u q_deflate); writes that are to be compressed then fail with -ENOTSUP.
+ */
+int q_deflate(const struct qcow2 *q, const uint8_t *in, uint8_t *out) __attribute__((weak));
 
 /* qcow2_snapshot.c */
 struct qswitch;

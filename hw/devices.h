@@ -21,6 +21,7 @@
 #include "vmm/msi.h"
 
 struct blockdev;
+struct boot_clock;
 struct bus;
 struct bus_region;
 struct chardev;
@@ -113,6 +114,13 @@ struct debug_exit_config {
 	uint16_t iobase, iosize; /* iosize 1 to 8 */
 };
 struct device *debug_exit_create(const struct device_env *env, const struct debug_exit_config *cfg, struct err *err);
+
+/* hw/boot_timer.c: isa-boot-timer, a port whose writes are logged with the time since Kite's start. */
+struct boot_timer_config {
+	uint16_t iobase;
+	const struct boot_clock *clock; /* borrowed */
+};
+struct device *boot_timer_create(const struct device_env *env, const struct boot_timer_config *cfg, struct err *err);
 
 /* hw/debugcon.c: isa-debugcon, a port for firmware's messages. */
 struct debugcon_config {

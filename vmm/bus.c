@@ -26,6 +26,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -335,4 +336,18 @@ bool bus_read(struct bus *bus, uint64_t addr, uint8_t *buf, unsigned len)
 bool bus_write(struct bus *bus, uint64_t addr, const uint8_t *buf, unsigned len)
 {
 	return bus_access(bus, addr, NULL, buf, len);
+}
+
+bool bus_name(struct bus *bus, uint64_t addr, char *name, size_t size)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&bus->lock);
+	for (unsigned i = 0; i < bus->n && !found; i++) {
+		found = addr >= bus->sorted[i]->base && addr <= region_last(bus->sorted[i]);
+		if (found)
+			snprintf(name, size, "%s", bus->sorted[i]->name);
+	}
+	pthread_mutex_unlock(&bus->lock);
+	return found;
 }

@@ -20,6 +20,7 @@
 #define VMM_BUS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct bus;
@@ -64,5 +65,11 @@ void bus_each(struct bus *bus, void (*fn)(void *opaque, const struct bus_region 
 /* `len` 1 to 8. Returns whether any region claimed a byte of it. */
 bool bus_read(struct bus *bus, uint64_t addr, uint8_t *buf, unsigned len);
 bool bus_write(struct bus *bus, uint64_t addr, const uint8_t *buf, unsigned len);
+
+/*
+ * The name of the region at `addr`, copied (cut to `size`, with its terminator). False when nothing is there. Any thread; takes the lock that
+ * bus_add takes.
+ */
+bool bus_name(struct bus *bus, uint64_t addr, char *name, size_t size);
 
 #endif

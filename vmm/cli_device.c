@@ -31,6 +31,17 @@ static const struct prop_row debug_exit_rows[] = {
 	{ .key = NULL },
 };
 
+struct boot_timer_opts {
+	char *id;
+	uint16_t iobase;
+};
+
+static const struct prop_row boot_timer_rows[] = {
+	{ .key = "id", .type = PROP_STRING, .offset = offsetof(struct boot_timer_opts, id) },
+	{ .key = "iobase", .type = PROP_U16, .offset = offsetof(struct boot_timer_opts, iobase), .max = UINT16_MAX },
+	{ .key = NULL },
+};
+
 struct testdev_opts {
 	char *id;
 };
@@ -42,6 +53,7 @@ static const struct prop_row testdev_rows[] = {
 
 static const struct prop_table uart_props = { .rows = uart_rows };
 static const struct prop_table debug_exit_props = { .rows = debug_exit_rows };
+static const struct prop_table boot_timer_props = { .rows = boot_timer_rows };
 static const struct prop_table testdev_props = { .rows = testdev_rows };
 
 int cli_device_add_id(struct cli *cli, const char *id, const struct prop_ctx *ctx)
@@ -93,6 +105,24 @@ static int add_debug_exit(struct cli *cli, const struct prop_list *l, const stru
 	if (ret == 0)
 		cfg->debug_exits[cfg->n_debug_exits++] = opts.cfg;
 	props_fini(&debug_exit_props, &opts);
+	return ret;
+}
+
+static int add_boot_timer(struct cli *cli, const struct prop_list *l, const struct prop_ctx *ctx)
+{
+	struct boot_timer_opts opts = { .iobase = CONFIG_BOOT_TIMER_PORT };
+	int ret;
+
+	if (cli->cfg->boot_timer)
+		return err_set(ctx->err, -EEXIST, "%s: there can be only one", ctx->what);
+	ret = props_apply(l, &boot_timer_props, &opts, ctx);
+	if (ret == 0)
+		ret = cli_device_add_id(cli, opts.id, ctx);
+	if (ret == 0) {
+		cli->cfg->boot_timer = true;
+		cli->cfg->boot_timer_port = opts.iobase;
+	}
+	props_fini(&boot_timer_props, &opts);
 	return ret;
 }
 
@@ -167,6 +197,7 @@ static int add_testdev(struct cli *cli, const struct prop_list *l, const struct 
 	DRIVER("pvpanic", cli_pvpanic_add, ANY, NULL, "tells of a guest that has crashed: [ioport=0x505]; see -action panic=") \
 	DRIVER("pvpanic-pci", cli_pvpanic_pci_add, PCI, "pvpanic", "the same on PCI: [addr=SLOT]")                             \
 	DRIVER("isa-debug-exit", add_debug_exit, ANY, NULL, "a port that ends Kite: [iobase=0x501][,iosize=2]; status is value * 2 + 1") \
+	DRIVER("isa-boot-timer", add_boot_timer, ANY, NULL, "a port that logs a byte with the time since Kite's start: [iobase=0x504]")   \
 	DRIVER("isa-debugcon", cli_debugcon_add, ANY, NULL,                                                                    \
 	       "a port for firmware's messages: chardev=ID[,iobase=0xe9][,readback=0xe9]; SeaBIOS writes to 0x402")            \
 	DRIVER("pc-testdev", add_testdev, ANY, NULL, "ports, interrupt lines and memory for small test kernels")

@@ -18,7 +18,8 @@ const char *cli_help_text(enum cli_action action)
 		return cli_device_help;
 	case CLI_LOG_HELP:
 		return "Log items are:\n"
-		       "debug           what Kite does, and options that are accepted without effect\n";
+		       "debug           what Kite does, and options that are accepted without effect\n"
+		       "exits           at the end, how often the guest came out to Kite: by port, address and reason\n";
 	case CLI_RUN:
 	case CLI_DUMP_CONFIG:
 	case CLI_CPU_HELP:

@@ -129,7 +129,7 @@ OPTION("device", "DRIVER[,PROPERTY=VALUE...]", "a device, also as a JSON object;
 SWITCH("nodefaults", "no devices but those asked for", .kind = CLI_OPTION_FLAG, .offset = offsetof(struct vm_config, nodefaults))
 
 GROUP("Help and diagnosis")
-OPTION("d", "debug", "log more, to stderr; -d help lists what", .kind = CLI_OPTION_CALL, .handle = cli_log_items)
+OPTION("d", "debug|exits[,...]", "log more, to stderr; -d help lists what", .kind = CLI_OPTION_CALL, .handle = cli_log_items)
 SWITCH("version", "show the version", .kind = CLI_OPTION_CALL, .handle = cli_version)
 SWITCH("help", "show this text, also as -h", .kind = CLI_OPTION_CALL, .handle = cli_help)
 HIDDEN("h", false, .kind = CLI_OPTION_CALL, .handle = cli_help)

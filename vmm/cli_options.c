@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The option table, the text of -help made of the same rows, and the handlers that are too small for a file of their own. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "vmm/cli_private.h"
@@ -36,10 +37,20 @@ static int cli_log_items(struct cli *cli, const char *arg, struct err *err)
 		cli->action = CLI_LOG_HELP;
 		return 0;
 	}
-	if (strcmp(arg, "debug"))
-		return err_set(err, -EINVAL, "-d: unknown log item '%s'; known: debug", cli_show(arg).s);
-	cli->cfg->debug_log = true;
-	return 0;
+	for (const char *end;; arg = end + 1) {
+		char item[32];
+
+		end = strchrnul(arg, ',');
+		snprintf(item, sizeof(item), "%.*s", (int)min_u64((uint64_t)(end - arg), sizeof(item)), arg);
+		if (!strcmp(item, "debug"))
+			cli->cfg->debug_log = true;
+		else if (!strcmp(item, "exits"))
+			cli->cfg->count_exits = true;
+		else
+			return err_set(err, -EINVAL, "-d: unknown log item '%s'; known: debug, exits", cli_show(item).s);
+		if (!*end)
+			return 0;
+	}
 }
 
 static int cli_display(struct cli *cli, const char *arg, struct err *err)

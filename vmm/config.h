@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vmm/boot_clock.h"
 #include "vmm/chardev.h"
 #include "vmm/device.h"
 #include "vmm/iothread.h"
@@ -28,6 +29,7 @@ struct err;
 #define CONFIG_MAX_CHARDEVS 32
 #define CONFIG_MAX_CPU_FEATURES 128
 #define CONFIG_MAX_DEBUG_EXITS 4
+#define CONFIG_BOOT_TIMER_PORT 0x504
 #define CONFIG_MAX_DEBUGCONS 4
 #define CONFIG_MAX_DRIVES 64
 #define CONFIG_MAX_DISKS 64
@@ -528,6 +530,10 @@ struct vm_config {
 	enum panic_action panic_action;
 	bool testdev;           /* -device pc-testdev */
 	bool debug_log;         /* -d debug */
+	bool count_exits;       /* -d exits */
+	bool boot_timer;        /* -device isa-boot-timer, at this port */
+	uint16_t boot_timer_port;
+	struct boot_clock clock; /* started by main if there is a boot timer */
 };
 
 /* Defaults: machine pc, 128 MiB, one vCPU, -cpu host, nothing else. Free with config_fini, which leaves zeroes. */

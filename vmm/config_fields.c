@@ -306,6 +306,6 @@ static const struct config_field vm_fields[] = {
 	LIST(scsi_units, scsi_unit), PLAIN(balloon, STRUCT, .table = &balloon_table), PLAIN(has_balloon, BOOL), LIST(watchdogs, watchdog),
 	PLAIN(pvpanic, STRUCT, .table = &pvpanic_table), PLAIN(pvpanic_pci, STRUCT, .table = &pvpanic_table),
 	PLAIN(watchdog_action, ENUM, .names = config_watchdog_actions), PLAIN(panic_action, ENUM, .names = config_panic_actions),
-	PLAIN(testdev, BOOL), PLAIN(debug_log, BOOL), END,
+	PLAIN(testdev, BOOL), PLAIN(debug_log, BOOL), PLAIN(count_exits, BOOL), PLAIN(boot_timer, BOOL), PLAIN(boot_timer_port, UINT), END,
 };
 const struct config_table config_table = { .what = "the machine", .size = sizeof(struct vm_config), .fields = vm_fields };

@@ -16,6 +16,9 @@ enum exit_action {
 
 enum exit_action exit_dispatch(struct vcpu *vcpu);
 
+/* KVM_RUN was interrupted: counted like an exit (-d exits). */
+void exit_interrupted(struct vcpu *vcpu);
+
 /* "KVM_EXIT_IO"; "unknown" for reasons that this build does not know. */
 const char *exit_reason_name(unsigned reason);
 

@@ -9,6 +9,7 @@
 
 #include "firmware/boot.h"
 #include "vmm/arch.h"
+#include "vmm/boot_clock.h"
 #include "vmm/chardev.h"
 #include "vmm/cli_value.h"
 #include "vmm/config.h"
@@ -189,8 +190,12 @@ static int launch_init(struct launch *l, struct err *err)
 
 	if (l->cfg->kernel && launch_open_kernel(l, err) < 0)
 		return err->code;
+	boot_clock_mark(&l->cfg->clock, "kernel file open");
 	if (launch_take_fds(l, err) < 0 || launch_create_machine(l, err) < 0)
 		return err->code;
+	if (l->cfg->count_exits && vm_count_exits(l->vm, err) < 0)
+		return err->code;
+	boot_clock_mark(&l->cfg->clock, "machine made, kernel in its memory");
 	l->vm->shutdown_pauses = l->cfg->no_shutdown;
 	atomic_store(&l->vm->tell.watchdog, l->cfg->watchdog_action);
 	atomic_store(&l->vm->tell.panic, l->cfg->panic_action);
@@ -204,6 +209,7 @@ static int launch_init(struct launch *l, struct err *err)
 	if (!l->net)
 		return err->code;
 	r = launch_open_chardevs(l, err);
+	boot_clock_mark(&l->cfg->clock, "files and networks open");
 	if (r == 0 && l->machine)
 		r = launch_add_devices(l, err);
 	if (r == 0 && l->cfg->n_monitors > 0)
@@ -242,16 +248,19 @@ struct launch *launch_create_in(const struct vm_config *cfg, struct eventloop *l
 	return l;
 }
 
-static void launch_begin(void *vm)
+static void launch_begin(void *opaque)
 {
-	vm_resume(vm);
+	struct launch *l = opaque;
+
+	boot_clock_mark(&l->cfg->clock, "devices made, the guest begins");
+	vm_resume(machine_vm(l->machine));
 }
 
 int launch_run(struct launch *l, struct err *err)
 {
 	struct vm *vm = l->vm;
 	/* From the loop: a vCPU's call for it must find it running, or would be made in the vCPU's thread, beside the loop as it starts. */
-	struct event_work begin = { .run = launch_begin, .opaque = vm };
+	struct event_work begin = { .run = launch_begin, .opaque = l };
 	int r;
 
 	*err = (struct err)ERR_INIT; /* what failed on the way and did not matter */
@@ -259,6 +268,10 @@ int launch_run(struct launch *l, struct err *err)
 		eventloop_post(l->loop, &begin);
 	r = eventloop_run(l->loop);
 	eventloop_cancel_work(l->loop, &begin);
+	if (l->cfg->count_exits) {
+		vm_stop(vm);
+		vm_log_exits(vm);
+	}
 	if (r < 0) {
 		err_set_errno(err, r, "the event loop cannot wait for events");
 		return 1;

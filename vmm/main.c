@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "vmm/arch.h"
+#include "vmm/boot_clock.h"
 #include "vmm/cli.h"
 #include "vmm/config.h"
 #include "vmm/config_json.h"
@@ -97,6 +98,7 @@ static int program_main(const struct vm_config *cfg, struct err *err)
 	p.loop = eventloop_create(err);
 	if (!p.loop)
 		return status;
+	boot_clock_mark(&cfg->clock, "main");
 	program_name(cfg);
 	vcpu_install_kick_handler();
 	if (signals_init(&p.signals, p.loop, &signals_ops, &p, err) == 0) {
@@ -171,8 +173,11 @@ int main(int argc, char *argv[])
 	int status = STATUS_FAILED;
 
 	config_init(&cfg);
-	if (program_check_fds(&err) == 0 && cli_parse(argc, argv, &cfg, &action, &err) == 0)
+	if (program_check_fds(&err) == 0 && cli_parse(argc, argv, &cfg, &action, &err) == 0) {
+		if (cfg.boot_timer)
+			boot_clock_start(&cfg.clock);
 		status = program_act(&cfg, action, &err);
+	}
 	if (status != EXIT_SUCCESS && err.code != 0)
 		log_error("%s", err.msg);
 	config_fini(&cfg);

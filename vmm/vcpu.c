@@ -86,6 +86,8 @@ fail:
 void vcpu_destroy(struct vcpu *vcpu)
 {
 	arch_vcpu_fini(vcpu);
+	free(vcpu->exits);
+	vcpu->exits = NULL;
 	if (vcpu->run)
 		munmap(vcpu->run, vcpu->run_size);
 	vcpu->run = NULL;
@@ -174,9 +176,11 @@ static void vcpu_run(struct vcpu *vcpu)
 		r = vcpu_enter(vcpu);
 		if (r == 0) {
 			action = exit_dispatch(vcpu);
-		} else if (r == -EINTR) {
-			vcpu_take_kick(vcpu);
-		} else if (r != -EAGAIN) {
+		} else if (r == -EINTR || r == -EAGAIN) {
+			exit_interrupted(vcpu);
+			if (r == -EINTR)
+				vcpu_take_kick(vcpu);
+		} else {
 			vcpu_fail(vcpu, r);
 			action = EXIT_HALT;
 		}

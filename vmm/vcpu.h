@@ -13,6 +13,7 @@
 
 struct arch_vcpu;
 struct err;
+struct exit_stats;
 struct kvm_run;
 struct vm;
 
@@ -26,6 +27,7 @@ struct vcpu {
 	bool thread_started;
 	_Atomic pid_t tid; /* the thread's own id, which it writes first of all; 0: it has not run yet */
 	struct arch_vcpu *arch; /* the architecture's own */
+	struct exit_stats *exits; /* -d exits; NULL: not counted. The thread's while it runs */
 };
 
 /*

@@ -9,6 +9,7 @@
 #include "vmm/arch.h"
 #include "vmm/bus.h"
 #include "vmm/err.h"
+#include "vmm/exit_stats.h"
 #include "vmm/guest_mem.h"
 #include "vmm/log.h"
 #include "vmm/util.h"
@@ -162,4 +163,23 @@ void vm_set_machine(struct vm *vm, const struct vm_machine_ops *ops, void *machi
 {
 	vm->machine_ops = ops;
 	vm->machine = machine;
+}
+
+int vm_count_exits(struct vm *vm, struct err *err)
+{
+	for (unsigned i = 0; i < vm->n_vcpus; i++) {
+		vm->vcpus[i].exits = exit_stats_create();
+		if (!vm->vcpus[i].exits)
+			return err_set(err, -ENOMEM, "no memory to count the exits of vCPU %u", i);
+	}
+	return 0;
+}
+
+void vm_log_exits(struct vm *vm)
+{
+	struct exit_stats *all = vm->vcpus[0].exits;
+
+	for (unsigned i = 1; i < vm->n_vcpus; i++)
+		exit_stats_add(all, vm->vcpus[i].exits);
+	exit_stats_log(all, vm->pio, vm->mmio);
 }

@@ -190,6 +190,10 @@ void vm_resume(struct vm *vm);
 /* Whether it can go on only after a reset. Main thread. */
 bool vm_needs_reset(const struct vm *vm);
 
+/* -d exits: counts the vCPUs' exits from now on, before vm_start; and their histogram on the log, after vm_stop. */
+int vm_count_exits(struct vm *vm, struct err *err);
+void vm_log_exits(struct vm *vm);
+
 /* Any thread; see above and vmm/device.h. `status` counts for VM_REQUEST_EXIT. */
 void vm_request(struct vm *vm, enum vm_request what, int status);
 /* The same, asked by somebody else than the guest. */

@@ -254,6 +254,11 @@ static int machine_add_test_devices(struct machine *m, struct err *err)
 
 		r = machine_add(m, debug_exit_create(&m->env, &cfg, err), err);
 	}
+	if (r == 0 && m->cfg->boot_timer) {
+		const struct boot_timer_config cfg = { .iobase = m->cfg->boot_timer_port, .clock = &m->cfg->clock };
+
+		r = machine_add(m, boot_timer_create(&m->env, &cfg, err), err);
+	}
 	if (r == 0 && m->cfg->testdev) {
 		struct testdev_config cfg = { .mem = m->vm->mem };
 

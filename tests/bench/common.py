@@ -20,12 +20,25 @@ class CannotMeasure(Exception):
     """Why, in words."""
 
 
-def kite(*args):
-    return KITE + ["-nodefaults", "-no-reboot", *args]
+def kite(*args, program=None):
+    return (program or KITE) + ["-nodefaults", "-no-reboot", *args]
 
 
 def qemu(*args):
     return QEMU + ["-M", "q35", "-nodefaults", "-no-reboot", "-accel", "kvm", "-display", "none", *args]
+
+
+def kite_microvm(*args, program=None):
+    return kite("-M", "microvm", *args, program=program)
+
+
+def qemu_microvm(*args):
+    """With the options that its documentation gives for the fastest start."""
+    return QEMU + ["-M", "microvm,x-option-roms=off,pit=off,pic=off,rtc=off", "-nodefaults", "-no-reboot", "-accel", "kvm", "-display", "none",
+                   *args]
+
+
+BOARDS = {"pc": (kite, qemu), "microvm": (kite_microvm, qemu_microvm)}
 
 
 def summary(values):
@@ -33,12 +46,23 @@ def summary(values):
     return {"median": statistics.median(values), "q1": q1, "q3": q3, "runs": len(values)}
 
 
+def same_work(what, done):
+    """Raises unless every program has done the same: `done` is {program: what it did}. A ratio of different work says nothing."""
+    if len({repr(work) for work in done.values()}) > 1:
+        raise CannotMeasure(f"{what}: not the same work, so no ratio: " + ", ".join(f"{program} {work}" for program, work in done.items()))
+
+
+def ratios(values, a, b):
+    """Of each round, `a` to `b`: what else the machine did fell on both."""
+    return summary([x / y for x, y in zip(values[a], values[b])])
+
+
 class Figure:
     """A ratio or an amount with its goal, at most or with `more` at least; `parts` are the values that it comes from."""
 
     def __init__(self, name, value, goal, unit="x", parts=None, where="here", more=False, amounts=" ms"):
         self.name, self.value, self.goal, self.unit, self.parts, self.where = name, value, goal, unit, parts or {}, where
-        self.more, self.amounts = more, amounts
+        self.more, self.amounts, self.group = more, amounts, None
 
     def verdict(self):
         if self.goal is None:
@@ -47,6 +71,12 @@ class Figure:
 
     def dump(self):
         return dict(vars(self), verdict=self.verdict())
+
+    @classmethod
+    def undump(cls, dumped):
+        made = cls(*(dumped[key] for key in ("name", "value", "goal", "unit", "parts", "where", "more", "amounts")))
+        made.group = dumped["group"]
+        return made
 
 
 # Running things ----------------------------------------

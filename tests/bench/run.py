@@ -1,30 +1,37 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Kite's figures, side by side with QEMU and with a floor, as ratios within one run.
 
-usage: tests/bench/run.py [--only start,memory,idle,disk,disk-qcow2,boot,idle-linux,disk-linux,img,net] [--runs N] [--here] [--json FILE]
+usage: tests/bench/run.py [--only NAME,...] [--runs N] [--here] [--json FILE]
 
-  start        exec to the guest's first instruction, as the CPU time and the wall time of the whole process
-  memory       resident memory of the process beside guest memory, with a guest that sleeps
-  idle         wakeups of the VMM's own threads while that guest sleeps
-  boot         exec to the first line of a Linux guest's init
-  idle-linux   as idle, with a Linux guest at its prompt
-  disk         requests of a bare-metal guest to its disk, beside QEMU and beside fio on the host
-  disk-qcow2   the same on a qcow2 image that has all its clusters, beside raw and QEMU
-  disk-linux   fio in a Linux guest, its disk in the host's memory
-  img          kite-img beside qemu-img, command by command; IMG_DIR says where its images go, /var/tmp unless told
-  net          iperf3 and ping with a Linux guest over tap, vhost-net and user mode
+NAME is a group, or one of its measures:
 
-Programs take turns, so that whatever else the machine does falls on all of them; a value is the median of N runs (10 unless
-told), with the quartiles in brackets. Linux guests run here when this machine's KVM runs guest kernels at full speed, else in the
-lab (tests/lab/kvm-lab). --here is what runs in the lab: everything on the spot.
+  start    start        exec to the guest's first instruction, as the CPU time and the wall time of the whole process, by size of machine
+  boot     boot         exec to the first program of a Linux guest, by board and kernel, and by phase
+  exits    exits        ports, memory, doorbells and MSIs from a guest in ring 3
+  memory   memory       resident and proportional set beside guest memory, by device set
+           idle         wakeups of the VMM's own threads while a payload sleeps
+           idle-linux   the same, with a Linux guest at its prompt
+           crowd        a hundred idle microVMs at once
+  block    disk         requests of a bare-metal guest to its disk, beside QEMU and beside fio on the host
+           disk-qcow2   the same on a qcow2 image that has all its clusters, beside raw and QEMU
+           disk-linux   fio in a Linux guest, its disk in the host's memory
+  img      img          kite-img beside qemu-img, command by command; IMG_DIR says where its images go, /var/tmp unless told
+  net      net          iperf3 and ping with a Linux guest over tap, vhost-net and user mode
+  size     size         the stripped program, the libraries it loads, its relocations
 
-Environment: KITE (build/kite), B (build), QEMU (qemu-system-x86_64). Needs payloads and $B/bench/floor: make bench.
-Writes $B/bench/bench.json. Status 1 when something could not be measured, whatever the figures are.
+Programs take turns, so that whatever else the machine does falls on all of them; a value is the median of N runs (10 unless told), with
+the quartiles in brackets. Where programs have not done the same work there is no ratio, but a line that says so. Linux guests run here when
+this machine's KVM runs guest kernels at full speed, else in the lab (tests/lab/kvm-lab). --here is what runs in the lab: everything on the spot.
+
+Environment: KITE (build/kite), B (build), QEMU (qemu-system-x86_64). Needs payloads and the programs of $B/bench: make bench.
+Writes for each group $B/bench/GROUP.json, GROUP.txt (the table) and GROUP.svg (the plot), and $B/bench/bench.json with all of them.
+Status 1 when something could not be measured, whatever the figures are.
 """
 import argparse
 import json
 import os
+import platform
 import re
 import shlex
 import subprocess
@@ -34,74 +41,18 @@ import time
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "guest")]
-from common import (DEBUG_EXIT, GUEST, KITE, OUT, QEMU, BUILD, CannotMeasure, Figure, Running, kite, qemu, summary, timed,  # noqa: E402
-                    wakeups)
+from boot import measure_boot, prepare_boot  # noqa: E402
+from common import DEBUG_EXIT, GUEST, KITE, OUT, QEMU, BUILD, CannotMeasure, Figure, Running, kite, qemu, wakeups  # noqa: E402
 from disk import measure_disk, measure_disk_linux, measure_disk_qcow2  # noqa: E402
+from exits import measure_exits  # noqa: E402
 from img import measure_img  # noqa: E402
+from memory import measure_crowd, measure_idle, measure_memory  # noqa: E402
 from net import measure_net_linux  # noqa: E402
-from vmmproc import resident_beside_ram  # noqa: E402
+from plot import plot  # noqa: E402
+from size import measure_size  # noqa: E402
+from start import measure_start  # noqa: E402
 
-MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2", "boot", "idle-linux", "disk-linux", "img", "net")
-COUNTED = ("net",)
-HOST_MEASURES = ("img",)  # without a guest
-PAYLOAD_MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2")
 INTERPRETED = 200  # cycles for one round of the `speed` payload's loop: 1 on a processor, 2000 where it is interpreted
-
-
-# What is measured ----------------------------------------
-
-def measure_start(runs, where):
-    image = f"{GUEST}/first.elf"
-    programs = {
-        "floor": ([f"{OUT}/floor", image], 0),
-        "kite": (kite("-kernel", image, *DEBUG_EXIT), 33),
-        "qemu": (qemu("-kernel", image, *DEBUG_EXIT), 33),
-    }
-    cpu, wall = {p: [] for p in programs}, {p: [] for p in programs}
-    for argv, status in programs.values():
-        timed(argv, status)  # files into the cache
-    # The short ones more often: their spread is larger than they are.
-    for name in ("floor", "kite", "floor", "kite", "floor", "kite", "qemu") * runs:
-        c, w = timed(*programs[name])
-        cpu[name].append(c * 1000)
-        wall[name].append(w * 1000)
-    cpu, wall = ({p: summary(v) for p, v in d.items()} for d in (cpu, wall))
-
-    def ratio(d, other):
-        return d["kite"]["median"] / d[other]["median"]
-    return [
-        Figure("start, CPU time: Kite / floor", ratio(cpu, "floor"), 2.0, parts=cpu, where=where),
-        Figure("start, CPU time: Kite / QEMU q35", ratio(cpu, "qemu"), 0.2, parts=cpu, where=where),
-        Figure("start, wall time: Kite / floor", ratio(wall, "floor"), None, parts=wall, where=where),
-        Figure("start, wall time: Kite / QEMU q35", ratio(wall, "qemu"), None, parts=wall, where=where),
-    ]
-
-
-def sleeping(argv):
-    return Running(argv("-m", "512", "-name", "bench,debug-threads=on", "-kernel", f"{GUEST}/bad.elf", "-append", "how=stuck",
-                        "-serial", "stdio", *DEBUG_EXIT))
-
-
-def measure_memory(_runs, where):
-    kib = {}
-    for name, argv in (("kite", kite), ("qemu", qemu)):
-        with sleeping(argv) as vmm:
-            vmm.until(b"bad: stuck")
-            time.sleep(0.5)
-            kib[name] = resident_beside_ram(vmm.proc.pid)
-    parts = {name: {"median": v / 1024, "runs": 1} for name, v in kib.items()}
-    return [Figure("memory beside the guest's", kib["kite"] / 1024, 3.0, "MiB", parts, where)]
-
-
-def measure_idle(_runs, where, seconds=5):
-    count = {}
-    for name, argv in (("kite", kite), ("qemu", qemu)):
-        with sleeping(argv) as vmm:
-            vmm.until(b"bad: stuck")
-            time.sleep(1)
-            count[name] = wakeups(vmm.proc.pid, seconds)
-    parts = {name: {"median": v, "runs": 1} for name, v in count.items()}
-    return [Figure(f"wakeups in {seconds} s, sleeping guest", count["kite"], 0, "", parts, where)]
 
 
 def linux(argv, *more):
@@ -109,20 +60,6 @@ def linux(argv, *more):
         files = json.load(f)
     return Running(argv("-m", "256", "-kernel", files["kernel"], "-initrd", files["initrd"], "-append",
                         "console=ttyS0 quiet panic=-1 kite.do=shell", "-serial", "stdio", "-cpu", "host", *more))
-
-
-def measure_boot(runs, where):
-    seconds = {"kite": [], "qemu": []}
-    for n in range(runs + 1):
-        for name, argv in (("kite", kite), ("qemu", qemu)):
-            with linux(argv) as vmm:
-                took = vmm.until(b"GUEST-INIT")
-            if n:  # the first round brings the files into the cache
-                seconds[name].append(took * 1000)
-    parts = {name: summary(v) for name, v in seconds.items()}
-    # By rounds: a machine that slows down for a minute slows both of a round, and their ratio says what it said before.
-    parts["ratio"] = summary([k / q for k, q in zip(seconds["kite"], seconds["qemu"])])
-    return [Figure("boot to init: Kite / QEMU q35", parts["ratio"]["median"], 0.8, parts=parts, where=where)]
 
 
 def measure_idle_linux(_runs, where, seconds=10):
@@ -136,9 +73,32 @@ def measure_idle_linux(_runs, where, seconds=10):
     return [Figure(f"wakeups in {seconds} s, Linux at its prompt", count["kite"], 0, "", parts, where)]
 
 
-MEASURE = dict(zip(MEASURES, (measure_start, measure_memory, measure_idle, measure_disk, measure_disk_qcow2, measure_boot,
-                              measure_idle_linux, measure_disk_linux, measure_img,
-                              measure_net_linux)))
+# What there is: the group, the function, and what it needs: "host" no guest at all, "payload" a KVM of any kind, "linux" one that runs guest
+# kernels at full speed, "counted" the same with clocks that count instructions.
+MEASURES = {
+    "start": ("start", measure_start, "payload"),
+    "exits": ("exits", measure_exits, "payload"),
+    "memory": ("memory", measure_memory, "payload"),
+    "idle": ("memory", measure_idle, "payload"),
+    "crowd": ("memory", measure_crowd, "payload"),
+    "disk": ("block", measure_disk, "payload"),
+    "disk-qcow2": ("block", measure_disk_qcow2, "payload"),
+    "boot": ("boot", measure_boot, "linux"),
+    "idle-linux": ("memory", measure_idle_linux, "linux"),
+    "disk-linux": ("block", measure_disk_linux, "linux"),
+    "img": ("img", measure_img, "host"),
+    "net": ("net", measure_net_linux, "counted"),
+    "size": ("size", measure_size, "host"),
+}
+GROUPS = tuple(dict.fromkeys(group for group, _, _ in MEASURES.values()))
+
+
+def needs(name):
+    return MEASURES[name][2]
+
+
+def is_linux(name):
+    return needs(name) in ("linux", "counted")
 
 
 # Where it is measured ----------------------------------------
@@ -171,6 +131,7 @@ def prepare_linux():
             raise CannotMeasure(f"tests/lab/{command[0]} failed")
     with open(f"{OUT}/linux.json", "w", encoding="ascii") as f:
         json.dump({"kernel": f"{directory}/vmlinuz", "initrd": initrd, "tools": tools}, f)
+    prepare_boot()
 
 
 def measure_here(names, runs, where):
@@ -179,15 +140,23 @@ def measure_here(names, runs, where):
     for name in names:
         print(f"bench: {name} ({where}) ...", file=sys.stderr, flush=True)
         try:
-            figures += MEASURE[name](runs, where)
-        except (CannotMeasure, OSError) as why:
-            missing[name] = f"{where}: {why}"
+            got = MEASURES[name][1](runs, where)
+            # Some measures have parts, of which a few may fail.
+            made, failed = got if isinstance(got, tuple) else (got, [])
+        except (CannotMeasure, OSError, subprocess.SubprocessError) as why:
+            made, failed = [], [str(why)]
+        for figure in made:
+            figure.group = MEASURES[name][0]
+        figures += made
+        if failed:
+            missing[name] = f"{where}: " + "; ".join(failed)
     return figures, missing
 
 
 def measure_in_labs(names, runs):
     """Networks in a lab whose clocks count instructions: in the other one, what a connection makes of its clock is the machine's other work."""
-    parts = [measure_in_lab([n for n in names if n not in COUNTED], runs), measure_in_lab([n for n in names if n in COUNTED], runs, "-v")]
+    parts = [measure_in_lab([n for n in names if needs(n) != "counted"], runs),
+             measure_in_lab([n for n in names if needs(n) == "counted"], runs, "-v")]
     return sum((figures for figures, _ in parts), []), {name: why for _, missing in parts for name, why in missing.items()}
 
 
@@ -206,15 +175,13 @@ def measure_in_lab(names, runs, *options):
         return [], {name: f"the lab ended with status {status}" for name in names}
     with open(result, encoding="ascii") as f:
         got = json.load(f)
-    for figure in got["figures"]:
-        figure.pop("verdict")
-    return [Figure(**f) for f in got["figures"]], got["missing"]
+    return [Figure.undump(f) for f in got["figures"]], got["missing"]
 
 
 def measure_all(names, runs):
     """Payloads here, Linux guests where guest kernels run at full speed."""
-    figures, missing = measure_here([n for n in names if n in HOST_MEASURES], runs, "here")
-    names = [n for n in names if n not in HOST_MEASURES]
+    figures, missing = measure_here([n for n in names if needs(n) == "host"], runs, "here")
+    names = [n for n in names if needs(n) != "host"]
     if not names:
         return figures, missing
     more, why = measure_guests(names, runs)
@@ -223,8 +190,8 @@ def measure_all(names, runs):
 
 def measure_guests(names, runs):
     figures, missing = [], {}
-    linux_names = [n for n in names if n not in PAYLOAD_MEASURES]
-    payload_names = [n for n in names if n in PAYLOAD_MEASURES]
+    linux_names = [n for n in names if is_linux(n)]
+    payload_names = [n for n in names if not is_linux(n)]
     try:
         slow = kvm_state()
     except CannotMeasure as why:
@@ -234,11 +201,11 @@ def measure_guests(names, runs):
     if not linux_names:
         return figures, missing
     try:
-        if any(n not in PAYLOAD_MEASURES for n in linux_names):
+        if any(is_linux(n) for n in linux_names):
             prepare_linux()
     except (CannotMeasure, OSError, subprocess.TimeoutExpired) as why:
-        missing.update({n: str(why) for n in linux_names if n not in PAYLOAD_MEASURES})
-        linux_names = [n for n in linux_names if n in PAYLOAD_MEASURES]
+        missing.update({n: str(why) for n in linux_names if is_linux(n)})
+        linux_names = [n for n in linux_names if not is_linux(n)]
     if linux_names:
         if slow and "start" in payload_names:
             linux_names.insert(0, "start")  # here firmware is interpreted too, which is not QEMU's fault
@@ -248,9 +215,11 @@ def measure_guests(names, runs):
     return figures, missing
 
 
-def table(figures, missing):
-    def amount(value, unit):
-        return f"{value:.{0 if value >= 1000 else 3 if value < 1 else 2}f}" if unit else f"{value:g}"
+def amount(value, unit):
+    return f"{value:.{0 if value >= 1000 else 3 if value < 1 else 2}f}" if unit else f"{value:g}"
+
+
+def table(figures):
     rows = [("figure", "where", "value", "goal", "", "from: median [quartiles]")]
     for f in figures:
         unit = f.amounts if f.unit == "x" else f" {f.unit}".rstrip()
@@ -258,35 +227,73 @@ def table(figures, missing):
                           (f" [{p['q1']:.2f}-{p['q3']:.2f}]" if "q1" in p else "") + (unit if name not in ("ratio", "CPU") else "")
                           for name, p in f.parts.items())
         goal = "-" if f.goal is None else f"{'>=' if f.more else '<='} {f.goal:g}"
-        suffix = " MiB" if f.unit == "MiB" else ""
+        suffix = f" {f.unit}" if f.unit not in ("x", "") else ""
         rows.append((f.name, f.where, amount(f.value, f.unit) + suffix, goal, f.verdict(), parts))
     widths = [max(len(r[i]) for r in rows) for i in range(5)]
-    for r in rows:
-        print("  ".join(cell.ljust(w) for cell, w in zip(r, widths)) + "  " + r[5])
-    for name, why in missing.items():
-        print(f"{name}: not measured: {why}")
+    return "".join("  ".join(cell.ljust(w) for cell, w in zip(r, widths)) + f"  {r[5]}\n" for r in rows)
+
+
+def conditions(runs):
+    """What a reader has to know of the machine and the run."""
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+        model = re.search(r"^model name\s*:\s*(.*)$", file.read(), re.M)
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()), "processors": os.cpu_count(), "model": model[1] if model else "unknown",
+        "kernel": platform.release(), "load": os.getloadavg()[0], "runs": runs, "commit": commit.stdout.strip(),
+    }
+
+
+def write_json(path, figures, missing, run):
+    with open(path, "w", encoding="ascii") as file:
+        json.dump({"conditions": run, "figures": [f.dump() for f in figures], "missing": missing}, file, indent=1)
+        file.write("\n")
+
+
+def report(figures, missing, run):
+    """A JSON file, a table and a plot of each group, the tables printed as well."""
+    for group in GROUPS:
+        some = [f for f in figures if f.group == group]
+        why = {name: text for name, text in missing.items() if MEASURES[name][0] == group}
+        if not some and not why:
+            continue
+        text = table(some) if some else ""
+        text += "".join(f"{name}: not measured: {reason}\n" for name, reason in why.items())
+        write_json(f"{OUT}/{group}.json", some, why, run)
+        with open(f"{OUT}/{group}.txt", "w", encoding="ascii", errors="replace") as file:
+            file.write(text)
+        if some and not plot(group, some, f"{OUT}/{group}.svg"):
+            print(f"bench: no {group}.svg: python3-matplotlib is not installed (tools/deps bench)", file=sys.stderr)
+        print(f"{group}\n{text}")
+
+
+def chosen(words, parser):
+    """The measures that --only names, in their order."""
+    for word in words:
+        if word not in MEASURES and word not in GROUPS:
+            parser.error(f"--only: no {word}; there are {', '.join(dict.fromkeys((*GROUPS, *MEASURES)))}")
+    return [name for name, (group, _, _) in MEASURES.items() if name in words or group in words]
 
 
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("--only", default=",".join(MEASURES))
+    parser.add_argument("--only", default=",".join(GROUPS))
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--here", action="store_true")
     parser.add_argument("--json", default=f"{OUT}/bench.json")
     opts = parser.parse_args()
-    names = opts.only.split(",")
-    if not set(names) <= set(MEASURES) or opts.runs < 2:
-        parser.error(f"--only takes some of {','.join(MEASURES)}; --runs at least 2")
+    names = chosen(opts.only.split(","), parser)
+    if opts.runs < 2:
+        parser.error("--runs: at least 2")
     os.makedirs(OUT, exist_ok=True)
+    run = conditions(opts.runs)
     if opts.here:
         figures, missing = measure_here(names, opts.runs, "lab" if os.environ.get("KVM_LAB") else "here")
     else:
         figures, missing = measure_all(names, opts.runs)
-    with open(opts.json, "w", encoding="ascii") as f:
-        json.dump({"figures": [x.dump() for x in figures], "missing": missing}, f, indent=1)
-        f.write("\n")
+    write_json(opts.json, figures, missing, run)
     if not opts.here:
-        table(figures, missing)
+        report(figures, missing, run)
     return 1 if missing else 0
 
 

@@ -274,6 +274,25 @@ START_TEST(fills_up)
 }
 END_TEST
 
+START_TEST(names)
+{
+	struct bus_region r = { .name = "serial0", .base = 0x3f8, .size = 8, .ops = &none };
+	struct err err = ERR_INIT;
+	struct bus *bus = make_bus();
+	char name[16] = "";
+
+	ck_assert_int_eq(bus_add(bus, &r, &err), 0);
+	ck_assert(!bus_name(bus, 0x3f7, name, sizeof(name)) && !bus_name(bus, 0x400, name, sizeof(name)));
+	ck_assert(bus_name(bus, 0x3f8, name, sizeof(name)));
+	ck_assert_str_eq(name, "serial0");
+	ck_assert(bus_name(bus, 0x3ff, name, 4));
+	ck_assert_str_eq(name, "ser");
+	bus_remove(bus, &r);
+	ck_assert(!bus_name(bus, 0x3f8, name, sizeof(name)));
+	bus_destroy(bus);
+}
+END_TEST
+
 START_TEST(removes_and_moves)
 {
 	struct bus *bus = make_bus();
@@ -445,6 +464,7 @@ int main(void)
 	tcase_add_test(rules, no_handlers);
 	tcase_add_test(rules, refuses);
 	tcase_add_test(rules, fills_up);
+	tcase_add_test(rules, names);
 	tcase_add_test(rules, removes_and_moves);
 	suite_add_tcase(s, threads);
 	tcase_set_timeout(threads, 60);

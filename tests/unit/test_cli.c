@@ -99,6 +99,10 @@ static void show(struct text *t, const struct vm_config *cfg)
 	put(t, "%s%s", cfg->no_shutdown ? " no-shutdown" : "", cfg->paused ? " paused" : "");
 	put(t, "%s%s%s%s", cfg->no_reboot ? " no-reboot" : "", cfg->testdev ? " testdev" : "", cfg->debug_log ? " debug" : "",
 	    cfg->debug_threads ? " debug-threads" : "");
+	if (cfg->count_exits)
+		put(t, " exits");
+	if (cfg->boot_timer)
+		put(t, " boot-timer=0x%x", cfg->boot_timer_port);
 	for (size_t i = 0; i < cfg->n_chardevs; i++)
 		put_chardev(t, &cfg->chardevs[i]);
 	for (size_t i = 0; i < cfg->n_serials; i++)
@@ -226,6 +230,11 @@ static const struct good good[] = {
 	{ "-global kvm-pit.lost_tick_policy=delay -global PIIX4_PM.disable_s3=1", "" },
 	{ "-global PIIX4_PM.disable_s4=0 -global kvm-pit.lost_tick_policy=discard", "" },
 	{ "-d debug", " debug" },
+	{ "-d exits", " exits" },
+	{ "-d exits,debug", " debug exits" },
+	{ "-d debug -d exits", " debug exits" },
+	{ "-device isa-boot-timer", " boot-timer=0x504" },
+	{ "-device isa-boot-timer,id=t,iobase=0x80", " boot-timer=0x80" },
 	/* serial ports without defaults */
 	{ "-nographic", "" },
 	{ "-serial stdio", " serial0=stdio+signal com1=serial0@serial0" },

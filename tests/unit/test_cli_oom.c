@@ -77,7 +77,7 @@ static const char *const words[] = {
 	"base=localtime,driftfix=slew", "-no-hpet", "-serial", "mon:stdio", "-serial", "file:f", "-serial", "unix:s,server,nowait",
 	"-chardev", "socket,id=c,path=p,server=on", "-device",
 	"{\"driver\":\"isa-serial\",\"chardev\":\"c\",\"id\":\"u\",\"index\":3}", "-device", "isa-debug-exit,id=e,iobase=0xf4",
-	"-device", "pc-testdev,id=t", "-device", "virtio-scsi-pci,id=a", "-device", "scsi-cd,serial=s", "-cdrom", "c.iso", "-global", "PIIX4_PM.disable_s3=1",
+	"-device", "pc-testdev,id=t", "-device", "isa-boot-timer,id=bt", "-device", "virtio-scsi-pci,id=a", "-device", "scsi-cd,serial=s", "-cdrom", "c.iso", "-global", "PIIX4_PM.disable_s3=1",
 	"-drive", "file=d,if=none,id=d,serial=s,throttling.group=g,iops=5,aio=native", "-hdb", "b", "-object", "iothread,id=io,poll-max-ns=1",
 	"-blockdev", "{\"driver\":\"raw\",\"node-name\":\"n\",\"file\":{\"driver\":\"file\",\"filename\":\"f\"}}",
 	"-blockdev", ("{\"driver\":\"qcow2\",\"node-name\":\"q\",\"file\":{\"driver\":\"file\",\"filename\":\"q\"},\"backing\":{\"driver\":\"vdi\","

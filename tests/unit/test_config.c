@@ -19,7 +19,7 @@ START_TEST(test_defaults)
 	ck_assert_ptr_null(cfg.kernel);
 	ck_assert_ptr_null(cfg.name);
 	ck_assert_uint_eq(cfg.n_chardevs + cfg.n_serials + cfg.n_debug_exits + cfg.cpu.n_features, 0);
-	ck_assert(!cfg.nodefaults && !cfg.nographic && !cfg.no_reboot && !cfg.testdev && !cfg.debug_log && !cfg.uuid_set);
+	ck_assert(!cfg.nodefaults && !cfg.nographic && !cfg.no_reboot && !cfg.testdev && !cfg.debug_log && !cfg.count_exits && !cfg.boot_timer && !cfg.clock.on && !cfg.uuid_set);
 	config_fini(&cfg);
 }
 END_TEST

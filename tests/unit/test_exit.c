@@ -234,6 +234,46 @@ START_TEST(every_reason)
 }
 END_TEST
 
+/* -d exits: each exit in its row, and the same is done as without. */
+START_TEST(counted)
+{
+	static const struct {
+		uint32_t reason;
+		struct exit_key key;
+	} each[] = {
+		{ KVM_EXIT_IO, { EXIT_KIND_OUT, 0x3f8, 2 } }, { KVM_EXIT_IO, { EXIT_KIND_IN, 0x60, 1 } },
+		{ KVM_EXIT_MMIO, { EXIT_KIND_MMIO_READ, 0xfed00000, 4 } }, { KVM_EXIT_MMIO, { EXIT_KIND_MMIO_WRITE, 0xfed00004, 8 } },
+		{ KVM_EXIT_SHUTDOWN, { EXIT_KIND_REASON, KVM_EXIT_SHUTDOWN, 0 } },
+	};
+
+	vcpu.exits = exit_stats_create();
+	ck_assert_ptr_nonnull(vcpu.exits);
+	for (unsigned i = 0; i < ARRAY_SIZE(each); i++) {
+		const struct exit_row *row;
+
+		n_seen = 0;
+		io(each[i].key.kind == EXIT_KIND_OUT ? KVM_EXIT_IO_OUT : KVM_EXIT_IO_IN, (uint16_t)each[i].key.addr, (uint8_t)each[i].key.width, 3);
+		shared.run.exit_reason = each[i].reason;
+		if (each[i].reason == KVM_EXIT_MMIO) {
+			shared.run.mmio.phys_addr = each[i].key.addr;
+			shared.run.mmio.len = each[i].key.width;
+			shared.run.mmio.is_write = each[i].key.kind == EXIT_KIND_MMIO_WRITE;
+		}
+		ck_assert_int_eq(exit_dispatch(&vcpu), each[i].reason == KVM_EXIT_SHUTDOWN ? EXIT_HALT : EXIT_CONTINUE);
+		ck_assert_uint_eq(n_seen, each[i].reason == KVM_EXIT_IO ? 3 : each[i].reason == KVM_EXIT_MMIO);
+		ck_assert_uint_eq(vcpu.exits->used, i + 1);
+		for (row = vcpu.exits->rows; row->count == 0 || row->key.kind != each[i].key.kind || row->key.addr != each[i].key.addr; row++)
+			ck_assert(row < &vcpu.exits->rows[EXIT_STATS_ROWS - 1]);
+		ck_assert(row->count == 1 && row->key.width == each[i].key.width);
+	}
+	exit_interrupted(&vcpu);
+	ck_assert_uint_eq(vcpu.exits->used, ARRAY_SIZE(each) + 1);
+	free(vcpu.exits);
+	vcpu.exits = NULL;
+	exit_interrupted(&vcpu);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("exit");
@@ -247,6 +287,7 @@ int main(void)
 	tcase_add_test(tc, failures);
 	tcase_add_test(tc, system_events);
 	tcase_add_test(tc, every_reason);
+	tcase_add_test(tc, counted);
 	suite_add_tcase(suite, tc);
 	return fake_run_tests(suite);
 }
