@@ -65,6 +65,8 @@ static void cover(const struct config_table *table, unsigned depth)
 				cover(f->table, depth + 1);
 		}
 	}
+	if (table == &config_table) /* runs, and is no setting */
+		memset(covered + offsetof(struct vm_config, clock), 1, sizeof(struct boot_clock));
 	/* What is left is padding: shorter than what it aligns. */
 	for (size_t i = 0; i <= table->size; i++) {
 		if (i < table->size && !covered[i]) {
