@@ -175,6 +175,8 @@ struct blk_file_config {
  * with a message that names the process that holds it. NULL with `err`.
  */
 struct blockdev *raw_open(const struct blk_file_config *cfg, struct err *err);
+/* Other locks in place of those that it has, if any: a writer's or a reader's. 0, or -EBUSY and the like with `err`, and then it has none. */
+int raw_set_lock(struct blockdev *bd, bool writer, struct err *err);
 
 /* blk/probe.c: what an image's first bytes say it is. Needs no more than BLK_PROBE_BYTES of them. */
 #define BLK_PROBE_BYTES 2048

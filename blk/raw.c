@@ -552,6 +552,18 @@ static const struct blockdev_ops raw_ops = {
 	.close = raw_close,
 };
 
+int raw_set_lock(struct blockdev *bd, bool writer, struct err *err)
+{
+	struct raw *raw = CONTAINER_OF(bd, struct raw, bd);
+	int r;
+
+	raw_unlock(raw->file.fd);
+	r = raw_lock(raw->file.fd, bd->name, !writer, err);
+	if (r < 0)
+		raw_unlock(raw->file.fd);
+	return r;
+}
+
 struct blockdev *raw_open(const struct blk_file_config *cfg, struct err *err)
 {
 	struct raw *raw = calloc(1, sizeof(*raw));

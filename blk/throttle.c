@@ -404,3 +404,8 @@ struct blockdev *throttle_create(struct blockdev *below, struct throttle_group *
 		t->waiters[dir] = (struct waiter){ .t = t, .dir = dir, .timer = { .fire = waiter_fire, .opaque = &t->waiters[dir] } };
 	return &t->filter.bd;
 }
+
+struct blockdev *throttle_below(struct blockdev *bd)
+{
+	return bd->ops == &throttle_ops ? CONTAINER_OF(bd, struct filter, bd)->below : bd;
+}

@@ -42,5 +42,7 @@ void throttle_group_get(struct throttle_group *group, struct throttle_config *cf
 
 /* Takes `below` over, and a reference to the group of its own. NULL with `err`, and then `below` is the caller's. */
 struct blockdev *throttle_create(struct blockdev *below, struct throttle_group *group, struct err *err);
+/* What a limited device limits; any other device itself. Borrowed. */
+struct blockdev *throttle_below(struct blockdev *bd);
 
 #endif

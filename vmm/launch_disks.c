@@ -321,6 +321,36 @@ struct eventloop *launch_disks_loop(struct launch_disks *d, const char *iothread
 	return thread ? iothread_loop(thread->thread) : NULL;
 }
 
+/* ---- commit ---- */
+
+struct commit_job {
+	struct disk_thread *thread;
+	const struct config_drive *drive;
+	struct blockdev *bd;
+	struct err *err;
+	int result;
+};
+
+static void commit_on_loop(void *arg)
+{
+	struct commit_job *job = arg;
+
+	job->result = launch_image_commit(&job->thread->host, job->drive, job->bd, job->err);
+}
+
+int launch_disks_commit(struct launch_disks *d, size_t i, struct err *err)
+{
+	struct commit_job job = { .drive = &d->cfg->drives[i], .bd = d->drives[i], .err = err };
+
+	if (!job.bd)
+		return err_set(err, -ENOENT, "there is nothing in drive '%s'", job.drive->id);
+	job.thread = thread_named(d, config_drive_iothread(d->cfg, job.drive->id), err);
+	if (!job.thread)
+		return err->code;
+	eventloop_call_sync(job.bd->loop, commit_on_loop, &job);
+	return job.result < 0 ? err_prefix(err, "drive '%s'", job.drive->id) : 0;
+}
+
 /* ---- media that are changed ---- */
 
 static size_t index_of(const struct launch_disks *d, const char *id)

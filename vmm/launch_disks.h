@@ -45,6 +45,8 @@ struct blockdev *launch_disks_drive(const struct launch_disks *disks, const char
  */
 void launch_disks_limits(const struct launch_disks *disks, const char *id, struct throttle_config *limits);
 int launch_disks_set_limits(struct launch_disks *disks, const char *id, const struct throttle_config *limits, struct err *err);
+/* As launch_image_commit, of the i-th drive. */
+int launch_disks_commit(struct launch_disks *disks, size_t i, struct err *err);
 /* The thread of the i-th -object iothread, as ps shows it. */
 int launch_disks_iothread_tid(const struct launch_disks *disks, size_t i);
 /* NULL is fine. */

@@ -34,6 +34,7 @@ static struct uring *uring_of(struct image_host *host, bool threads, struct err 
 /* A drive's image, and those that the user says it stands on, as blk/image.h takes them. */
 struct layers {
 	struct image_host *host;
+	bool no_lock;
 	struct image_config *v;
 	size_t n;
 };
@@ -54,7 +55,7 @@ static struct image_config *layer_add(struct layers *l, const struct config_imag
 		.format = image->format,
 		.read_only = image->read_only || read_only,
 		.auto_read_only = image->auto_read_only,
-		.no_lock = !image->lock,
+		.no_lock = !image->lock || l->no_lock,
 		.no_backing = image->no_backing,
 		.detect_zeroes = image->detect_zeroes,
 		.cache = (enum blk_cache)image->cache,
@@ -76,9 +77,10 @@ static struct image_config *layer_add(struct layers *l, const struct config_imag
 	return cfg;
 }
 
-static struct blockdev *open_image(struct image_host *host, const struct config_image *image, bool read_only, struct err *err)
+struct blockdev *launch_image_open_layers(struct image_host *host, const struct config_image *image, bool read_only, bool no_lock,
+					  struct err *err)
 {
-	struct layers l = { .host = host, .v = calloc(layers_count(image), sizeof(*l.v)) };
+	struct layers l = { .host = host, .no_lock = no_lock, .v = calloc(layers_count(image), sizeof(*l.v)) };
 	const struct image_config *cfg;
 	struct blockdev *bd;
 
@@ -121,7 +123,7 @@ static void say_guarded(const struct config_drive *drive, const struct blockdev 
 struct blockdev *launch_image_open(struct image_host *host, const struct config_drive *drive, struct throttle_group *group, struct err *err)
 {
 	bool overlay = drive->snapshot && !drive->image.read_only;
-	struct blockdev *bd = open_image(host, &drive->image, overlay, err), *limited;
+	struct blockdev *bd = launch_image_open_layers(host, &drive->image, overlay, false, err), *limited;
 
 	if (bd && overlay)
 		bd = put_overlay(host, &drive->image, bd, err);

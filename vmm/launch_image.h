@@ -7,8 +7,11 @@
 #ifndef VMM_LAUNCH_IMAGE_H
 #define VMM_LAUNCH_IMAGE_H
 
+#include <stdbool.h>
+
 struct blockdev;
 struct config_drive;
+struct config_image;
 struct err;
 struct eventloop;
 struct fdsets;
@@ -24,5 +27,15 @@ struct image_host {
 
 /* `group`: the drive's limits; NULL: none. NULL with `err`, which names the drive. */
 struct blockdev *launch_image_open(struct image_host *host, const struct config_drive *drive, struct throttle_group *group, struct err *err);
+
+/* An image with all that it stands on, without filters; `no_lock`: it is locked later, or never. NULL with `err`. */
+struct blockdev *launch_image_open_layers(struct image_host *host, const struct config_image *image, bool read_only, bool no_lock,
+					  struct err *err);
+
+/*
+ * vmm/launch_commit.c: writes what the image of a drive has, `bd` as launch_image_open made it, into the image below, and empties it: of a snapshot=on,
+ * the changes into the drive's own image. Takes as long as it takes. 0 or -errno with `err`; the drive goes on in any case, and has lost nothing.
+ */
+int launch_image_commit(struct image_host *host, const struct config_drive *drive, struct blockdev *bd, struct err *err);
 
 #endif

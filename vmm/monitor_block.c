@@ -290,6 +290,27 @@ static int block_resize(struct qmp_call *call, const json_t *args, json_t **ret,
 	return node.result < 0 ? err_set(err, -EINVAL, "'%s' cannot change its size: %s", node.drive->id, strerrordesc_np(-node.result)) : 0;
 }
 
+int monitor_block_commit(struct monitor *m, const char *name, struct err *err)
+{
+	const struct launch *l = m->launch;
+	bool all = !strcmp(name, "all");
+	struct node node;
+
+	for (size_t i = 0; i < l->cfg->n_drives; i++) {
+		bool open = node_at(l, i, &node), below = open && blockdev_backing(throttle_below(node.bd));
+
+		if (all && !below)
+			continue;
+		if (!all && !(open && node_matches(&node, name, name)))
+			continue;
+		if (launch_disks_commit(l->disks, i, err) < 0)
+			return err->code;
+		if (!all)
+			return 0;
+	}
+	return all ? 0 : err_set(err, -ENODEV, "there is no block device '%.64s'; query-block lists those there are", name);
+}
+
 /* A member of the arguments with a name made of two parts; 0 when it is not there, -1 for what no limit can be. */
 static json_int_t limit_arg(const json_t *args, const char *name, const char *suffix)
 {

@@ -104,6 +104,11 @@ static int human_block_resize(struct human *h, struct err *err)
 	return tell(h, "block_resize", json_pack("{s:s,s:I}", "device", h->words[0], "size", (json_int_t)size), err);
 }
 
+static int human_commit(struct human *h, struct err *err)
+{
+	return monitor_block_commit(h->m, h->words[0], err);
+}
+
 static int human_balloon(struct human *h, struct err *err)
 {
 	char *end;
@@ -360,6 +365,7 @@ static int human_help(struct human *h, struct err *err);
 static const struct human_command commands[] = {
 	{ "balloon", NULL, " MIB", "asks the guest to make do with so much memory", 1, human_balloon },
 	{ "block_resize", NULL, " DEVICE MIB", "gives a disk another size", 2, human_block_resize },
+	{ "commit", NULL, " DEVICE|all", "writes a disk's changes, also those of snapshot=on, into the image below", 1, human_commit },
 	{ "cont", "c", "", "lets the machine go on", 0, human_cont },
 	{ "help", "?", "", "shows this", 0, human_help },
 	{ "info", NULL, " [WHAT]", "shows what the machine is; without WHAT, what there is to see", 0, human_info },

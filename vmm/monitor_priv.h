@@ -101,6 +101,8 @@ extern const struct qmp_command monitor_fd_commands[];
 /* monitor_block.c, monitor_device.c: disks; network cards, threads, interrupts. */
 extern const struct qmp_command monitor_block_commands[];
 extern const struct qmp_command monitor_device_commands[];
+/* Writes the changes of a disk, or with "all" of all, into the image below. 0 or -errno with `err`. */
+int monitor_block_commit(struct monitor *m, const char *name, struct err *err);
 /* monitor_pci.c: what is on the PCI bus. */
 extern const struct qmp_command monitor_pci_commands[];
 /* monitor_probe.c: what Kite can do, machine or not. */

@@ -9,7 +9,7 @@ from harness import Skip, case
 
 
 @case
-def libvirt_linux(t):
+def libvirt_cirros(t):
     for program in ("libvirtd", "virsh", "iptables", "dnsmasq"):
         if not shutil.which(program):
             raise Skip(f"no {program}: tools/deps test lab")

@@ -7,7 +7,7 @@ from harness import BOOT, case
 from qmp import Qmp
 
 CYCLES = 1000
-FIO = ("fio --output=/tmp/fio --thread --rw=randwrite --verify=crc32c --verify_fatal=1 --verify_backlog=64 --direct=1 --size=8m --bssplit=512/20:4k/60:64k/20 "
+FIO = ("fio --eta=never --output=/tmp/fio --thread --rw=randwrite --verify=crc32c --verify_fatal=1 --verify_backlog=64 --direct=1 --size=8m --bssplit=512/20:4k/60:64k/20 "
        "--bs_unaligned=0 --randrepeat=0 --name=a --filename=/dev/vda --ioengine=libaio --iodepth=32 "
        "--name=b --filename=/dev/vda --offset=8m --ioengine=io_uring --iodepth=32")
 
@@ -19,7 +19,7 @@ def stop_cont_fio(t):
     guest = shell(t, "-drive", f"file={disk},format=raw,if=none,id=d,cache=none", "-object", "iothread,id=io",
                   "-device", "virtio-blk-pci,drive=d,iothread=io", "-qmp", f"unix:{path},server=on,wait=off", tools=True)
     qmp = Qmp(path)
-    guest.send(f"(n=0; bad=0; while [ ! -e /tmp/enough ]; do {FIO} || bad=1; n=$((n + 1)); done; echo \"<fi''o $bad after $n>\") &\n")
+    guest.send(f"(n=0; bad=0; while [ ! -e /tmp/enough ]; do {FIO} </dev/null >/tmp/said 2>&1 || bad=1; n=$((n + 1)); done; echo \"<fi''o $bad after $n>\") &\n")
     before = written(qmp)
     for _ in range(CYCLES):
         qmp.ask("stop")

@@ -632,11 +632,129 @@ START_TEST(test_descriptors)
 }
 END_TEST
 
+static int commit(unsigned i, struct blockdev *bd)
+{
+	err = (struct err)ERR_INIT;
+	return launch_image_commit(&host, &drives[i], bd, &err);
+}
+
+/* What was written is in the image below and no longer in the one above, and the drive goes on, also with limits in front. */
+static void commits(unsigned i, const char *base, const char *base_format)
+{
+	struct throttle_config limits = { .limits[THROTTLE_IOPS_TOTAL].avg = 1000000 };
+	struct throttle_group *group = throttle_group_create(&limits, &err);
+	struct blockdev *bd = launch_image_open(&host, &drives[i], group, &err);
+	struct blk_status st;
+
+	ck_assert_msg(bd != NULL, "%s", err.msg);
+	put(bd, CLUSTER - 512, 1024, 5);
+	put(bd, 3 * CLUSTER, CLUSTER, 6);
+	ck_assert_int_eq(blockdev_do(bd, BLK_WRITE_ZEROES, 0, 3 * CLUSTER + 4096, NULL, 8192), 0);
+	ck_assert_msg(commit(i, bd) == 0, "%s", err.msg);
+	has(bd, CLUSTER - 512, 1024, 5);
+	ck_assert_int_eq(blockdev_status(throttle_below(bd), 0, SIZE, &st), 0);
+	ck_assert_msg(!(st.flags & BLK_ST_ALLOCATED) && st.len == SIZE, "0x%x %llu", st.flags, (unsigned long long)st.len);
+	put(bd, 0, 512, 7); /* and has what it wrote since for itself */
+	blockdev_close(bd);
+	throttle_group_unref(group);
+	drive(3, base, base_format);
+	bd = drive_open(3);
+	has(bd, 0, CLUSTER - 512, 1);
+	has(bd, CLUSTER - 512, 1024, 5);
+	has(bd, 3 * CLUSTER, 4096, 6);
+	has(bd, 3 * CLUSTER + 4096, 8192, 0);
+	has(bd, 3 * CLUSTER + 12288, CLUSTER - 12288, 6);
+	blockdev_close(bd);
+}
+
+START_TEST(test_commit)
+{
+	make_raw("r", 1);
+	drive(0, "r", "raw");
+	drives[0].snapshot = true;
+	commits(0, "r", "raw");
+	make_raw("r", 1);
+	make_over("o", "r", "raw");
+	drive(0, "o", "qcow2");
+	commits(0, "r", "raw");
+	/* Two below, the second as -blockdev has it; the first gets it. */
+	make_raw("r", 1);
+	make_over("m", "r", "raw");
+	make_over("p", "m", "qcow2");
+	drive(0, "p", "qcow2");
+	drives[0].image.backing = image_new("m", "qcow2");
+	drives[0].image.backing->read_only = drives[0].image.backing->auto_read_only = true;
+	commits(0, "m", "qcow2");
+	/* A smaller one below grows. */
+	make_raw("s", 1);
+	ck_assert_int_eq(truncate(path_of("s"), 2 * CLUSTER), 0);
+	make_over("o", "s", "raw");
+	drive(0, "o", "qcow2");
+	commits(0, "s", "raw");
+}
+END_TEST
+
+START_TEST(test_commit_refused)
+{
+	struct blockdev *bd, *other;
+	uint64_t sum;
+
+	make_raw("r", 1);
+	make_qcow2("q", NULL);
+	drive(0, "q", "qcow2");
+	bd = drive_open(0);
+	ck_assert_int_eq(commit(0, bd), -EINVAL);
+	blockdev_close(bd);
+	drive(0, "r", "raw");
+	bd = drive_open(0);
+	ck_assert_int_eq(commit(0, bd), -EINVAL);
+	blockdev_close(bd);
+	drive(0, "r", NULL);
+	drives[0].snapshot = true;
+	bd = drive_open(0);
+	ck_assert_int_eq(commit(0, bd), -EPERM);
+	blockdev_close(bd);
+	/* Somebody else reads it: nothing is written, and the drive goes on. */
+	make_over("o", "r", "raw");
+	sum = sum_of("r");
+	drive(1, "r", "raw");
+	drives[1].image.read_only = true;
+	other = drive_open(1);
+	drive(0, "o", "qcow2");
+	bd = drive_open(0);
+	put(bd, 0, 512, 2);
+	ck_assert_int_eq(commit(0, bd), -EBUSY);
+	ck_assert_uint_eq(sum_of("r"), sum);
+	has(bd, 0, 512, 2);
+	has(bd, 512, 512, 1);
+	blockdev_close(other);
+	ck_assert_msg(commit(0, bd) == 0, "%s", err.msg);
+	/* Afterwards it reads again, beside others. */
+	other = drive_open(1);
+	has(other, 0, 512, 2);
+	blockdev_close(other);
+	blockdev_close(bd);
+	drives[0].image.read_only = true;
+	bd = drive_open(0);
+	ck_assert_int_eq(commit(0, bd), -EROFS);
+	blockdev_close(bd);
+	/* A file that is gone, and one that is locked. */
+	drives[0].image.read_only = false;
+	bd = drive_open(0);
+	put(bd, 0, 512, 3);
+	ck_assert_int_eq(rename(path_of("r"), path_of("away")), 0);
+	ck_assert_int_eq(commit(0, bd), -ENOENT);
+	has(bd, 0, 512, 3);
+	has(bd, 512, 512, 1);
+	blockdev_close(bd);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = { test_formats, test_only_read, test_probed, test_chain, test_data_file, test_snapshot,
 					      test_zeroes_and_discard, test_resize, test_caches, test_options, test_full_device,
-					      test_descriptors };
+					      test_descriptors, test_commit, test_commit_refused };
 
 	return suite_run("launch_image", tests, ARRAY_SIZE(tests), setup, teardown);
 }
