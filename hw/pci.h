@@ -72,6 +72,8 @@ struct device *pci_bus_device(struct pci_bus *bus);
  * before the kernel is entered. 0 or -ENOSPC with `err`.
  */
 int pci_bus_assign(struct pci_bus *bus, struct err *err);
+/* Which of cfg.intx its functions may drive, as bits. Any thread. */
+unsigned pci_bus_intx_lines(struct pci_bus *bus);
 
 /* A function as it is at a moment, for those who look at a machine that runs. */
 struct pci_seen {

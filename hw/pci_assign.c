@@ -112,6 +112,18 @@ static void enable(struct pci_bus *bus, struct pci_dev *dev)
 	pthread_mutex_unlock(&dev->lock);
 }
 
+unsigned pci_bus_intx_lines(struct pci_bus *bus)
+{
+	unsigned lines = 0;
+
+	pthread_mutex_lock(&bus->lock);
+	for (unsigned devfn = 0; devfn < PCI_FUNCTIONS; devfn++)
+		if (bus->functions[devfn] && bus->functions[devfn]->config[PCI_INTERRUPT_PIN])
+			lines |= BIT((devfn >> 3) % 4);
+	pthread_mutex_unlock(&bus->lock);
+	return lines;
+}
+
 int pci_bus_assign(struct pci_bus *bus, struct err *err)
 {
 	struct placing *p = calloc(1, sizeof(*p));

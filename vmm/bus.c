@@ -27,7 +27,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vmm/err.h"
@@ -65,7 +64,7 @@ struct bus_hit {
 
 struct bus *bus_create(const char *name, uint64_t last, struct err *err)
 {
-	struct bus *bus = calloc(1, sizeof(*bus));
+	struct bus *bus = sparse_alloc(sizeof(*bus));
 
 	if (!bus) {
 		err_set(err, -ENOMEM, "%s bus: not enough memory on the host", name);
@@ -82,7 +81,7 @@ void bus_destroy(struct bus *bus)
 	if (!bus)
 		return;
 	pthread_mutex_destroy(&bus->lock);
-	free(bus);
+	sparse_free(bus, sizeof(*bus));
 }
 
 static uint64_t region_last(const struct bus_region *r)

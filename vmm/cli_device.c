@@ -285,11 +285,12 @@ static const struct driver *find_driver(const char *name, struct err *err)
 	const char *near = NULL;
 	int near_distance = 0;
 
+	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
+		if (!strcmp(drivers[i].name, name))
+			return &drivers[i];
 	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++) {
 		int d = cli_near(name, drivers[i].name);
 
-		if (!strcmp(drivers[i].name, name))
-			return &drivers[i];
 		if (d >= 0 && (!near || d < near_distance)) {
 			near = drivers[i].name;
 			near_distance = d;

@@ -12,18 +12,32 @@ const char *const config_panic_actions[] = {
 	[PANIC_PAUSE] = "pause", [PANIC_SHUTDOWN] = "shutdown", [PANIC_EXIT_FAILURE] = "exit-failure", [PANIC_NONE] = "none", NULL,
 };
 
+/* The rest is zeroes. */
+static void set_defaults(struct vm_config *cfg)
+{
+	cfg->machine = MACHINE_PC;
+	cfg->board = (struct config_board){ .acpi = true, .pic = true, .pit = true, .rtc = true, .serial = true };
+	cfg->ram_size = CONFIG_DEFAULT_RAM;
+	cfg->smp = (struct config_smp){ .cpus = 1, .sockets = 1, .cores = 1, .threads = 1 };
+	cfg->rtc_base = RTC_BASE_UTC;
+	cfg->boot = (struct config_boot){ .order = CONFIG_BOOT_ORDER, .splash_time = -1, .reboot_timeout = -1 };
+	cfg->watchdog_action = WATCHDOG_RESET;
+	cfg->panic_action = PANIC_SHUTDOWN;
+}
+
 void config_init(struct vm_config *cfg)
 {
-	*cfg = (struct vm_config){
-		.machine = MACHINE_PC,
-		.board = { .acpi = true, .pic = true, .pit = true, .rtc = true, .serial = true },
-		.ram_size = CONFIG_DEFAULT_RAM,
-		.smp = { .cpus = 1, .sockets = 1, .cores = 1, .threads = 1 },
-		.rtc_base = RTC_BASE_UTC,
-		.boot = { .order = CONFIG_BOOT_ORDER, .splash_time = -1, .reboot_timeout = -1 },
-		.watchdog_action = WATCHDOG_RESET,
-		.panic_action = PANIC_SHUTDOWN,
-	};
+	memset(cfg, 0, sizeof(*cfg));
+	set_defaults(cfg);
+}
+
+struct vm_config *config_create(void)
+{
+	struct vm_config *cfg = sparse_alloc(sizeof(*cfg));
+
+	if (cfg)
+		set_defaults(cfg);
+	return cfg;
 }
 
 void config_cpu_fini(struct config_cpu *cpu)
@@ -141,7 +155,8 @@ static void config_virtio_serial_fini(struct config_virtio_serial *serial)
 	free(serial->id);
 }
 
-void config_fini(struct vm_config *cfg)
+/* Frees what it owns. */
+static void release(struct vm_config *cfg)
 {
 	free(cfg->name);
 	free(cfg->process_name);
@@ -215,5 +230,18 @@ void config_fini(struct vm_config *cfg)
 	}
 	for (size_t i = 0; i < cfg->n_scsi_units; i++)
 		config_scsi_unit_fini(&cfg->scsi_units[i]);
+}
+
+void config_fini(struct vm_config *cfg)
+{
+	release(cfg);
 	memset(cfg, 0, sizeof(*cfg));
+}
+
+void config_destroy(struct vm_config *cfg)
+{
+	if (!cfg)
+		return;
+	release(cfg);
+	sparse_free(cfg, sizeof(*cfg));
 }

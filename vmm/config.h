@@ -539,6 +539,9 @@ struct vm_config {
 /* Defaults: machine pc, 128 MiB, one vCPU, -cpu host, nothing else. Free with config_fini, which leaves zeroes. */
 void config_init(struct vm_config *cfg);
 void config_fini(struct vm_config *cfg);
+/* The same for one on the heap, of which only what is used takes memory. NULL without memory; config_destroy takes NULL. */
+struct vm_config *config_create(void);
+void config_destroy(struct vm_config *cfg);
 /* Frees the model and the features, and leaves zeroes. */
 void config_cpu_fini(struct config_cpu *cpu);
 /* The same for one of a kind. */

@@ -114,38 +114,54 @@ static int pin_irqfd(const struct irq_resample_pin *p, uint32_t flags)
 	return r < 0 ? r : 0;
 }
 
-static int pin_init(struct irq_resample *irqs, struct irq_resample_pin *p, unsigned gsi)
+void irq_resample_init(struct irq_resample *irqs, int vm_fd, struct eventloop *loop, unsigned first_gsi, unsigned n)
+{
+	assert(n <= IRQ_RESAMPLE_LINES);
+	*irqs = (struct irq_resample){ .vm_fd = vm_fd, .loop = loop, .n = n };
+	for (unsigned i = 0; i < n; i++) {
+		struct irq_resample_pin *p = &irqs->pins[i];
+
+		*p = (struct irq_resample_pin){ .irqs = irqs, .gsi = first_gsi + i, .fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER };
+		p->acked = (struct event_fd){ .fd = -1, .ready = acked_ready, .opaque = p };
+		p->pause = (struct event_timer){ .fire = pause_over, .opaque = p };
+	}
+}
+
+static void pin_unbind(struct irq_resample_pin *p)
+{
+	if (p->acked.fd >= 0)
+		eventloop_del_fd(p->irqs->loop, &p->acked);
+	fd_close(&p->acked.fd);
+	fd_close(&p->fd); /* and KVM lets go of it */
+}
+
+static int pin_bind(struct irq_resample_pin *p)
 {
 	int r;
 
-	*p = (struct irq_resample_pin){ .irqs = irqs, .gsi = gsi, .fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER };
-	p->acked = (struct event_fd){ .fd = -1, .ready = acked_ready, .opaque = p };
-	p->pause = (struct event_timer){ .fire = pause_over, .opaque = p };
 	p->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (p->fd < 0)
 		return -errno;
 	p->acked.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (p->acked.fd < 0)
 		return -errno;
-	r = eventloop_add_fd(irqs->loop, &p->acked, EPOLLIN);
+	r = eventloop_add_fd(p->irqs->loop, &p->acked, EPOLLIN);
 	return r < 0 ? r : pin_irqfd(p, KVM_IRQFD_FLAG_RESAMPLE);
 }
 
-int irq_resample_init(struct irq_resample *irqs, int vm_fd, struct eventloop *loop, unsigned first_gsi, unsigned n, struct err *err)
+int irq_resample_bind(struct irq_resample *irqs, unsigned n, struct err *err)
 {
-	assert(n <= IRQ_RESAMPLE_LINES);
-	*irqs = (struct irq_resample){ .vm_fd = vm_fd, .loop = loop };
-	while (irqs->n < n) {
-		unsigned gsi = first_gsi + irqs->n;
-		int r = pin_init(irqs, &irqs->pins[irqs->n], gsi);
+	struct irq_resample_pin *p = &irqs->pins[n];
+	int r;
 
-		irqs->n++;
-		if (r < 0) {
-			irq_resample_fini(irqs);
-			return err_set_errno(err, r, "interrupt line %u: KVM cannot drive it by an eventfd", gsi);
-		}
-	}
-	return 0;
+	assert(n < irqs->n);
+	if (p->fd >= 0)
+		return 0;
+	r = pin_bind(p);
+	if (r == 0)
+		return 0;
+	pin_unbind(p);
+	return err_set_errno(err, r, "interrupt line %u: KVM cannot drive it by an eventfd", p->gsi);
 }
 
 void irq_resample_fini(struct irq_resample *irqs)
@@ -154,9 +170,7 @@ void irq_resample_fini(struct irq_resample *irqs)
 		struct irq_resample_pin *p = &irqs->pins[--irqs->n];
 
 		eventloop_cancel(irqs->loop, &p->pause);
-		eventloop_del_fd(irqs->loop, &p->acked);
-		fd_close(&p->acked.fd);
-		fd_close(&p->fd); /* and KVM lets go of it */
+		pin_unbind(p);
 		pthread_mutex_destroy(&p->lock);
 	}
 }

@@ -22,7 +22,7 @@ struct irq_resample;
 struct irq_resample_pin {
 	struct irq_resample *irqs;
 	unsigned gsi;
-	int fd;                 /* written to: KVM raises the line. An irqfd */
+	int fd;                 /* written to: KVM raises the line. An irqfd; -1: not bound */
 	struct event_fd acked;  /* KVM: the guest has ended an interrupt of the line, which is low now */
 	struct event_timer pause; /* in a storm, until the next one */
 	unsigned in_a_row;      /* interrupts since a device last lowered its end; under the lock */
@@ -38,8 +38,13 @@ struct irq_resample {
 	struct irq_resample_pin pins[IRQ_RESAMPLE_LINES];
 };
 
-/* Lines for `n` GSIs from `first_gsi` on; `loop` hears of the ends of interrupts. 0 or -errno with `err`, and then nothing is left of it. */
-int irq_resample_init(struct irq_resample *irqs, int vm_fd, struct eventloop *loop, unsigned first_gsi, unsigned n, struct err *err);
+/* Lines for `n` GSIs from `first_gsi` on; `loop` hears of the ends of interrupts. */
+void irq_resample_init(struct irq_resample *irqs, int vm_fd, struct eventloop *loop, unsigned first_gsi, unsigned n);
+/*
+ * Line `n` may be driven from now on. Apart from the rest, since it costs a start more than it should where no device has the line. 0, also
+ * when it is bound already, or -errno with `err`.
+ */
+int irq_resample_bind(struct irq_resample *irqs, unsigned n, struct err *err);
 /* No end is driven any more. Fine for one that is all zeroes. */
 void irq_resample_fini(struct irq_resample *irqs);
 
@@ -49,7 +54,7 @@ void irq_resample_fini(struct irq_resample *irqs);
  */
 int irq_resample_reset(struct irq_resample *irqs, struct err *err);
 
-/* A device's end of line `n`, low. `irqs` outlives it. */
+/* A device's end of line `n`, low. `irqs` outlives it. To be bound before it is driven. */
 struct irq_line irq_resample_line(struct irq_resample *irqs, unsigned n);
 
 #endif

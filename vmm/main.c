@@ -167,19 +167,20 @@ static int program_act(const struct vm_config *cfg, enum cli_action action, stru
 
 int main(int argc, char *argv[])
 {
-	struct vm_config cfg;
+	struct vm_config *cfg = config_create();
 	enum cli_action action;
 	struct err err = ERR_INIT;
 	int status = STATUS_FAILED;
 
-	config_init(&cfg);
-	if (program_check_fds(&err) == 0 && cli_parse(argc, argv, &cfg, &action, &err) == 0) {
-		if (cfg.boot_timer)
-			boot_clock_start(&cfg.clock);
-		status = program_act(&cfg, action, &err);
+	if (!cfg)
+		err_set(&err, -ENOMEM, "no memory to start");
+	if (cfg && program_check_fds(&err) == 0 && cli_parse(argc, argv, cfg, &action, &err) == 0) {
+		if (cfg->boot_timer)
+			boot_clock_start(&cfg->clock);
+		status = program_act(cfg, action, &err);
 	}
 	if (status != EXIT_SUCCESS && err.code != 0)
 		log_error("%s", err.msg);
-	config_fini(&cfg);
+	config_destroy(cfg);
 	return status;
 }

@@ -27,17 +27,17 @@
 int msi_kvm_init(struct msi_kvm *msis, int vm_fd, const struct kvm_irq_routing_entry *fixed, unsigned n_fixed, unsigned first_gsi,
 		 struct err *err)
 {
-	struct kvm_irq_routing *table = calloc(1, sizeof(*table) + (n_fixed + MSI_KVM_ROUTES) * sizeof(table->entries[0]));
+	size_t size = sizeof(struct kvm_irq_routing) + (n_fixed + MSI_KVM_ROUTES) * sizeof(struct kvm_irq_routing_entry);
+	struct kvm_irq_routing *table = sparse_alloc(size);
 
 	if (!table)
 		return err_set(err, -ENOMEM, "interrupt routes: not enough memory on the host");
-	*msis = (struct msi_kvm){
-		.vm_fd = vm_fd,
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.first_gsi = first_gsi,
-		.n_fixed = n_fixed,
-		.table = table,
-	};
+	msis->vm_fd = vm_fd;
+	pthread_mutex_init(&msis->lock, NULL);
+	msis->first_gsi = first_gsi;
+	msis->n_fixed = n_fixed;
+	msis->table = table;
+	msis->table_size = size;
 	memcpy(table->entries, fixed, n_fixed * sizeof(fixed[0]));
 	return 0;
 }
@@ -46,7 +46,7 @@ void msi_kvm_fini(struct msi_kvm *msis)
 {
 	if (!msis->table)
 		return;
-	free(msis->table);
+	sparse_free(msis->table, msis->table_size);
 	msis->table = NULL;
 	pthread_mutex_destroy(&msis->lock);
 }

@@ -25,6 +25,7 @@ struct msi_kvm {
 	unsigned first_gsi; /* of the vectors; those below belong to interrupt lines */
 	unsigned n_fixed;   /* routes of the lines, first in `table` */
 	struct kvm_irq_routing *table; /* as KVM was told last */
+	size_t table_size;             /* bytes */
 	struct msi_kvm_route {
 		bool used; /* somebody holds the vector */
 		bool set;  /* and has said what it sends */
@@ -34,7 +35,7 @@ struct msi_kvm {
 	} routes[MSI_KVM_ROUTES];
 };
 
-/* `fixed` are the routes of interrupt lines, copied; vectors get the numbers from `first_gsi` on. 0 or -ENOMEM with `err`. */
+/* `msis` is all zeroes. `fixed` are the routes of interrupt lines, copied; vectors get the numbers from `first_gsi` on. 0 or -ENOMEM with `err`. */
 int msi_kvm_init(struct msi_kvm *msis, int vm_fd, const struct kvm_irq_routing_entry *fixed, unsigned n_fixed, unsigned first_gsi,
 		 struct err *err);
 /* Every vector has been freed. Fine for one that is all zeroes. */

@@ -72,6 +72,13 @@ static inline void cpu_relax(void)
 /* CLOCK_MONOTONIC in nanoseconds. */
 int64_t now_ns(void);
 
+/*
+ * Zeroed memory for something large of which little is used: pages that are never touched are neither cleared nor taken, while calloc clears
+ * all of what it gets from the heap. NULL without memory. `size` as it was allocated; NULL is fine.
+ */
+void *sparse_alloc(size_t size);
+void sparse_free(void *p, size_t size);
+
 /* Closes `*fd` unless it is negative, and makes it -1. Keeps errno. */
 void fd_close(int *fd);
 

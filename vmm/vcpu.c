@@ -187,23 +187,25 @@ static void vcpu_run(struct vcpu *vcpu)
 	}
 }
 
-static void *vcpu_thread(void *arg)
-{
-	struct vcpu *vcpu = arg;
-
-	atomic_store(&vcpu->tid, gettid()); /* for vcpu_tid, which looks before it parks */
-	while (vcpu_park(vcpu) == VCPU_RUN)
-		vcpu_run(vcpu);
-	return NULL;
-}
-
+/* By the thread itself: another's name is written by way of a file. */
 static void vcpu_name_thread(const struct vcpu *vcpu)
 {
 	char name[64];
 
 	snprintf(name, sizeof(name), "CPU %u/%.32s", vcpu->index, vcpu->vm->name ? vcpu->vm->name : "KVM");
 	name[THREAD_NAME_MAX - 1] = '\0';
-	pthread_setname_np(vcpu->thread, name);
+	pthread_setname_np(pthread_self(), name);
+}
+
+static void *vcpu_thread(void *arg)
+{
+	struct vcpu *vcpu = arg;
+
+	vcpu_name_thread(vcpu);
+	atomic_store(&vcpu->tid, gettid()); /* for vcpu_tid, which looks before it parks */
+	while (vcpu_park(vcpu) == VCPU_RUN)
+		vcpu_run(vcpu);
+	return NULL;
 }
 
 /* The thread takes the kick and the faults of its own code; all else is for the main thread. */
@@ -250,7 +252,6 @@ int vcpu_start(struct vcpu *vcpu, struct err *err)
 	if (r < 0)
 		return err_set_errno(err, r, "cannot start the thread of vCPU %u", vcpu->index);
 	vcpu->thread_started = true;
-	vcpu_name_thread(vcpu);
 	return 0;
 }
 

@@ -25,7 +25,7 @@ struct vcpu {
 	size_t run_size;
 	pthread_t thread;
 	bool thread_started;
-	_Atomic pid_t tid; /* the thread's own id, which it writes first of all; 0: it has not run yet */
+	_Atomic pid_t tid; /* the thread's own id, which it writes when it begins; 0: it has not run yet */
 	struct arch_vcpu *arch; /* the architecture's own */
 	struct exit_stats *exits; /* -d exits; NULL: not counted. The thread's while it runs */
 };

@@ -52,8 +52,7 @@ static int pc_add_pci(struct machine *m, struct err *err)
 	}
 	m->pci64 = pci64_window(m);
 	cfg.mem64 = m->pci64;
-	if (irq_resample_init(&m->intx, m->vm->fd, m->env.loop, IRQ_PCI, IRQ_PCI_LINES, err) < 0)
-		return err->code;
+	irq_resample_init(&m->intx, m->vm->fd, m->env.loop, IRQ_PCI, IRQ_PCI_LINES);
 	for (unsigned i = 0; i < IRQ_PCI_LINES; i++)
 		cfg.intx[i] = irq_resample_line(&m->intx, i);
 	m->pci = pci_bus_create(&m->env, &cfg, err);
@@ -127,6 +126,9 @@ static int pc_settle(struct machine *m, struct err *err)
 		r = pci_bus_assign(m->pci, err);
 	else
 		r = m->cfg->board.acpi ? pc_with_acpi(m, pc_firmware_tell, err) : pc_firmware_tell(m, NULL, err);
+	for (unsigned i = 0; r == 0 && i < IRQ_PCI_LINES; i++)
+		if (pci_bus_intx_lines(m->pci) & BIT(i))
+			r = irq_resample_bind(&m->intx, i, err);
 	return r < 0 ? r : irq_resample_reset(&m->intx, err);
 }
 

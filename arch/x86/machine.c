@@ -478,7 +478,7 @@ static int machine_init(struct machine *m, struct eventloop *loop, struct err *e
 
 struct machine *machine_create(const struct vm_config *cfg, struct boot *boot, struct eventloop *loop, struct err *err)
 {
-	struct machine *m = calloc(1, sizeof(*m));
+	struct machine *m = sparse_alloc(sizeof(*m));
 
 	if (!m) {
 		err_set(err, -ENOMEM, "no memory for a machine");
@@ -520,7 +520,7 @@ void machine_destroy(struct machine *m)
 	irq_resample_fini(&m->intx);
 	msi_kvm_fini(&m->msis);
 	vm_destroy(m->vm);
-	free(m);
+	sparse_free(m, sizeof(*m));
 }
 
 struct vm *machine_vm(struct machine *m)

@@ -90,7 +90,9 @@ static void teardown(void)
 
 static void init(void)
 {
-	ck_assert_msg(irq_resample_init(&irqs, VM_FD, loop, FIRST, IRQ_RESAMPLE_LINES, &err) == 0, "%s", err.msg);
+	irq_resample_init(&irqs, VM_FD, loop, FIRST, IRQ_RESAMPLE_LINES);
+	for (unsigned i = 0; i < IRQ_RESAMPLE_LINES; i++)
+		ck_assert_msg(irq_resample_bind(&irqs, i, &err) == 0, "%s", err.msg);
 }
 
 START_TEST(level)
@@ -212,11 +214,30 @@ START_TEST(reset)
 }
 END_TEST
 
+/* A line that no device has is not bound: no calls, and none at a reset or at the end. */
+START_TEST(unbound)
+{
+	irq_resample_init(&irqs, VM_FD, loop, FIRST, IRQ_RESAMPLE_LINES);
+	ck_assert_int_eq(irq_resample_bind(&irqs, 2, &err), 0);
+	ck_assert_int_eq(irq_resample_bind(&irqs, 2, &err), 0); /* again does nothing */
+	ck_assert_uint_eq(n_calls, 1);
+	ck_assert_int_eq(irq_resample_reset(&irqs, &err), 0);
+	ck_assert_uint_eq(n_calls, 1);
+	ck_assert(irqs.pins[0].fd < 0 && irqs.pins[3].acked.fd < 0);
+}
+END_TEST
+
 START_TEST(failures)
 {
 	for (fail_call = 0; fail_call < IRQ_RESAMPLE_LINES; fail_call++) {
 		n_calls = 0;
-		ck_assert_int_eq(irq_resample_init(&irqs, VM_FD, loop, FIRST, IRQ_RESAMPLE_LINES, &err), -ENOSPC);
+		irq_resample_init(&irqs, VM_FD, loop, FIRST, IRQ_RESAMPLE_LINES);
+		for (unsigned i = 0; i < fail_call; i++)
+			ck_assert_int_eq(irq_resample_bind(&irqs, i, &err), 0);
+		ck_assert_int_eq(irq_resample_bind(&irqs, fail_call, &err), -ENOSPC);
+		ck_assert_ptr_nonnull(strstr(err.msg, "cannot drive it"));
+		ck_assert(irqs.pins[fail_call].fd < 0 && irqs.pins[fail_call].acked.fd < 0);
+		irq_resample_fini(&irqs);
 		for (unsigned i = 0; i < fail_call; i++) {
 			ck_assert(fcntl(lines[i].fd, F_GETFD) < 0 && fcntl(lines[i].acked, F_GETFD) < 0);
 			lines[i].bound = false;
@@ -307,6 +328,7 @@ int main(void)
 	tcase_add_test(tc, level);
 	tcase_add_test(tc, storm);
 	tcase_add_loop_test(tc, reset, 0, 2);
+	tcase_add_test(tc, unbound);
 	tcase_add_test(tc, failures);
 	tcase_add_test(tc, nothing_is_lost);
 	suite_add_tcase(s, tc);

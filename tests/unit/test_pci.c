@@ -399,6 +399,7 @@ START_TEST(intx)
 	struct fake_fn *other = fake_fn_add(&pci, "other", PCI_DEVFN(9, 2), 0); /* 5 and 9 share a line */
 	struct fake_fn *third = fake_fn_add(&pci, "third", PCI_DEVFN(6, 0), 0);
 
+	ck_assert_uint_eq(pci_bus_intx_lines(pci.bus), BIT(1) | BIT(2));
 	pci_set_intx(&fn->pci, true);
 	pci_set_intx(&fn->pci, true);
 	ck_assert(pci.intx[1] && !pci.intx[2]);
