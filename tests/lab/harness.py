@@ -34,12 +34,19 @@ class Skip(Exception):
 
 
 CASES = []
+LONG = set()  # names of those that only run when asked for
 
 
 def case(function):
     """Registers a test. Its name is the function's."""
     CASES.append((function.__name__, function))
     return function
+
+
+def long_case(function):
+    """The same for one that takes long."""
+    LONG.add(function.__name__)
+    return case(function)
 
 
 def add_case(name, function):

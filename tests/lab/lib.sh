@@ -63,6 +63,56 @@ lab_apt_setup() {
 		apt-get "${lab_apt[@]}" -qq update >&2 || lab_die "cannot fetch Debian's package lists"
 }
 
+# lab_package NAME PATH...: sets `package` to the directory that holds the files PATH (patterns, from the root on, without the first slash) of Debian's
+# package NAME. Asks apt only when its lists are newer than what is there.
+lab_package() {
+	local name=$1 link version dir lock
+	shift
+	link=$lab_cache/package-$name-$(sha256sum <<<"$*" | cut -c 1-8)
+	if ! [ -e "$link/used" ] || [ /var/lib/apt/lists -nt "$link/used" ]; then
+		lab_need apt-get apt-cache dpkg-deb tar
+		mkdir -p "$lab_cache"
+		exec {lock}>"$lab_cache/lock"
+		flock "$lock"
+		lab_apt_setup
+		version=$(apt-cache "${lab_apt[@]}" show --no-all-versions "$name" 2>/dev/null | awk '/^Version:/ && !n++ { print $2 }')
+		[ -n "$version" ] || [ -e "$link/used" ] || lab_die "apt does not know $name: run apt-get update"
+		dir=${link##*/}_$version
+		[ -z "$version" ] || [ -e "$lab_cache/$dir" ] || lab_package_fetch "$name=$version" "$lab_cache/$dir" "$@"
+		[ -z "$version" ] || ln -sfnT "$dir" "$link"
+		touch "$link/used"
+		lab_forget
+		exec {lock}>&-
+	fi
+	package=$(realpath "$link")
+}
+
+# lab_package_fetch PACKAGE=VERSION DIR PATH...
+lab_package_fetch() {
+	local what=$1 dir=$2 tmp
+	shift 2
+	echo "${0##*/}: fetching $what" >&2
+	tmp=$(mktemp -d "$lab_cache/tmp.XXXXXX")
+	# shellcheck disable=SC2064 # the name of now is meant
+	trap "rm -rf '$tmp'" EXIT
+	(
+		set -e
+		cd "$tmp"
+		mkdir deb out
+		cd deb
+		apt-get "${lab_apt[@]}" -qq download "$what" >../log 2>&1 || { cat ../log >&2; exit 1; }
+		dpkg-deb --fsys-tarfile ./*.deb | tar -C ../out -x --no-same-owner --wildcards "${@/#/./}"
+	) || lab_die "cannot fetch or unpack $what"
+	mv -T "$tmp/out" "$dir"
+	rm -rf "$tmp"
+	trap - EXIT
+}
+
+# Removes versions that nothing has used for two weeks.
+lab_forget() {
+	find "$lab_cache" -maxdepth 2 -path '*_*/used' -mtime +14 -printf '%h\0' | xargs -0r rm -rf
+}
+
 # lab_kernel META: sets `kernel` to the directory that holds the kernel behind Debian's metapackage META (linux-image-amd64, ...):
 #   vmlinuz           the bzImage
 #   vmlinux           what is packed in it
@@ -92,7 +142,7 @@ lab_kernel_update() {
 	lab_need apt-get apt-cache dpkg-deb depmod lz4 xz python3
 	lab_apt_setup
 	image=$(apt-cache "${lab_apt[@]}" depends "$meta" 2>/dev/null | awk '/Depends: linux-image/ { print $2; exit }')
-	[ -z "$image" ] || version=$(apt-cache "${lab_apt[@]}" show --no-all-versions "$image" | awk '/^Version:/ { print $2; exit }')
+	[ -z "$image" ] || version=$(apt-cache "${lab_apt[@]}" show --no-all-versions "$image" | awk '/^Version:/ && !n++ { print $2 }')
 	if [ -z "$image" ] || [ -z "$version" ]; then
 		[ -e "$link/release" ] || lab_die "apt does not know $meta: run apt-get update"
 		touch "$link/used"
@@ -102,8 +152,7 @@ lab_kernel_update() {
 	[ -e "$lab_cache/$dir" ] || lab_kernel_fetch "$image=$version" "$lab_cache/$dir"
 	touch "$lab_cache/$dir/used"
 	ln -sfnT "$dir" "$link"
-	# Versions that nothing has used for two weeks.
-	find "$lab_cache" -maxdepth 2 -path '*/linux-image-*_*/used' -mtime +14 -printf '%h\0' | xargs -0r rm -rf
+	lab_forget
 }
 
 # lab_kernel_fetch PACKAGE=VERSION DIR
