@@ -59,9 +59,13 @@ static ssize_t fake_write(int fd, const void *buf, size_t len)
 #define fd_close util_fd_close
 #define pread_full util_pread_full
 #define write_full util_write_full
+#define sparse_alloc util_sparse_alloc
+#define sparse_free util_sparse_free
 #define pread fake_pread
 #define write fake_write
 int64_t now_ns(void);
+void *sparse_alloc(size_t size);
+void sparse_free(void *p, size_t size);
 void fd_close(int *fd);
 int pread_full(int fd, void *buf, size_t len, uint64_t off);
 int write_full(int fd, const void *buf, size_t len);
