@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 from guests import ROOT, cirros
-from harness import Skip, case
+from harness import STEP, Skip, case
 
 
 @case
@@ -18,7 +18,10 @@ def libvirt_cirros(t):
     image = cirros()
     kernel = shutil.copy(f"{t.cloud}/vmlinux", t.dir)
     t.share()  # libvirt-qemu shall be able to read it all
-    done = subprocess.run([f"{ROOT}/tests/libvirt/linux", kernel, t.initramfs, image], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          env={**os.environ, "KITE": t.kite}, text=True, check=False)
-    print(done.stdout, flush=True)
-    t.check(done.returncode == 0, "; ".join(line for line in done.stdout.splitlines() if line.startswith("not ok")) or done.stdout[-300:])
+    said = []
+    with subprocess.Popen([f"{ROOT}/tests/libvirt/linux", kernel, t.initramfs, image], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          env={**os.environ, "KITE": t.kite, "PATIENCE": str(3 * STEP)}, text=True, errors="replace") as steps:
+        for line in steps.stdout:
+            print("   ", line, end="", flush=True)
+            said.append(line)
+    t.check(steps.returncode == 0, "; ".join(line.strip() for line in said if line.startswith("not ok")) or "".join(said[-3:]))

@@ -93,7 +93,7 @@ class Console:
 
     def ask(self, command, seconds=PATIENCE):
         """What a command prints in the guest's shell, in one line. The shell's echo of the command has other marks."""
-        self.send(f"echo \"<$({{ {command}; }} 2>&1 | tr '\\r\\n' '  ')\">\n")
+        self.send(f"echo \"<$({{ {command}; }} 2>&1 | tr '\\r\\n' '  ')>\"\n")
         return self.expect(rb"<([^>$][^>]*|)>", seconds)[1].decode(errors="replace").strip()
 
     def close(self):
@@ -105,8 +105,9 @@ class Console:
         os.close(self.fd)
 
 
-def run_steps(steps, conf, domains, label):
-    """In a mount namespace with nothing of another libvirtd: each step is called with a directory and the daemon. The exit status."""
+def run_steps(steps, conf, domains, label, each=True):
+    """In a mount namespace with nothing of another libvirtd: each step is called with a directory and the daemon; not `each`: up to the
+    first that fails. The exit status."""
     for d in PRIVATE:
         os.makedirs(d, exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", d], check=True)
@@ -125,7 +126,9 @@ def run_steps(steps, conf, domains, label):
                 print(f"ok {label}_{step.__name__[5:]} ({time.monotonic() - start:.1f} s)", flush=True)
             except (Fail, OSError, subprocess.SubprocessError) as e:
                 failed += 1
-                print(f"not ok {label}_{step.__name__[5:]}: {e}", flush=True)
+                print(f"not ok {label}_{step.__name__[5:]}: {e} ({time.monotonic() - start:.1f} s)", flush=True)
+                if not each:
+                    break
     except Fail as e:
         failed += 1
         print(f"not ok {label}: {e}", flush=True)
