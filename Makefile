@@ -4,8 +4,9 @@
 #   make                 build/kite, build/kite-img
 #   make check           unit tests
 #   make payloads        bare-metal guests for tests and benchmarks
-#   make lint            layering, style and static checks
-#   make soak            qcow2 and kite-img killed and shaken for longer: SOAK_SECONDS, QCOW2_SEEDS
+#   make lint            layering, style and static checks; make analyze: the compilers' analyzers
+#   make coverage        which lines the tests run, by directory (tests/coverage)
+#   make soak            qcow2 and kite-img killed and shaken for longer: SOAK_SECONDS, QCOW2_SEEDS; HOURS=n: guests under load, too
 #   make bench           side-by-side figures; make bench-compare BASE=rev: this tree against another commit
 #   make SAN=address,undefined B=build-asan ...    the same with sanitizers
 #   make CC=clang B=build-clang ...
@@ -25,6 +26,8 @@ HARDEN := -fPIE -fstack-protector-strong
 OPT ?= -O2 -g
 ifdef SAN
 OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
+else ifdef COV
+OPT := -O0 -g --coverage -fprofile-update=atomic
 else
 HARDEN += -D_FORTIFY_SOURCE=2
 # Nothing here is unwound at run time; debuggers have the same tables with -g, where no start has to map them.
@@ -53,7 +56,7 @@ USERNET_LIBS := -lslirp -l:libglib-2.0.so.0 -lseccomp
 LIBEXECDIR ?= $(PREFIX)/libexec/kite
 $(B)/net/user_helper.o: CPPFLAGS += -DKITE_LIBEXECDIR='"$(LIBEXECDIR)"'
 
-.PHONY: all check payloads lint bench clean install
+.PHONY: all check payloads lint analyze coverage bench clean install
 all: $(B)/kite $(B)/kite-img $(B)/kite-ctl $(B)/kite-user-net $(B)/kite-bridge-helper
 
 $(B)/kite-user-net: $(USERNET_OBJ) $(B)/libkite.a
@@ -131,8 +134,17 @@ soak: $(B)/kite-img $(B)/tests/unit/test_qcow2_model $(B)/tests/unit/test_qcow2_
 	@QCOW2_SEEDS=$${QCOW2_SEEDS:-100} $(B)/tests/unit/test_qcow2_model
 	@QCOW2_SEEDS=$${QCOW2_SEEDS:-100} QCOW2_ORACLE=$${QCOW2_ORACLE:-997} $(B)/tests/unit/test_qcow2_crash
 
-lint:
+lint: analyze
 	@tools/lint
+
+analyze:
+	@tools/analyze
+
+# The unit tests and the bare-metal guests, built to count the lines that they run.
+coverage:
+	@$(MAKE) --no-print-directory COV=1 B=$(B)-cov all payloads
+	@-$(MAKE) --no-print-directory COV=1 B=$(B)-cov check
+	@B=$(B)-cov tests/coverage
 
 include $(wildcard tests/embed/embed.mk tests/net/net.mk tests/guest/guest.mk tests/bench/bench.mk tests/fuzz/fuzz.mk)
 

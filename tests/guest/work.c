@@ -51,10 +51,10 @@ static bool round_of(struct victim *v, unsigned round)
 static bool works(struct victim *v, unsigned round)
 {
 	for (unsigned i = 0; i < TRIES; i++) {
+		if (virtio_status(&v->dev) & VIRTIO_NEEDS_RESET || i > 1)
+			victim_begin(v, BLK_F_FLUSH);
 		if (round_of(v, round))
 			return true;
-		if (virtio_status(&v->dev) & VIRTIO_NEEDS_RESET || i > 0)
-			victim_begin(v, BLK_F_FLUSH);
 	}
 	return false;
 }
