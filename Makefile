@@ -56,6 +56,12 @@ USERNET_LIBS := -lslirp -l:libglib-2.0.so.0 -lseccomp
 LIBEXECDIR ?= $(PREFIX)/libexec/kite
 $(B)/net/user_helper.o: CPPFLAGS += -DKITE_LIBEXECDIR='"$(LIBEXECDIR)"'
 
+# What runs once, at the start or on a user's word, is better small than fast.
+ifndef SAN
+COLD := vmm/cli% vmm/config% vmm/launch% vmm/monitor% vmm/qmp% firmware/% arch/x86/%
+$(filter $(COLD:%=$(B)/%),$(LIB_OBJ)): OPT += -Os
+endif
+
 .PHONY: all check payloads lint analyze coverage bench clean install
 all: $(B)/kite $(B)/kite-img $(B)/kite-ctl $(B)/kite-user-net $(B)/kite-bridge-helper
 

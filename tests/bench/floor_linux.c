@@ -51,39 +51,51 @@ static int check(int result, const char *what)
 	return result;
 }
 
-static const uint8_t *map_file(const char *path, size_t *size)
+static int open_file(const char *path, size_t *size)
 {
 	int fd = check(open(path, O_RDONLY | O_CLOEXEC), path);
 	struct stat st;
-	void *map;
 
 	check(fstat(fd, &st), path);
 	*size = (size_t)st.st_size;
-	map = mmap(NULL, *size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
-	if (map == MAP_FAILED)
-		err(1, "%s", path);
-	close(fd);
-	return map;
+	return fd;
+}
+
+/* Straight into guest memory, or what else `to` is. */
+static void read_file(int fd, const char *path, void *to, size_t len, uint64_t off)
+{
+	while (len > 0) {
+		ssize_t n = pread(fd, to, len, (off_t)off);
+
+		if (n <= 0)
+			errx(1, "%s: cannot be read", path);
+		to = (uint8_t *)to + n;
+		len -= (size_t)n;
+		off += (uint64_t)n;
+	}
 }
 
 static uint64_t load_kernel(struct machine *m, const char *path)
 {
 	size_t size;
-	const uint8_t *image = map_file(path, &size);
-	const Elf64_Ehdr *ehdr = (const Elf64_Ehdr *)image;
-	const Elf64_Phdr *phdr = (const Elf64_Phdr *)(image + ehdr->e_phoff);
+	int fd = open_file(path, &size);
+	Elf64_Ehdr ehdr;
 
-	if (size < sizeof(*ehdr) || memcmp(ehdr->e_ident, ELFMAG, SELFMAG) || ehdr->e_ident[EI_CLASS] != ELFCLASS64)
+	read_file(fd, path, &ehdr, sizeof(ehdr), 0);
+	if (memcmp(ehdr.e_ident, ELFMAG, SELFMAG) || ehdr.e_ident[EI_CLASS] != ELFCLASS64)
 		errx(1, "%s: not an ELF64 file", path);
-	for (unsigned i = 0; i < ehdr->e_phnum; i++) {
-		if (phdr[i].p_type != PT_LOAD)
+	for (unsigned i = 0; i < ehdr.e_phnum; i++) {
+		Elf64_Phdr phdr;
+
+		read_file(fd, path, &phdr, sizeof(phdr), ehdr.e_phoff + i * sizeof(phdr));
+		if (phdr.p_type != PT_LOAD)
 			continue;
-		if (phdr[i].p_paddr + phdr[i].p_memsz > m->ram_size || phdr[i].p_offset + phdr[i].p_filesz > size)
+		if (phdr.p_paddr > m->ram_size || phdr.p_memsz > m->ram_size - phdr.p_paddr || phdr.p_filesz > phdr.p_memsz)
 			errx(1, "%s: does not fit", path);
-		memcpy(m->ram + phdr[i].p_paddr, image + phdr[i].p_offset, phdr[i].p_filesz);
+		read_file(fd, path, m->ram + phdr.p_paddr, phdr.p_filesz, phdr.p_offset);
 	}
-	munmap((void *)(uintptr_t)image, size);
-	return ehdr->e_entry;
+	close(fd);
+	return ehdr.e_entry;
 }
 
 static void put32(struct machine *m, uint64_t at, uint32_t value)
@@ -105,11 +117,13 @@ static void put_map(struct machine *m, unsigned n, uint64_t base, uint64_t size)
 static void load_rest(struct machine *m, const char *initrd, const char *command_line)
 {
 	size_t size;
-	const uint8_t *image = map_file(initrd, &size);
+	int fd = open_file(initrd, &size);
 	uint64_t at = (m->ram_size - size) & ~UINT64_C(0xfff);
 
-	memcpy(m->ram + at, image, size);
-	munmap((void *)(uintptr_t)image, size);
+	if (size > m->ram_size / 2)
+		errx(1, "%s: does not fit", initrd);
+	read_file(fd, initrd, m->ram + at, size, 0);
+	close(fd);
 	strcpy((char *)m->ram + COMMAND_LINE, command_line);
 	put32(m, BOOT_PARAMS + 0x1fe, 0xaa55);
 	put32(m, BOOT_PARAMS + 0x202, 0x53726448); /* HdrS */
