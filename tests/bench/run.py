@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Kite's figures, side by side with QEMU and with a floor, as ratios within one run.
 
-usage: tests/bench/run.py [--only start,memory,idle,disk,disk-qcow2,boot,idle-linux,disk-linux,img,net] [--runs N] [--here] [--json FILE]
+usage: tests/bench/run.py [--only start,memory,idle,disk,disk-qcow2,boot,idle-linux,disk-linux,img,net,cirros] [--runs N] [--here] [--json FILE]
 
   start        exec to the guest's first instruction, as the CPU time and the wall time of the whole process
   memory       resident memory of the process beside guest memory, with a guest that sleeps
@@ -13,6 +13,7 @@ usage: tests/bench/run.py [--only start,memory,idle,disk,disk-qcow2,boot,idle-li
   disk-qcow2   the same on a qcow2 image that has all its clusters, beside raw and QEMU
   disk-linux   fio in a Linux guest, its disk in the host's memory
   img          kite-img beside qemu-img, command by command; IMG_DIR says where its images go, /var/tmp unless told
+  cirros       exec to GRUB's first word and to CirrOS's login prompt, 3 runs at most
   net          iperf3 and ping with a Linux guest over tap, vhost-net and user mode
 
 Programs take turns, so that whatever else the machine does falls on all of them; a value is the median of N runs (10 unless
@@ -36,12 +37,13 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "guest")]
 from common import (DEBUG_EXIT, GUEST, KITE, OUT, QEMU, BUILD, CannotMeasure, Figure, Running, kite, qemu, summary, timed,  # noqa: E402
                     wakeups)
+from cirros import measure_cirros, prepare_cirros  # noqa: E402
 from disk import measure_disk, measure_disk_linux, measure_disk_qcow2  # noqa: E402
 from img import measure_img  # noqa: E402
 from net import measure_net_linux  # noqa: E402
 from vmmproc import resident_beside_ram  # noqa: E402
 
-MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2", "boot", "idle-linux", "disk-linux", "img", "net")
+MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2", "boot", "idle-linux", "disk-linux", "img", "net", "cirros")
 COUNTED = ("net",)
 HOST_MEASURES = ("img",)  # without a guest
 PAYLOAD_MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2")
@@ -138,7 +140,7 @@ def measure_idle_linux(_runs, where, seconds=10):
 
 MEASURE = dict(zip(MEASURES, (measure_start, measure_memory, measure_idle, measure_disk, measure_disk_qcow2, measure_boot,
                               measure_idle_linux, measure_disk_linux, measure_img,
-                              measure_net_linux)))
+                              measure_net_linux, measure_cirros)))
 
 
 # Where it is measured ----------------------------------------
@@ -199,7 +201,8 @@ def measure_in_lab(names, runs, *options):
         return [], {name: f"{lab} is not there" for name in names}
     if os.path.exists(result):
         os.unlink(result)
-    command = shlex.join(["env", f"B={BUILD}", f"KITE={shlex.join(KITE)}", f"QEMU={shlex.join(QEMU)}", "python3",
+    guests = [f"LAB_GUESTS={os.environ['LAB_GUESTS']}"] if "LAB_GUESTS" in os.environ else []
+    command = shlex.join(["env", *guests, f"B={BUILD}", f"KITE={shlex.join(KITE)}", f"QEMU={shlex.join(QEMU)}", "python3",
                           "tests/bench/run.py", "--here", "--only", ",".join(names), "--runs", str(runs), "--json", result])
     status = subprocess.run([lab, "-w", OUT, "-t", "3600", *options, command], check=False).returncode
     if not os.path.exists(result):
@@ -236,6 +239,8 @@ def measure_guests(names, runs):
     try:
         if any(n not in PAYLOAD_MEASURES for n in linux_names):
             prepare_linux()
+        if "cirros" in linux_names:
+            prepare_cirros()
     except (CannotMeasure, OSError, subprocess.TimeoutExpired) as why:
         missing.update({n: str(why) for n in linux_names if n not in PAYLOAD_MEASURES})
         linux_names = [n for n in linux_names if n in PAYLOAD_MEASURES]
