@@ -8,6 +8,7 @@ NAME is a group, or one of its measures:
 
   start    start        exec to the guest's first instruction, as the CPU time and the wall time of the whole process, by size of machine
   boot     boot         exec to the first program of a Linux guest, by board and kernel, and by phase
+           cirros       exec to GRUB's first word and to CirrOS's login prompt, 3 runs at most
   exits    exits        ports, memory, doorbells and MSIs from a guest in ring 3
   memory   memory       resident and proportional set beside guest memory, by device set
            idle         wakeups of the VMM's own threads while a payload sleeps
@@ -43,6 +44,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "guest")]
 from boot import measure_boot, prepare_boot  # noqa: E402
 from common import DEBUG_EXIT, GUEST, KITE, OUT, QEMU, BUILD, CannotMeasure, Figure, Running, kite, qemu, wakeups  # noqa: E402
+from cirros import measure_cirros, prepare_cirros  # noqa: E402
 from disk import measure_disk, measure_disk_linux, measure_disk_qcow2  # noqa: E402
 from exits import measure_exits  # noqa: E402
 from img import measure_img  # noqa: E402
@@ -84,6 +86,7 @@ MEASURES = {
     "disk": ("block", measure_disk, "payload"),
     "disk-qcow2": ("block", measure_disk_qcow2, "payload"),
     "boot": ("boot", measure_boot, "linux"),
+    "cirros": ("boot", measure_cirros, "linux"),
     "idle-linux": ("memory", measure_idle_linux, "linux"),
     "disk-linux": ("block", measure_disk_linux, "linux"),
     "img": ("img", measure_img, "host"),
@@ -168,7 +171,8 @@ def measure_in_lab(names, runs, *options):
         return [], {name: f"{lab} is not there" for name in names}
     if os.path.exists(result):
         os.unlink(result)
-    command = shlex.join(["env", f"B={BUILD}", f"KITE={shlex.join(KITE)}", f"QEMU={shlex.join(QEMU)}", "python3",
+    guests = [f"LAB_GUESTS={os.environ['LAB_GUESTS']}"] if "LAB_GUESTS" in os.environ else []
+    command = shlex.join(["env", *guests, f"B={BUILD}", f"KITE={shlex.join(KITE)}", f"QEMU={shlex.join(QEMU)}", "python3",
                           "tests/bench/run.py", "--here", "--only", ",".join(names), "--runs", str(runs), "--json", result])
     status = subprocess.run([lab, "-w", OUT, "-t", "3600", *options, command], check=False).returncode
     if not os.path.exists(result):
@@ -203,6 +207,8 @@ def measure_guests(names, runs):
     try:
         if any(is_linux(n) for n in linux_names):
             prepare_linux()
+        if "cirros" in linux_names:
+            prepare_cirros()
     except (CannotMeasure, OSError, subprocess.TimeoutExpired) as why:
         missing.update({n: str(why) for n in linux_names if is_linux(n)})
         linux_names = [n for n in linux_names if not is_linux(n)]

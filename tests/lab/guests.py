@@ -96,7 +96,7 @@ def log_in(guest, host="cirros", seconds=SLOW):
     guest.expect(rb"\$ ")
 
 
-def ask(guest, command, seconds=STEP):
+def type_command(guest, command, seconds=STEP):
     """A line in CirrOS's shell; what it prints."""
     guest.send(f"echo sta''rt; {command}; echo do''ne\n")
     return guest.expect(rb"\nstart\r?\n((?:.*\n)*?)done", seconds)[1].decode(errors="replace").replace("\r", "")

@@ -79,7 +79,7 @@ def cdrom_memtest(t):
     guest = t.run("-m", "64", "-nographic", "-smp", "2", "-cdrom", cd)
     guest.expect(rb"GRUB runs", BOOT)
     guest.expect(rb"Memtest86\+", BOOT)
-    guest.expect(rb"Test.*#", BOOT)
+    guest.expect(rb"Address test", BOOT)
 
 
 @case

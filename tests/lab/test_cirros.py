@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""CirrOS as clouds and CI boot it: as qcow2 and raw, from files and devices, told who it is by a disk or by a metadata service; and tools/boot-test."""
+"""CirrOS as clouds and CI boot it: qcow2 and raw, from files and devices, told who it is by a disk or a metadata service; and tools/boot-test."""
 import json
 import os
 import re
@@ -8,13 +8,13 @@ import subprocess
 import xml.etree.ElementTree as ElementTree
 
 from disks import loop_device, md5
-from guests import ROOT, SLOW, ask, boot_sector, cirros, cirros_raw, disk, log_in, metadata
+from guests import ROOT, SLOW, boot_sector, cirros, cirros_raw, disk, log_in, metadata, type_command
 from harness import BOOT, EXIT, Skip, case
 from test_qcow2 import check_image
 from test_scsi import iso
 
 STAGES = ["firmware", "boot loader", "kernel", "init", "login"]
-TOKEN = "169.254.169.254/latest/api/token"
+SERVICE, TOKEN = "http://169.254.169.254", "X-aws-ec2-metadata-token"
 
 
 def copy(t):
@@ -45,7 +45,7 @@ def ssh(t, port, command):
 
 @case
 def cirros_nocloud(t):
-    """An overlay, 2 vCPUs, and a seed on a second disk: name, key and user-data from it; DHCP; ssh; a file outlives a reboot; power-off is status 0."""
+    """An overlay, 2 vCPUs, and a seed on a second disk: name, key, user-data from it; DHCP; ssh; a file outlives a reboot; power-off is status 0."""
     seed = iso(t, "seed", "cidata", {
         "meta-data": json.dumps({"instance-id": "i-seed", "local-hostname": "kitten", "public-keys": [new_key(t)]}).encode(),
         "user-data": b"#!/bin/sh\necho USER-DATA of $(hostname)\n"})
@@ -56,7 +56,7 @@ def cirros_nocloud(t):
                   "-nic", f"user,hostfwd=tcp:127.0.0.1:{port}-:22")
     guest.expect(rb"USER-DATA of kitten", SLOW)
     log_in(guest, "kitten")
-    told = ask(guest, "hostname; ip -4 addr show eth0; ip route; nproc")
+    told = type_command(guest, "hostname; ip -4 addr show eth0; ip route; nproc")
     for words in ("kitten", "inet 10.0.2.15/24", "default via 10.0.2.2", "\n2\n"):
         t.check(words in told, f"no {words!r} in: {told}")
     wrote = ssh(t, port, "dd if=/dev/urandom of=kept bs=64k count=16 2>/dev/null; sync; md5sum kept; hostname")
@@ -83,10 +83,10 @@ def cirros_metadata(t):
     guest.expect(rb"USER-DATA of cat", SLOW)
     log_in(guest, "cat")
     t.equal("ssh", ssh(t, port, "hostname"), "cat")
-    told = ask(guest, f"T=$(curl -s -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://{TOKEN}); curl -s -H \"X-aws-ec2-metadata-token: $T\" "
-                      "http://169.254.169.254/latest/meta-data/instance-id; echo", BOOT)
+    told = type_command(guest, f"T=$(curl -s -X PUT -H '{TOKEN}-ttl-seconds: 60' {SERVICE}/latest/api/token); "
+                               f"curl -s -H \"{TOKEN}: $T\" {SERVICE}/latest/meta-data/instance-id; echo", BOOT)
     t.equal("with a token", told.strip(), "i-cat")
-    told = ask(guest, "curl -s -o /dev/null -w '%{http_code}\\n' -H 'X-aws-ec2-metadata-token: x' http://169.254.169.254/latest/meta-data/", BOOT)
+    told = type_command(guest, f"curl -s -o /dev/null -w '%{{http_code}}\\n' -H '{TOKEN}: x' {SERVICE}/latest/meta-data/", BOOT)
     t.equal("with a wrong token", told.strip(), "401")
     guest.send("sudo poweroff\n")
     guest.ended(0, BOOT)
@@ -98,7 +98,7 @@ def cirros_alone(t):
     image = copy(t)
     guest = t.run(image, "-m", "256", "-nographic", "-smp", "4")
     log_in(guest)
-    told = ask(guest, "nproc; ip -4 addr show eth0; df -m / | tail -n 1")
+    told = type_command(guest, "nproc; ip -4 addr show eth0; df -m / | tail -n 1")
     for words in ("4\n", "inet 10.0.2.15/24"):
         t.check(words in told, f"no {words!r} in: {told}")
     guest.send("sudo poweroff\n")

@@ -1,15 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Firmware: SeaBIOS, what it boots and in which order, resets into it, and what it and the guest are told."""
-from guests import boot_sector, cirros_raw
-from harness import BOOT, STEP, add_case, case
+from guests import SLOW, boot_sector, cirros_raw, disk, metadata, type_command
+from harness import BOOT, add_case, case
 
 NOTHING = rb"No bootable device"
-SLOW = 3 * BOOT  # CirrOS waits for a network that is not there
-
-
-def disk(path, *more):
-    """-drive of a raw image."""
-    return ("-drive", ",".join((f"file={path},format=raw", *more)))
 
 
 @case
@@ -192,19 +186,14 @@ def firmware_debugcon(t):
         t.check(words in text, f"SeaBIOS does not say '{words}'")
 
 
-def type_command(guest, command, seconds=STEP):
-    """A line in CirrOS's shell; what it prints."""
-    guest.send(f"echo sta''rt; {command}; echo do''ne\n")
-    return guest.expect(rb"\nstart\r?\n((?:.*\n)*?)done", seconds)[1].decode(errors="replace").replace("\r", "")
-
-
 @case
 def firmware_cirros(t):
     """A disk image through its own boot loader to a shell; what the guest is told by SMBIOS, fw_cfg and ACPI; power-off is status 0."""
     secret = t.write("secret", b"from a file")
     guest = t.run(*disk(cirros_raw(t)), "-m", "256", "-nographic", "-smp", "2,sockets=2", "-uuid", "00112233-4455-6677-8899-aabbccddeeff",
                   "-smbios", "type=1,manufacturer=Maker,product=Product,serial=S-1", "-smbios", "type=3,asset=A-1", "-smbios", "type=2,serial=B-1",
-                  "-fw_cfg", "opt/text,string=a text", "-fw_cfg", f"opt/file,file={secret}")
+                  "-fw_cfg", "opt/text,string=a text", "-fw_cfg", f"opt/file,file={secret}",
+                  "-nic", f"user,{metadata(t, 'i-cirros')}")
     for words in (rb"SeaBIOS", rb"GRUB", rb"Linux version", rb"cirros login:"):
         guest.expect(words, SLOW)
     guest.send("cirros\n")
