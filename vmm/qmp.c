@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -21,6 +22,8 @@
 #include "vmm/qmp_priv.h"
 #include "vmm/util.h"
 
+#define LARGE_REPLY 16384
+
 /* ---- output ---- */
 
 static void output_drain(struct qmp_monitor *m)
@@ -30,6 +33,9 @@ static void output_drain(struct qmp_monitor *m)
 	if (m->out_at < m->out_len)
 		return;
 	free(m->out);
+	/* A reply such as query-qmp-schema's took ten times its size, once: the host gets it back. */
+	if (m->out_size > LARGE_REPLY)
+		malloc_trim(0);
 	m->out = NULL;
 	m->out_at = m->out_len = m->out_size = 0;
 	if (m->dropped > 0)

@@ -91,6 +91,21 @@ class Console:
     def send(self, text):
         os.write(self.fd, text.encode())
 
+    def poke(self, text, pattern, seconds=PATIENCE):
+        """Sends `text` again and again until there is `pattern`: what comes before virsh has the console is lost."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self.send(text)
+            try:
+                return self.expect(pattern, 5)
+            except Fail:
+                if time.monotonic() > deadline:
+                    raise
+
+    def quiet_shell(self):
+        """Makes the guest's shell one that tests can talk to."""
+        self.poke("\nstty -echo; PS1=; echo he''re\n", rb"here\r?\n")
+
     def ask(self, command, seconds=PATIENCE):
         """What a command prints in the guest's shell, in one line. The shell's echo of the command has other marks."""
         self.send(f"echo \"<$({{ {command}; }} 2>&1 | tr '\\r\\n' '  ')>\"\n")
