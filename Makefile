@@ -133,9 +133,10 @@ CHECK_BIN := $(if $(filter thread,$(SAN)),$(filter-out %/test_qcow2_model %/test
 check: $(CHECK_BIN)
 	@tests/unit/run $(CHECK_BIN)
 
-# kite-img killed at random moments for SOAK_SECONDS, then random sequences of requests with QCOW2_SEEDS seeds each.
-.PHONY: soak
-soak: $(B)/kite-img $(B)/tests/unit/test_qcow2_model $(B)/tests/unit/test_qcow2_crash
+# kite-img killed at random moments for SOAK_SECONDS, then random sequences of requests with QCOW2_SEEDS seeds each. With HOURS=n before that: guests for
+# so long, half of it Linux (tests/lab/test_soak.py) and half a hostile one (tests/guest/hostile_walk.c), a minute from each seed.
+.PHONY: soak soak-guests
+soak: $(if $(HOURS),soak-guests) $(B)/kite-img $(B)/tests/unit/test_qcow2_model $(B)/tests/unit/test_qcow2_crash
 	@tests/img/soak
 	@QCOW2_SEEDS=$${QCOW2_SEEDS:-100} $(B)/tests/unit/test_qcow2_model
 	@QCOW2_SEEDS=$${QCOW2_SEEDS:-100} QCOW2_ORACLE=$${QCOW2_ORACLE:-997} $(B)/tests/unit/test_qcow2_crash
@@ -145,6 +146,13 @@ lint: analyze
 
 analyze:
 	@tools/analyze
+
+soak-guests: all payloads
+	@tests/guest/faults -a
+	@LAB_SOAK_SECONDS=$$(($(HOURS) * 1800)) tests/lab/run --labs 1 soak
+	@for seed in $$(seq $$(($(HOURS) * 15))); do \
+		seed=$$seed$$$$; echo "soak: seed $$seed"; WALK_SEED=$$seed WALK_MS=60000 tests/guest/run -k walk || exit 1; \
+	done
 
 # The unit tests and the bare-metal guests, built to count the lines that they run.
 coverage:
