@@ -116,7 +116,8 @@ struct vm {
 	enum vm_state state; /* main thread */
 
 	pthread_mutex_t lock;
-	pthread_cond_t changed;
+	pthread_cond_t changed; /* the goal: vCPU threads wait for it while they are parked */
+	pthread_cond_t all_parked; /* the main thread waits for it. One for both would wake every parked vCPU for each that parks */
 	_Atomic int goal; /* enum vcpu_goal; see vcpu.c for its ordering with immediate_exit */
 	unsigned parked, running_threads;
 	bool serve_when_parked; /* the last vCPU to park posts request_work */

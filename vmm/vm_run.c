@@ -28,6 +28,7 @@ void vm_run_init(struct vm *vm, bool no_reboot)
 	vm_tell_init(vm);
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_cond_init(&vm->changed, NULL);
+	pthread_cond_init(&vm->all_parked, NULL);
 }
 
 void vm_run_fini(struct vm *vm)
@@ -35,6 +36,7 @@ void vm_run_fini(struct vm *vm)
 	/* A vCPU may have asked for something when the loop had already ended: the loop may outlive us. */
 	eventloop_cancel_work(vm->loop, &vm->request_work);
 	vm_tell_fini(vm);
+	pthread_cond_destroy(&vm->all_parked);
 	pthread_cond_destroy(&vm->changed);
 	pthread_mutex_destroy(&vm->lock);
 }
@@ -68,7 +70,8 @@ static void vm_set_goal(struct vm *vm, enum vcpu_goal goal)
 {
 	/* Pairs with the load in vcpu_run: see there. */
 	atomic_store(&vm->goal, goal);
-	pthread_cond_broadcast(&vm->changed);
+	if (goal != VCPU_PAUSE) /* who waits is parked already */
+		pthread_cond_broadcast(&vm->changed);
 }
 
 int vm_start(struct vm *vm, struct err *err)
@@ -115,7 +118,7 @@ static void vm_halt(struct vm *vm)
 	vm_kick_all(vm);
 	pthread_mutex_lock(&vm->lock);
 	while (vm->parked < vm->running_threads)
-		pthread_cond_wait(&vm->changed, &vm->lock);
+		pthread_cond_wait(&vm->all_parked, &vm->lock);
 	pthread_mutex_unlock(&vm->lock);
 }
 
@@ -140,8 +143,10 @@ static bool vm_try_halt(struct vm *vm)
 void vm_vcpu_parked(struct vm *vm)
 {
 	vm->parked++;
-	pthread_cond_broadcast(&vm->changed);
-	if (vm->serve_when_parked && vm->parked == vm->running_threads) {
+	if (vm->parked < vm->running_threads)
+		return;
+	pthread_cond_signal(&vm->all_parked);
+	if (vm->serve_when_parked) {
 		vm->serve_when_parked = false;
 		eventloop_post(vm->loop, &vm->request_work);
 	}

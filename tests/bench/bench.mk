@@ -25,3 +25,8 @@ bench: bench-deps $(B)/kite $(B)/kite-img $(B)/kite-user-net $(BENCH_BIN) payloa
 
 bench-compare: bench-deps $(B)/kite $(BENCH_BIN) payloads
 	@B=$(B) tests/bench/compare.py $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS)) $(BASE)
+
+.PHONY: bench-check
+bench-check:
+	@tests/bench/test_bench.py
+check: bench-check

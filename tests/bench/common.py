@@ -121,8 +121,8 @@ class Running:
                 raise CannotMeasure(f"no {word.decode()} within {timeout} s from: {shlex.join(self.argv)}")
             data = os.read(fd, 65536)
             if not data:
-                tail = self.text.decode(errors="replace").strip().splitlines()[-1:]
-                raise CannotMeasure(f"ended early ({''.join(tail)}): {shlex.join(self.argv)}")
+                tail = self.text.decode(errors="replace").strip().splitlines()[-6:]
+                raise CannotMeasure(f"ended early ({' / '.join(tail)}): {shlex.join(self.argv)}")
             self.text += data
         return time.monotonic() - self.start
 
