@@ -16,6 +16,9 @@
 
 struct err;
 
+#define CHARDEV_GATHER_NS (NS_PER_SEC / 1000) /* how long bytes wait for more */
+#define CHARDEV_GATHER 512u /* bytes */
+
 /* What a chardev is made from. chardev_create fills in the process's own descriptors. */
 struct chardev_setup {
 	const struct chardev_config *cfg;
@@ -40,9 +43,6 @@ struct chardev_ops {
 	void (*close)(struct chardev *chr);
 	int (*take_fd)(struct chardev *chr); /* NULL: none ever come */
 };
-
-#define CHARDEV_GATHER_NS (NS_PER_SEC / 1000)
-#define CHARDEV_GATHER 512u /* bytes */
 
 struct chardev_mux;
 
