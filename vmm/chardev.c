@@ -6,6 +6,10 @@
  * system call on the peer. The loop's thread takes it out, in as large pieces as lie in one stretch; only it moves ring_read, so
  * it may read that stretch without the lock. When the peer takes nothing the back end waits for EPOLLOUT and calls chardev_drain.
  *
+ * A serial port gives its bytes singly, and a loop that is woken for each costs a guest that writes much of its time. So for CHARDEV_GATHER_NS after
+ * the ring became empty, `gathering`, writes post nothing: gather_timer, which the loop arms for itself, takes what has come until then. What is more
+ * than CHARDEV_GATHER bytes goes at once.
+ *
  * Stalls. A write that finds too little room leaves front_waits and arms stall_timer; the next bytes that the peer takes clear
  * both and call `writable`. When the timer fires first, the peer has not made room for CHARDEV_STALL_NS: pipes and sockets make
  * room only in large steps, so the back end is asked whether anything was read at all. If not, `dropping` lasts until
@@ -85,10 +89,13 @@ size_t chardev_write(struct chardev *chr, const void *buf, size_t len)
 	if (chr->dropping) {
 		chr->dropped += room;
 	} else if (chr->connected && !chr->sink) {
-		bool was_empty = chr->ring_used == 0;
+		size_t before = chr->ring_used;
 
 		n = chr->mux ? chardev_mux_put(chr, buf, room) : chardev_ring_put(chr, buf, room);
-		post = was_empty && n > 0;
+		if (chr->gathering)
+			post = before < CHARDEV_GATHER && chr->ring_used >= CHARDEV_GATHER;
+		else
+			post = before == 0 && n > 0;
 	}
 	if (chr->log && n > 0)
 		chardev_log_put(chr->log, buf, n);
@@ -142,18 +149,22 @@ static void log_dropped(struct chardev *chr, uint64_t dropped)
 /* The peer took the oldest `n` bytes of the ring. */
 static void took(struct chardev *chr, size_t n)
 {
-	bool recovered, waited;
+	bool recovered, waited, empty;
 	uint64_t dropped;
 
 	pthread_mutex_lock(&chr->lock);
 	chr->ring_read = (chr->ring_read + n) % CHARDEV_RING;
 	chr->ring_used -= n;
+	empty = chr->ring_used == 0;
+	chr->gathering |= empty;
 	recovered = chr->dropping;
 	dropped = chr->dropped;
 	chr->dropping = false;
 	chr->dropped = 0;
 	waited = end_wait(chr);
 	pthread_mutex_unlock(&chr->lock);
+	if (empty)
+		eventloop_arm(chr->loop, &chr->gather_timer, now_ns() + CHARDEV_GATHER_NS);
 	if (recovered)
 		log_dropped(chr, dropped);
 	if (waited)
@@ -212,6 +223,16 @@ void chardev_drain(struct chardev *chr)
 static void drain_work_run(void *opaque)
 {
 	chardev_drain(opaque);
+}
+
+static void gather_fire(void *opaque)
+{
+	struct chardev *chr = opaque;
+
+	pthread_mutex_lock(&chr->lock);
+	chr->gathering = false;
+	pthread_mutex_unlock(&chr->lock);
+	chardev_drain(chr);
 }
 
 /* Under the lock: whether the front end has waited long enough, else when to look again. */
@@ -452,6 +473,7 @@ struct chardev *chardev_create_from(const struct chardev_setup *setup, struct er
 	chr->drain_work = (struct event_work){ .run = drain_work_run, .opaque = chr };
 	chr->input_work = (struct event_work){ .run = input_work_run, .opaque = chr };
 	chr->stall_timer = (struct event_timer){ .fire = stall_fire, .opaque = chr };
+	chr->gather_timer = (struct event_timer){ .fire = gather_fire, .opaque = chr };
 	pthread_mutex_init(&chr->lock, NULL);
 	if (setup->cfg->mux)
 		chr->mux = chardev_mux_create(setup->host);
@@ -486,6 +508,7 @@ void chardev_destroy(struct chardev *chr)
 		log_dropped(chr, chr->dropped);
 	chr->ops->close(chr);
 	eventloop_cancel(chr->loop, &chr->stall_timer);
+	eventloop_cancel(chr->loop, &chr->gather_timer);
 	eventloop_cancel_work(chr->loop, &chr->drain_work);
 	eventloop_cancel_work(chr->loop, &chr->input_work);
 	chardev_free(chr);

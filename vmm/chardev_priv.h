@@ -16,6 +16,9 @@
 
 struct err;
 
+#define CHARDEV_GATHER_NS (NS_PER_SEC / 1000) /* how long bytes wait for more */
+#define CHARDEV_GATHER 512u /* bytes */
+
 /* What a chardev is made from. chardev_create fills in the process's own descriptors. */
 struct chardev_setup {
 	const struct chardev_config *cfg;
@@ -59,7 +62,7 @@ struct chardev {
 	bool loss_reported; /* a full disk was */
 	int64_t unread;     /* ops->unread when the peer was last seen to take nothing */
 	struct event_work drain_work, input_work;
-	struct event_timer stall_timer;
+	struct event_timer stall_timer, gather_timer;
 
 	pthread_mutex_t lock;
 	/* Under the lock: */
@@ -70,6 +73,7 @@ struct chardev {
 	int64_t waits_since;   /* front_waits: since then, or since the peer was last seen to take something */
 	bool dropping;         /* the peer takes nothing */
 	uint64_t dropped;      /* bytes, this time */
+	bool gathering;        /* gather_timer is armed: it takes what comes */
 	size_t ring_read, ring_used;
 	uint8_t ring[CHARDEV_RING];
 };

@@ -107,6 +107,59 @@ START_TEST(both_ways)
 }
 END_TEST
 
+#define SINGLES 4000u
+
+struct singles {
+	struct event_work work;
+	struct chardev *chr;
+	int reader;
+	unsigned written, got, pieces;
+};
+
+/* One byte in each turn of the loop, as a serial port gives them, and what came out so far. */
+static void single_write(void *opaque)
+{
+	struct singles *s = opaque;
+	uint8_t buf[CHARDEV_RING], byte = fake_stream(s->written);
+	ssize_t n;
+
+	if (s->written < SINGLES)
+		s->written += (unsigned)chardev_write(s->chr, &byte, 1);
+	while ((n = recv(s->reader, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
+		ck_assert(fake_stream_ok(buf, s->got, (size_t)n));
+		s->got += (unsigned)n;
+		s->pieces++;
+	}
+	if (s->got < SINGLES)
+		eventloop_post(loop, &s->work);
+}
+
+static bool singles_done(void *arg)
+{
+	const struct singles *s = arg;
+
+	return s->got == SINGLES;
+}
+
+/* Single bytes go out together, without waiting for each other, and the last one, too. */
+START_TEST(gathers)
+{
+	int pair[2];
+	struct singles s = { .work = { .run = single_write, .opaque = &s } };
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
+	s.reader = pair[0];
+	s.chr = stdio_on(in[0], pair[1]);
+	eventloop_post(loop, &s.work);
+	fake_run_until(loop, singles_done, &s);
+	ck_assert_uint_lt(s.pieces, SINGLES / 2);
+	eventloop_cancel_work(loop, &s.work);
+	chardev_destroy(s.chr);
+	close(pair[0]);
+	close(pair[1]);
+}
+END_TEST
+
 START_TEST(destroy_writes_out)
 {
 	struct chardev *chr = stdio_on(in[0], out[1]);
@@ -681,7 +734,7 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		both_ways, destroy_writes_out, one_stdio_only, a_slow_reader_loses_nothing,
+		both_ways, gathers, destroy_writes_out, one_stdio_only, a_slow_reader_loses_nothing,
 		a_slow_reader_of_a_socket_loses_nothing, a_reader_that_never_reads, a_reader_of_single_bytes_is_not_given_up,
 		the_reader_goes, a_long_paste, a_full_front_end_is_left_alone,
 		a_front_end_that_changes_its_mind, front_ends_come_and_go, input_from_dev_null,
