@@ -8,7 +8,8 @@ import time
 
 from disks import answer, end
 from harness import Skip, STEP, case
-from net import Wire, address, answers, echo, guest, iperf, mac, need_root, ping, queue_packets, received, serve, tap, throughput
+from net import (Monitor, Wire, address, answers, echo, guest, iperf, large_buffers, mac, need_root, ping, queue_packets, received, serve,
+                 tap, throughput)
 
 GUEST, HOST = "10.9.0.2", "10.9.0.1"
 MAC, OTHER = "52:54:00:aa:bb:01", "52:54:00:aa:bb:99"
@@ -97,6 +98,21 @@ def check_queues(t, g):
     ping(t, GUEST)
 
 
+def check_paused(t, monitor, wire):
+    """Stopped in the middle of traffic the machine is silent; every request that came meanwhile is answered when it goes on."""
+    pings = subprocess.Popen(["ping", "-c", "80", "-i", "0.05", "-W", "30", GUEST], stdout=subprocess.PIPE, text=True)
+    for _ in range(4):
+        time.sleep(0.3)
+        monitor.do("stop")
+        for _ in wire.frames(0.2):  # what was on its way
+            pass
+        late = sum(f[12:14] == b"\x08\x00" for f in wire.frames(0.3, incoming=True))
+        t.equal("packets from a machine that is stopped", late, 0)
+        monitor.do("cont")
+    said = pings.communicate(timeout=120)[0]
+    t.check("80 received" in said, f"stopped and gone on: {said[-200:]}")
+
+
 def check_link(t, name):
     """The tap switched off and on."""
     t.host("ip", "link", "set", name, "down")
@@ -160,7 +176,7 @@ def whole_card(t, name, vhost, *options):
     t.host("ip", "addr", "add", f"{HOST}/24", "dev", name)
     t.host("ip", "link", "set", name, "up")
     g = guest(t, "-smp", "2", "-netdev", f"tap,id=n,ifname={name},script=no,downscript=no,queues=4{vhost}", "-device",
-              f"virtio-net-pci,netdev=n,mac={MAC}", *options, memory=256)
+              f"virtio-net-pci,netdev=n,mac={MAC}", "-qmp", f"unix:{t.path('qmp')},server=on,wait=off", *options, memory=256)
     address(t, g, "eth0", f"{GUEST}/24")
     wire, tap_mac = Wire(t, name), host_mac(name)
     times = []
@@ -175,6 +191,9 @@ def whole_card(t, name, vhost, *options):
         if not vhost:
             step(check_vlan, t, g, wire, name, tap_mac)
             step(check_filter, t, g, wire, tap_mac)
+        step(check_paused, t, Monitor(t.path("qmp")), wire)
+        large_buffers(t)
+        large_buffers(t, g)
         serve(t, g)
         step(throughput, t, GUEST)
         if not vhost:
