@@ -48,10 +48,44 @@ START_TEST(a_streak_of_short_runs_leads_to_looks)
 	ck_assert_int_le(delay, PACE_MAX_NS);
 	for (unsigned i = 0; i < 1000; i++) {
 		now += delay;
-		ck_assert_int_eq(pace_next(&pace, 5), delay);
+		ck_assert_int_eq(pace_next(&pace, (unsigned)(delay / 30000)), delay);
 	}
 	ck_assert_int_eq(pace_next(&pace, 1), 0);
 	ck_assert(!pace.on);
+}
+END_TEST
+
+/* Two a run: the time that a frame takes is what counts. */
+START_TEST(frames_count_and_not_runs)
+{
+	int64_t one, two;
+
+	runs(1, 20000, 100, &one);
+	pace_reset(&pace);
+	runs(2, 40000, 100, &two);
+	ck_assert_int_eq(one, two);
+}
+END_TEST
+
+/* Several who wait for answers: each look finds enough of their frames, but over all they become fewer. */
+START_TEST(as_many_as_before)
+{
+	unsigned looks[2] = { 0 };
+	int64_t delay;
+
+	for (unsigned fewer = 0; fewer < 2; fewer++) {
+		pace_reset(&pace);
+		runs(1, 10000, 100, &delay);
+		do {
+			now += delay;
+			delay = pace_next(&pace, (unsigned)(delay / 10000) - (fewer ? 2 : 0));
+			looks[fewer]++;
+		} while (delay && looks[fewer] < 1000);
+	}
+	ck_assert_uint_eq(looks[0], 1000);
+	ck_assert_uint_le(looks[1], 20);
+	/* And it takes longer to be tried again. */
+	ck_assert_uint_gt(runs(1, 10000, 100, &delay), 12);
 }
 END_TEST
 
@@ -113,7 +147,10 @@ START_TEST(looks_in_vain_become_rare)
 		ck_assert_int_eq(pace_next(&pace, 1), 0);
 	}
 	ck_assert_uint_le(runs(1, 30000, 10000, &delay), 1024);
-	ck_assert_int_gt(pace_next(&pace, 10), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		now += delay;
+		ck_assert_int_gt(pace_next(&pace, 10), 0);
+	}
 	ck_assert_int_eq(pace_next(&pace, 1), 0);
 	ck_assert_uint_le(runs(1, 30000, 10000, &delay), 20);
 }
@@ -134,8 +171,8 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		a_streak_of_short_runs_leads_to_looks, delays_have_bounds, slow_or_long_runs_are_no_streak, a_waking_for_nothing_says_nothing,
-		looks_in_vain_become_rare, ended_from_outside_it_starts_anew,
+		a_streak_of_short_runs_leads_to_looks, frames_count_and_not_runs, as_many_as_before, delays_have_bounds,
+		slow_or_long_runs_are_no_streak, a_waking_for_nothing_says_nothing, looks_in_vain_become_rare, ended_from_outside_it_starts_anew,
 	};
 
 	return suite_run("pace", tests, sizeof(tests) / sizeof(tests[0]), setup, teardown);
