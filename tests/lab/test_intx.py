@@ -57,3 +57,16 @@ def intx_reboot(t):
     write_and_compare(t, guest, ("vda", "vdb"))
     guest.kill(signal.SIGTERM)
     guest.ended(0)
+
+
+@case
+def intx_without_acpi(t):
+    """-no-acpi, and a kernel that is entered directly: its CPUs, its IOAPIC and the PCI bus's lines are those of the MP tables."""
+    guest = shell(t, "-no-acpi", "-smp", "2", *disks(t, ("a", "b"), (5, 6)), append="reboot=t", kernel=f"{t.generic}/vmlinux")
+    t.equal("CPUs", answer(guest, "nproc"), "2")
+    t.equal("ACPI", answer(guest, "ls /sys/firmware/acpi 2>/dev/null | wc -l"), "0")
+    lines = answer(guest, "grep virtio /proc/interrupts")
+    t.equal("lines of the disks", sorted(re.findall(r"IO-APIC +(\d+)-fasteoi +virtio\d", lines)), ["17", "18"])
+    write_and_compare(t, guest, ("vda", "vdb"))
+    guest.send("reboot -f\n")
+    guest.ended(0)

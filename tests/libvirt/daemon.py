@@ -51,6 +51,12 @@ class Daemon:
                     raise Fail(f"libvirtd: {f.read()[-500:]}")
             time.sleep(0.2)
 
+    def forget_boot(self):
+        """The next start is as the first after a start of the host: what is to be started by itself is."""
+        marker = "/run/libvirt/qemu/autostarted"
+        if os.path.exists(marker):
+            os.unlink(marker)
+
     def stop(self):
         if self.proc and self.proc.poll() is None:
             self.proc.terminate()
