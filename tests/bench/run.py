@@ -43,6 +43,7 @@ from vmmproc import resident_beside_ram  # noqa: E402
 
 MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2", "boot", "idle-linux", "disk-linux", "img", "net")
 COUNTED = ("net",)
+COUNTED_SECONDS = 900
 HOST_MEASURES = ("img",)  # without a guest
 PAYLOAD_MEASURES = ("start", "memory", "idle", "disk", "disk-qcow2")
 INTERPRETED = 200  # cycles for one round of the `speed` payload's loop: 1 on a processor, 2000 where it is interpreted
@@ -187,11 +188,14 @@ def measure_here(names, runs, where):
 
 def measure_in_labs(names, runs):
     """Networks in a lab whose clocks count instructions: in the other one, what a connection makes of its clock is the machine's other work."""
-    parts = [measure_in_lab([n for n in names if n not in COUNTED], runs), measure_in_lab([n for n in names if n in COUNTED], runs, "-v")]
+    counted = [n for n in names if n in COUNTED]
+    parts = [measure_in_lab([n for n in names if n not in COUNTED], runs), measure_in_lab(counted, runs, COUNTED_SECONDS, "-v")]
+    if parts[1][1]:  # emulation that counts instructions can stand still for ever, on a busy machine above all
+        parts[1] = measure_in_lab(counted, runs, COUNTED_SECONDS, "-v")
     return sum((figures for figures, _ in parts), []), {name: why for _, missing in parts for name, why in missing.items()}
 
 
-def measure_in_lab(names, runs, *options):
+def measure_in_lab(names, runs, seconds=3600, *options):
     if not names:
         return [], {}
     lab, result = "tests/lab/kvm-lab", f"{OUT}/lab.json"
@@ -201,7 +205,7 @@ def measure_in_lab(names, runs, *options):
         os.unlink(result)
     command = shlex.join(["env", f"B={BUILD}", f"KITE={shlex.join(KITE)}", f"QEMU={shlex.join(QEMU)}", "python3",
                           "tests/bench/run.py", "--here", "--only", ",".join(names), "--runs", str(runs), "--json", result])
-    status = subprocess.run([lab, "-w", OUT, "-t", "3600", *options, command], check=False).returncode
+    status = subprocess.run([lab, "-w", OUT, "-t", str(seconds), *options, command], check=False).returncode
     if not os.path.exists(result):
         return [], {name: f"the lab ended with status {status}" for name in names}
     with open(result, encoding="ascii") as f:
