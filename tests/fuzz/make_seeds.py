@@ -275,9 +275,17 @@ def qmp():
     yield "deep", b"{" * 70 + b"\n" + ask("query-name")
 
 
+def small_devices():
+    """A few steps of everything, for the fuzzers whose input is a row of steps of one size."""
+    for n, size in enumerate((6, 12)):
+        yield f"steps-{n}", bytes((i * 37 + i // size * 11) & 0xff for i in range(size * 64))
+
+
 def main():
-    makers = {"kernel": kernels, "options": options, "probe": probes, "framed": streams, "usernet_frames": frames, "usernet_http": requests,
-              "usernet_config": network_options, "qcow2": qcow2s, "vmdk": vmdks, "vdi": vdis, "vpc": vpcs, "vhdx": vhdxs, "qmp": qmp}
+    makers = {"serial": small_devices, "rtc": small_devices, "isa": small_devices, "virtio_regs": small_devices, "tables": small_devices,
+              "user": small_devices, "kernel": kernels, "options": options, "probe": probes, "framed": streams, "usernet_frames": frames, "usernet_http": requests,
+              "usernet_config": network_options, "qcow2": qcow2s, "vmdk": vmdks, "vdi": vdis, "vpc": vpcs, "vhdx": vhdxs,
+              "qmp": qmp}
     for fuzzer, seeds in makers.items():
         where = os.path.join(sys.argv[1], fuzzer)
         os.makedirs(where, exist_ok=True)

@@ -10,7 +10,8 @@
  *   tables   descriptors and available rings: written by CPUs only, so that no device can put an address of its own making there
  *   used     used rings
  *   legacy   rings of the legacy interface, a slot for each queue, since there the used ring is where the page number and the size say
- *   data     to the end of RAM: all that devices may write to; what runs over leads out of memory
+ *   data     to the end of RAM: all that devices may write to; what runs over leads out of memory. A piece for each device, because two that
+ *            are told to use the same memory at the same time would be a race of the guest's, which the thread sanitizer takes for Kite's
  *
  * For the same reason queue addresses are always written whole, and some bits of some ports never: those that end the machine.
  */
@@ -23,8 +24,9 @@
 #define INDIRECT_AT 20480    /* up to the slot's end */
 #define PART (MAX_VICTIMS * MAX_QUEUES * SLOT)
 #define CANARY MIB
+#define LENGTH_MAX 65536     /* of what is in memory */
 #define ECAM 0xe0000000
-#define PM1_CNT 0x604
+#define PM1_CNT 0x604        /* of fixed hardware; the sleep control register of a microvm, a byte */
 #define FW_CFG 0x510
 #define FW_CFG_DMA 0x514
 #define IO_ELSEWHERE 0xd000  /* where I/O BARs are moved, and no other step writes */
@@ -39,12 +41,14 @@ struct target {
 	struct victim *v;
 	bool legacy;
 	unsigned queues, window; /* window: the capability's offset (4.1.4.9); 0: none */
+	uint64_t from;           /* its piece of the data */
 	volatile uint16_t size[MAX_QUEUES];
 	uint32_t saved[SAVED];
 };
 
 static struct target targets[MAX_VICTIMS];
 static uint64_t canary, tables, used, legacy, data, end;
+static uint64_t fw_cfg_data, piece; /* bytes of a device's data */
 static uint64_t stop_at;
 static volatile bool stop, other_done;
 static volatile int pci_lock, legacy_lock, fw_cfg_lock;
@@ -92,14 +96,23 @@ static uint64_t within(struct walker *w, uint64_t from, uint64_t to)
 	return from + (below(w, (uint32_t)(to - from)) & (one_in(w, 8) ? ~0u : ~15u));
 }
 
-static uint64_t readable(struct walker *w)
+/* Where a buffer may be, for a device whose data begins at `from`. */
+static uint64_t buffer(struct walker *w, uint64_t from, bool write)
 {
-	return one_in(w, 32) ? nowhere(w) : within(w, tables, end);
+	if (one_in(w, 32))
+		return nowhere(w);
+	return !write && one_in(w, 8) ? within(w, tables, used - 4096) : within(w, from, from + piece - LENGTH_MAX);
 }
 
-static uint64_t writable(struct walker *w)
+/* As common requests have them; or any that fits, or that leads out of memory. */
+static uint32_t length(struct walker *w)
 {
-	return one_in(w, 32) ? nowhere(w) : within(w, data, end);
+	static const uint16_t common[] = { 1, 16, 51, 64, 108, 512, 1514, 4096, 60000 };
+	uint32_t v = (uint32_t)number(w);
+
+	if (!one_in(w, 24))
+		return common[below(w, ARRAY_SIZE(common))];
+	return v > LENGTH_MAX ? v | 0x80000000 : v;
 }
 
 static void lock(volatile int *l)
@@ -169,6 +182,7 @@ static uint8_t tame(uint16_t port, uint8_t v)
 	case 0x64: return v >= 0xf0 ? v & 0x7f : v;
 	case 0x92: return v & 0xfe;
 	case 0xcf9: return v & 0xfb;
+	case PM1_CNT:
 	case PM1_CNT + 1: return v & 0xdf;
 	}
 	return v;
@@ -208,8 +222,8 @@ static void fw_cfg(struct walker *w)
 
 	lock(&fw_cfg_lock);
 	*(volatile uint32_t *)page = __builtin_bswap32((one_in(w, 8) ? rnd(w) : below(w, 32)) | (below(w, 32) << 16));
-	*(volatile uint32_t *)(page + 4) = __builtin_bswap32((uint32_t)number(w));
-	*(volatile uint64_t *)(page + 8) = swap64(writable(w));
+	*(volatile uint32_t *)(page + 4) = __builtin_bswap32(length(w));
+	*(volatile uint64_t *)(page + 8) = swap64(buffer(w, fw_cfg_data, true));
 	outl(FW_CFG_DMA, __builtin_bswap32((uint32_t)(at >> 32)));
 	outl(FW_CFG_DMA + 4, __builtin_bswap32((uint32_t)at));
 	unlock(&fw_cfg_lock);
@@ -468,13 +482,6 @@ static void header(struct walker *w, const struct target *t, uint64_t at)
 	memcpy((void *)at, bytes, sizeof(bytes));
 }
 
-static uint32_t length(struct walker *w)
-{
-	static const uint16_t common[] = { 1, 16, 51, 64, 108, 512, 1514, 4096, 60000 };
-
-	return one_in(w, 24) ? (uint32_t)number(w) : common[below(w, ARRAY_SIZE(common))];
-}
-
 /* A chain of descriptors from `first` on; mostly one that makes sense. */
 static void chain(struct walker *w, const struct target *t, volatile struct vring_desc *d, unsigned first, unsigned size)
 {
@@ -483,10 +490,10 @@ static void chain(struct walker *w, const struct target *t, volatile struct vrin
 	for (unsigned i = 0; i < n; i++) {
 		unsigned at = (first + i) % size;
 		bool write = i >= out;
-		struct vring_desc desc = { .addr = write ? writable(w) : readable(w), .len = length(w), .flags = write ? DESC_WRITE : 0 };
+		struct vring_desc desc = { .addr = buffer(w, t->from, write), .len = length(w), .flags = write ? DESC_WRITE : 0 };
 
 		if (i == 0 && !write) {
-			desc.addr = within(w, data, end - 128) & ~UINT64_C(15);
+			desc.addr = within(w, t->from, t->from + piece - LENGTH_MAX) & ~UINT64_C(15);
 			desc.len = t->v->dev.type == VIRTIO_BLK ? 16 : t->v->dev.type == VIRTIO_SCSI ? 51 : desc.len;
 			header(w, t, desc.addr);
 		}
@@ -608,6 +615,10 @@ static void prepare(void *arg)
 	end = ram_end();
 	if (data + 8 * MIB > end)
 		test_abort("too little memory");
+	piece = ((end - data) / (n_victims + 1)) & ~UINT64_C(4095);
+	for (size_t i = 0; i < n_victims; i++)
+		targets[i].from = data + piece * i;
+	fw_cfg_data = data + piece * n_victims;
 	memset((void *)tables, 0, data - tables);
 }
 
