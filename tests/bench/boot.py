@@ -100,7 +100,7 @@ def rounds(commands, runs):
         machines = {}
         for name, argv in commands.items():
             seconds, text = boot(argv)
-            machines[name] = re.search(r"machine (.*?)\r?\n", text)[1]
+            machines[name] = re.search(r"^machine (.*?)\r?$", text, re.M)[1]
             if n:  # the first round brings the files into the cache
                 took[name].append(seconds)
                 parts[name].append(phases(text))

@@ -121,7 +121,7 @@ START_TEST(many_addresses)
 		count(stats, 1, EXIT_KIND_MMIO_READ, i * 0x100000001, 4);
 		count(other, 1, EXIT_KIND_MMIO_WRITE, UINT64_MAX - i, 8);
 	}
-	ck_assert_uint_lt(stats->used, EXIT_STATS_ROWS);
+	ck_assert(stats->used > EXIT_STATS_ROWS / 2 && stats->used < EXIT_STATS_ROWS);
 	exit_stats_add(stats, other);
 	ck_assert_uint_lt(stats->used, EXIT_STATS_ROWS);
 	free(other);
