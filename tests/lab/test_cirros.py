@@ -65,7 +65,8 @@ def cirros_nocloud(t):
     for words in (rb"SeaBIOS", rb"GRUB", rb"Linux version", rb"kitten login:"):
         guest.expect(words, SLOW)
     t.equal("the file after the reboot", ssh(t, port, "md5sum kept; hostname"), wrote)
-    log_in(guest, "")
+    guest.send("\n")  # for another prompt
+    log_in(guest, "kitten")
     guest.send("sudo poweroff\n")
     guest.ended(0, BOOT)
     check_image(t, overlay)

@@ -3,10 +3,10 @@
 import glob
 
 from guests import SLOW, provided, type_command
-from harness import BOOT, STEP, case, long_case
+from harness import BOOT, STEP, long_case
 
 
-@case
+@long_case
 def debian_installer(t):
     """The installer's kernel and its initrd: the first screen, on the serial console, and it takes keys."""
     place = provided("LAB_INSTALLER", "installer of Debian's")
