@@ -2,6 +2,7 @@
 /* The small helpers; reads and writes of a host that interrupts and cuts them short. */
 #include "tests/unit/fake_kvm.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "vmm/endian.h"
@@ -57,16 +58,16 @@ static ssize_t fake_write(int fd, const void *buf, size_t len)
 
 #define now_ns util_now_ns
 #define fd_close util_fd_close
-#define pread_full util_pread_full
-#define write_full util_write_full
 #define sparse_alloc util_sparse_alloc
 #define sparse_free util_sparse_free
+#define pread_full util_pread_full
+#define write_full util_write_full
 #define pread fake_pread
 #define write fake_write
 int64_t now_ns(void);
+void fd_close(int *fd);
 void *sparse_alloc(size_t size);
 void sparse_free(void *p, size_t size);
-void fd_close(int *fd);
 int pread_full(int fd, void *buf, size_t len, uint64_t off);
 int write_full(int fd, const void *buf, size_t len);
 #include "vmm/util.c"
@@ -176,6 +177,27 @@ START_TEST(clock_runs)
 }
 END_TEST
 
+START_TEST(sparse)
+{
+	size_t size = 100 * MIB, page = (size_t)sysconf(_SC_PAGESIZE);
+	unsigned char there[8];
+	char *p = sparse_alloc(size);
+
+	ck_assert_ptr_nonnull(p);
+	ck_assert(p[0] == 0 && p[size / 2] == 0 && p[size - 1] == 0);
+	p[size / 2] = 1;
+	/* Its neighbours have not come into memory for it. */
+	ck_assert_int_eq(mincore(p + 10 * MIB, sizeof(there) * page, there), 0);
+	for (unsigned i = 0; i < sizeof(there); i++)
+		ck_assert_int_eq(there[i] & 1, 0);
+	sparse_free(p, size);
+	ck_assert_int_eq(mincore(p, page, there), -1);
+	ck_assert_int_eq(errno, ENOMEM);
+	sparse_free(NULL, size);
+	ck_assert_ptr_null(sparse_alloc(SIZE_MAX / 2));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("util");
@@ -187,6 +209,7 @@ int main(void)
 	tcase_add_test(tc, arithmetic);
 	tcase_add_test(tc, little_endian);
 	tcase_add_test(tc, clock_runs);
+	tcase_add_test(tc, sparse);
 	suite_add_tcase(suite, tc);
 	return fake_run_tests(suite);
 }
