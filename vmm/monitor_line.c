@@ -47,6 +47,8 @@ static void line_say(struct monitor_line *l, const char *text)
 {
 	size_t n = strlen(text);
 
+	if (n == 0)
+		return;
 	if (l->out_len + n > l->out_size) {
 		size_t size = max_u64(2 * l->out_size, l->out_len + n);
 		char *out = realloc(l->out, size);

@@ -302,11 +302,13 @@ static int qom_list(struct qmp_call *call, const json_t *args, json_t **ret, str
 	const struct folder *folder = find_folder(path);
 	json_t *list;
 	struct object o;
+	const char *type;
 
-	if (!type_at(cfg, path))
+	type = type_at(cfg, path);
+	if (!type)
 		return no_object(path, err);
 	list = json_pack("[{s:s,s:s}]", "name", "type", "type", "string");
-	if (is_balloon(type_at(cfg, path)))
+	if (is_balloon(type))
 		monitor_balloon_list(list);
 	for (size_t i = 0; folder && (o = folder->at(cfg, i)).id; i++)
 		json_array_append_new(list, json_pack("{s:s,s:o}", "name", o.id, "type", json_sprintf("child<%s>", o.type)));
