@@ -306,6 +306,24 @@ static int finish_netdev(const struct launch_net *net, const struct config_nic *
 	return 0;
 }
 
+/* On the back end's loop, which may tell of its link at any time: it has no card, or one that is whole. */
+struct plug_job {
+	struct machine *machine;
+	const struct virtio_net_config *cfg;
+	const struct virtio_pci_config *pci;
+	struct err *err;
+	struct virtio_dev *virtio; /* the result; also where it was made and not plugged */
+	int ret;                   /* 0 or -errno with `err` */
+};
+
+static void plug_on_loop(void *arg)
+{
+	struct plug_job *job = arg;
+
+	job->virtio = virtio_net_create(machine_env(job->machine), job->cfg->netdev->loop, job->cfg, job->err);
+	job->ret = job->virtio ? machine_plug(job->machine, job->virtio, job->pci, job->err) : job->err->code;
+}
+
 static int add_nic(struct launch_net *net, size_t i, struct machine *machine, struct err *err)
 {
 	static const enum virtio_net_duplex duplexes[] = {
@@ -324,7 +342,7 @@ static int add_nic(struct launch_net *net, size_t i, struct machine *machine, st
 	const struct machine_boot boot = { .name = nic->id, .unit = "ethernet-phy@0", .bootindex = nic->bootindex, .romfile = nic->romfile };
 	struct netdev *nd = nic->netdev ? launch_net_netdev(net, nic->netdev) : net->unplugged[i];
 	struct virtio_net_config cfg;
-	struct virtio_dev *virtio;
+	struct plug_job job = { .machine = machine, .cfg = &cfg, .pci = &pci, .err = err };
 
 	if (!nd)
 		return 0; /* the default one, whose back end is not there */
@@ -344,11 +362,9 @@ static int add_nic(struct launch_net *net, size_t i, struct machine *machine, st
 	set_features(&cfg, nic->features_off);
 	cfg.rx = (struct virtio_net_limits){ .bytes = limit(&nic->limits, CONFIG_RX_BPS), .frames = limit(&nic->limits, CONFIG_RX_PPS) };
 	cfg.tx = (struct virtio_net_limits){ .bytes = limit(&nic->limits, CONFIG_TX_BPS), .frames = limit(&nic->limits, CONFIG_TX_PPS) };
-	virtio = virtio_net_create(machine_env(machine), nd->loop, &cfg, err);
-	net->cards[i] = virtio;
-	if (!virtio || machine_plug(machine, virtio, &pci, err) < 0)
-		return err->code;
-	return machine_boot_device(machine, virtio, &boot, err);
+	eventloop_call_sync(nd->loop, plug_on_loop, &job);
+	net->cards[i] = job.virtio;
+	return job.ret < 0 ? job.ret : machine_boot_device(machine, job.virtio, &boot, err);
 }
 
 int launch_net_add(struct launch_net *net, struct machine *machine, bool fixed, struct err *err)
