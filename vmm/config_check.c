@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/cli_value.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
 
@@ -34,12 +35,13 @@ static int check_monitor(const struct vm_config *cfg, size_t n, struct err *err)
 		is_mux = cfg->chardevs[i].mux;
 	}
 	if (!found)
-		return err_set(err, -ENOENT, "a monitor names chardev '%.80s', which is not defined; add -chardev BACKEND,id=%.80s", id, id);
+		return err_set(err, -ENOENT, "a monitor names chardev '%s', which is not defined; add -chardev BACKEND,id=%s", cli_show(id).s,
+			       cli_show(id).s);
 	for (size_t i = 0; i < n; i++)
 		if (!strcmp(cfg->monitors[i].chardev, id))
-			return err_set(err, -EBUSY, "chardev '%.80s' is used by two monitors; give each its own", id);
+			return err_set(err, -EBUSY, "chardev '%s' is used by two monitors; give each its own", cli_show(id).s);
 	if (user && !(cfg->monitors[n].human && is_mux))
-		return err_set(err, -EBUSY, "chardev '%.80s' is used by a monitor and by %s; give each its own", id, user);
+		return err_set(err, -EBUSY, "chardev '%s' is used by a monitor and by %s; give each its own", cli_show(id).s, user);
 	return 0;
 }
 
@@ -55,8 +57,8 @@ int config_check_daemon(const struct vm_config *cfg, struct err *err)
 {
 	for (size_t i = 0; cfg->daemonize && i < cfg->n_chardevs; i++)
 		if (cfg->chardevs[i].backend == CHARDEV_STDIO)
-			return err_set(err, -EINVAL, "-daemonize leaves no terminal for chardev '%.80s'; give -serial, -qmp and the like something else: "
+			return err_set(err, -EINVAL, "-daemonize leaves no terminal for chardev '%s'; give -serial, -qmp and the like something else: "
 						     "file:FILE, unix:PATH,server=on, pty or none",
-				       cfg->chardevs[i].id);
+				       cli_show(cfg->chardevs[i].id).s);
 	return 0;
 }

@@ -76,7 +76,7 @@ static void promise_chardev(const struct vm_config *cfg, const struct config_cha
 	bool socket = c->backend == CHARDEV_SOCKET, inherited = c->fd != CONFIG_NO_FD;
 
 	promise(c->id && *c->id && has_chardev(cfg, c->id), "a chardev's id");
-	promise(chardev_users(cfg, c->id) <= 1, "one front end of a chardev");
+	promise(c->mux || chardev_users(cfg, c->id) <= 1, "one front end of a chardev that is not multiplexed");
 	promise(c->backend != CHARDEV_FILE || is_text(c->path), "a file's path");
 	promise(socket || (!c->host && !c->port && !inherited && !c->server && !c->reconnect), "what only sockets have");
 	promise(!socket || (c->path != NULL) + (c->port != NULL) + inherited == 1, "a socket's address, of one kind");
@@ -475,8 +475,8 @@ static void promise_machine(const struct vm_config *cfg)
 	const struct config_board *b = &cfg->board;
 
 	promise(none_or_text(cfg->kernel), "a kernel, or the firmware's disks");
-	promise(cfg->kernel ? !cfg->bios : !cfg->append && !cfg->initrd && cfg->machine == MACHINE_PC, "what is started");
-	promise(cfg->machine != MACHINE_PC || (b->acpi && b->pic && b->pit && b->rtc && b->serial && !b->kernel_cmdline), "a pc's board");
+	promise(cfg->kernel ? !cfg->bios : !cfg->append && !cfg->initrd && cfg->machine != MACHINE_MICROVM, "what is started");
+	promise(cfg->machine != MACHINE_PC || (b->pic && b->pit && b->rtc && b->serial && !b->kernel_cmdline), "a pc's board");
 	promise(cfg->ram_size >= CONFIG_MIN_RAM && cfg->ram_size <= CONFIG_MAX_RAM && cfg->ram_size % 8192 == 0, "ram_size");
 	promise(smp->cpus >= 1 && smp->cpus <= CONFIG_MAX_CPUS, "cpus");
 	promise(smp->cpus == smp->sockets * smp->cores * smp->threads, "topology");
