@@ -7,7 +7,7 @@
  * it may read that stretch without the lock. When the peer takes nothing the back end waits for EPOLLOUT and calls chardev_drain.
  *
  * A serial port gives its bytes singly, and a loop that is woken for each costs a guest that writes much of its time. So for CHARDEV_GATHER_NS after
- * the ring became empty, `gathering`, writes post nothing: gather_timer, which the loop arms for itself, takes what has come until then. What is more
+ * the ring became empty, `gathering`, writes of a byte post nothing: gather_timer, which the loop arms for itself, takes what has come until then. What is more
  * than CHARDEV_GATHER bytes goes at once.
  *
  * Stalls. A write that finds too little room leaves front_waits and arms stall_timer; the next bytes that the peer takes clear
@@ -92,10 +92,10 @@ size_t chardev_write(struct chardev *chr, const void *buf, size_t len)
 		size_t before = chr->ring_used;
 
 		n = chr->mux ? chardev_mux_put(chr, buf, room) : chardev_ring_put(chr, buf, room);
-		if (chr->gathering)
+		if (chr->gathering && len == 1)
 			post = before < CHARDEV_GATHER && chr->ring_used >= CHARDEV_GATHER;
 		else
-			post = before == 0 && n > 0;
+			post = n > 0 && (before == 0 || chr->gathering); /* a monitor's answer waits for nothing */
 	}
 	if (chr->log && n > 0)
 		chardev_log_put(chr->log, buf, n);
