@@ -37,8 +37,8 @@ static int refuse_unknown(const char *arg, const char *name, struct err *err)
 		}
 	}
 	if (best)
-		return err_set(err, -EINVAL, "%s: unknown option; did you mean -%s?", cli_show(arg).s, best);
-	return err_set(err, -EINVAL, "%s: unknown option; -help lists those there are", cli_show(arg).s);
+		return err_set(err, -EINVAL, "%s: unknown option; did you mean -%s?", err_show(arg).s, best);
+	return err_set(err, -EINVAL, "%s: unknown option; -help lists those there are", err_show(arg).s);
 }
 
 static int ignore_option(struct cli *cli, const struct cli_option *opt, const char *arg, struct err *err)
@@ -50,9 +50,9 @@ static int ignore_option(struct cli *cli, const struct cli_option *opt, const ch
 			name++;
 		if (!*name)
 			return err_set(err, -EINVAL, "-%s: '%s' is not available: %s; the only value is %s", opt->name,
-				       cli_show(arg).s, opt->why, opt->names[0]);
+				       err_show(arg).s, opt->why, opt->names[0]);
 	}
-	return strv_addf(&cli->notes, err, "-%s%s%s has no effect", opt->name, arg ? " " : "", arg ? cli_show(arg).s : "");
+	return strv_addf(&cli->notes, err, "-%s%s%s has no effect", opt->name, arg ? " " : "", arg ? err_show(arg).s : "");
 }
 
 static int set_string(struct vm_config *cfg, const struct cli_option *opt, const char *arg, struct err *err)
@@ -132,7 +132,7 @@ static int read_config(struct cli *cli, struct err *err)
 
 	if (cli->beside)
 		return err_set(err, -EINVAL, "-config: the file is the whole configuration; leave %s out, or change the file",
-			       cli_show(cli->beside).s);
+			       err_show(cli->beside).s);
 	config_fini(cfg);
 	config_init(cfg);
 	if (config_read_file(cfg, cli->config_file, err) < 0)

@@ -91,7 +91,7 @@ int cli_balloon_finish(struct cli *cli, struct err *err)
 		found = !strcmp(cli->cfg->iothreads[i].id, balloon->iothread);
 	if (!found)
 		return err_set(err, -ENOENT, "-device virtio-balloon: there is no iothread '%s'; add -object iothread,id=%s",
-			       cli_show(balloon->iothread).s, cli_show(balloon->iothread).s);
+			       err_show(balloon->iothread).s, err_show(balloon->iothread).s);
 	for (unsigned n = 0; !balloon->id; n++) {
 		snprintf(name, sizeof(name), "virtio-balloon%u", n);
 		if (strv_has(&cli->device_ids, name))

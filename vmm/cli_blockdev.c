@@ -125,7 +125,7 @@ static int find_driver(const struct prop_list *l, const char *name, bool probe, 
 	if (ctx->err->code == -ENOTSUP)
 		return -ENOTSUP;
 	return err_set(ctx->err, -EINVAL, "%s: driver '%s' is not available; use file, host_device, raw, qcow2 or throttle", ctx->what,
-		       cli_show(name).s);
+		       err_show(name).s);
 }
 
 int cli_qcow2_check(const struct config_qcow2 *q, const struct prop_ctx *ctx)

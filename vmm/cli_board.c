@@ -91,7 +91,7 @@ static int check_properties(const struct vm_config *cfg, struct err *err)
 	if (!name)
 		return 0;
 	return err_set(err, -EINVAL, "device '%s': addr, vectors, disable-legacy and disable-modern are properties of PCI, which the machine "
-				     "microvm has not; leave them out", cli_show(name).s);
+				     "microvm has not; leave them out", err_show(name).s);
 }
 
 static int check_none(const struct vm_config *cfg, struct err *err)

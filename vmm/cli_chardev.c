@@ -96,7 +96,7 @@ static int check_socket(const struct config_chardev *chr, const struct prop_ctx 
 	if (!!chr->path + (chr->host || chr->port) + inherited != 1)
 		return err_set(ctx->err, -EINVAL, "%s: give one of path=FILE, [host=HOST,]port=PORT and fd=NUMBER", ctx->what);
 	if (chr->host && !chr->port)
-		return err_set(ctx->err, -EINVAL, "%s: property 'port' is missing beside host=%s", ctx->what, cli_show(chr->host).s);
+		return err_set(ctx->err, -EINVAL, "%s: property 'port' is missing beside host=%s", ctx->what, err_show(chr->host).s);
 	if (chr->reconnect && (chr->server || inherited))
 		return err_set(ctx->err, -EINVAL, "%s: property 'reconnect' is for clients, which have an address to connect to", ctx->what);
 	return 0;
@@ -114,7 +114,7 @@ static int fill_chardev(struct config_chardev *chr, const struct backend *b, con
 	if (!cli_value_id(chr->id))
 		return err_set(ctx->err, -EINVAL,
 			       "%s: property 'id': '%s' is not an identifier: a letter, then letters, digits, '-', '.' or '_'", ctx->what,
-			       cli_show(chr->id).s);
+			       err_show(chr->id).s);
 	if (!chr->server && wait_given)
 		return err_set(ctx->err, -EINVAL, "%s: property 'wait' is for server=on only", ctx->what);
 	if (chr->server && !wait_given)
@@ -134,10 +134,10 @@ static int add_chardev(struct cli *cli, const struct config_chardev *chr, const 
 
 		if (!strcmp(other->id, chr->id))
 			return err_set(err, -EEXIST, "%s: there is already a chardev with the id '%s'; give that one another id", what,
-				       cli_show(chr->id).s);
+				       err_show(chr->id).s);
 		if (other->backend == CHARDEV_STDIO && chr->backend == CHARDEV_STDIO)
 			return err_set(err, -EBUSY, "%s: stdio is already used by chardev '%s'; only one can have it", what,
-				       cli_show(other->id).s);
+				       err_show(other->id).s);
 	}
 	cfg->chardevs[cfg->n_chardevs++] = *chr;
 	return 0;
@@ -180,7 +180,7 @@ int cli_chardev(struct cli *cli, const char *arg, struct err *err)
 		b = name ? find_backend(name) : NULL;
 		if (!b)
 			ret = err_set(err, -EINVAL, "-chardev: back end '%s' is not available; use stdio, file, pty, socket or null",
-				      cli_show(name ? name : "").s);
+				      err_show(name ? name : "").s);
 	}
 	if (ret == 0) {
 		snprintf(what, sizeof(what), "-chardev %s", b->name);
@@ -205,7 +205,7 @@ static int parse_tcp(const char *arg, struct prop_list *l, const struct prop_ctx
 		host_len -= 2;
 	}
 	if (port_len == 0 || port_len >= sizeof(port) || host_len >= sizeof(host))
-		return err_set(ctx->err, -EINVAL, "%s: tcp: needs [HOST]:PORT, got '%s'", ctx->what, cli_show(arg).s);
+		return err_set(ctx->err, -EINVAL, "%s: tcp: needs [HOST]:PORT, got '%s'", ctx->what, err_show(arg).s);
 	snprintf(host, sizeof(host), "%.*s", (int)host_len, arg);
 	snprintf(port, sizeof(port), "%.*s", (int)port_len, colon + 1);
 	if (colon[1 + port_len] == ',' && prop_list_parse(l, colon + 2 + port_len, NULL, ctx) < 0)
@@ -234,7 +234,7 @@ static const struct backend *parse_short(const char *arg, struct prop_list *l, c
 	}
 	err_set(ctx->err, -EINVAL,
 		"%s: '%s' is not available; use [mon:]stdio, pty, null, none, file:FILE, unix:PATH[,server=on], tcp:[HOST]:PORT[,server=on] or chardev:ID", ctx->what,
-		cli_show(arg).s);
+		err_show(arg).s);
 	return NULL;
 }
 

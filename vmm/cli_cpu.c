@@ -33,12 +33,12 @@ static int add_property(struct cli *cli, struct config_cpu *cpu, const struct pr
 
 		if (item->form == PROP_FORM_FLAG)
 			return add_feature(cpu, name, *item->key == '+', err);
-		return err_set(err, -EINVAL, "-cpu: feature '%s': takes no value; give %s, or %s=%s", cli_show(item->key).s,
-			       cli_show(item->key).s, cli_show(name).s, *item->key == '+' ? "on" : "off");
+		return err_set(err, -EINVAL, "-cpu: feature '%s': takes no value; give %s, or %s=%s", err_show(item->key).s,
+			       err_show(item->key).s, err_show(name).s, *item->key == '+' ? "on" : "off");
 	}
 	if (!cli_value_bool(item->text, &on))
-		return err_set(err, -EINVAL, "-cpu: feature '%s': expected on or off, got '%s'", cli_show(item->key).s,
-			       cli_show(item->text).s);
+		return err_set(err, -EINVAL, "-cpu: feature '%s': expected on or off, got '%s'", err_show(item->key).s,
+			       err_show(item->text).s);
 	if (!strcmp(item->key, "migratable"))
 		return strv_addf(&cli->notes, err, "-cpu: migratable=%s has no effect", on ? "on" : "off");
 	return add_feature(cpu, item->key, on, err);
@@ -50,7 +50,7 @@ static int parse_cpu(struct cli *cli, const struct prop_list *l, struct config_c
 
 	if (strcmp(l->items[0].key, "model") || (strcmp(model, "host") && strcmp(model, "max")))
 		return err_set(err, -EINVAL, "-cpu: model '%s' is not available: Kite gives what the host has; use host or max",
-			       cli_show(strcmp(l->items[0].key, "model") ? l->items[0].key : model).s);
+			       err_show(strcmp(l->items[0].key, "model") ? l->items[0].key : model).s);
 	if (cli_set_string(&cpu->model, model, err) < 0)
 		return err->code;
 	for (size_t i = 1; i < l->n; i++)

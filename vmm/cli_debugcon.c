@@ -97,10 +97,10 @@ int cli_debugcon_finish(const struct cli *cli, struct err *err)
 			found |= !strcmp(cfg->chardevs[j].id, id);
 		if (!found)
 			return err_set(err, -ENOENT, "-device isa-debugcon names chardev '%s', which is not defined; add -chardev BACKEND,id=%s",
-				       cli_show(id).s, cli_show(id).s);
+				       err_show(id).s, err_show(id).s);
 		if (user)
-			return err_set(err, -EBUSY, "-device isa-debugcon: chardev '%s' is already used by '%s'; give each its own", cli_show(id).s,
-				       cli_show(user).s);
+			return err_set(err, -EBUSY, "-device isa-debugcon: chardev '%s' is already used by '%s'; give each its own", err_show(id).s,
+				       err_show(user).s);
 	}
 	return 0;
 }

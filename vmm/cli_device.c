@@ -63,9 +63,9 @@ int cli_device_add_id(struct cli *cli, const char *id, const struct prop_ctx *ct
 	if (!cli_value_id(id))
 		return err_set(ctx->err, -EINVAL,
 			       "%s: property 'id': '%s' is not an identifier: a letter, then letters, digits, '-', '.' or '_'", ctx->what,
-			       cli_show(id).s);
+			       err_show(id).s);
 	if (strv_has(&cli->device_ids, id))
-		return err_set(ctx->err, -EEXIST, "%s: there is already a device with the id '%s'", ctx->what, cli_show(id).s);
+		return err_set(ctx->err, -EEXIST, "%s: there is already a device with the id '%s'", ctx->what, err_show(id).s);
 	return strv_add(&cli->device_ids, id, ctx->err);
 }
 
@@ -299,9 +299,9 @@ static const struct driver *find_driver(const char *name, struct err *err)
 	if (cli_device_is_other_nic(name))
 		err_set(err, -EINVAL, "-device %s: not available: Kite's network card is virtio-net-pci, for which every system has a driver", name);
 	else if (near)
-		err_set(err, -EINVAL, "-device: unknown device '%s'; did you mean '%s'?", cli_show(name).s, near);
+		err_set(err, -EINVAL, "-device: unknown device '%s'; did you mean '%s'?", err_show(name).s, near);
 	else
-		err_set(err, -EINVAL, "-device: unknown device '%s'; -device help lists those there are", cli_show(name).s);
+		err_set(err, -EINVAL, "-device: unknown device '%s'; -device help lists those there are", err_show(name).s);
 	return NULL;
 }
 

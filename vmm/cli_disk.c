@@ -104,7 +104,7 @@ static int check_disk(const struct disk_opts *o, int *addr, const struct prop_ct
 		return err_set(ctx->err, -EINVAL, "%s: disable-legacy=on and disable-modern=on leave nothing; give one of them", ctx->what);
 	if (o->addr && !cli_value_pci_addr(o->addr, addr))
 		return err_set(ctx->err, -EINVAL, "%s: property 'addr': expected SLOT[.FUNCTION] in hexadecimal, to 1f.7, got '%s'", ctx->what,
-			       cli_show(o->addr).s);
+			       err_show(o->addr).s);
 	return 0;
 }
 
@@ -239,7 +239,7 @@ static int inherit(struct cli *cli, struct config_disk *disk, const struct cli_d
 	disk->werror = cli_error_action(given->werror, d->werror);
 	if (disk->rerror == CONFIG_ERROR_ENOSPC)
 		return err_set(err, -EINVAL, "rerror of drive '%s': a read does not run out of space; use report, stop or ignore",
-			       cli_show(disk->drive).s);
+			       err_show(disk->drive).s);
 	return 0;
 }
 
@@ -269,10 +269,10 @@ static int check_drive_name(struct cli *cli, const struct config_disk *disk, str
 		found |= !strcmp(cfg->drives[i].id, disk->drive);
 	for (size_t i = 0; !found && i < cli->n_nodes; i++)
 		if (!strcmp(cli->nodes[i].name, disk->drive))
-			return err_set(err, -EBUSY, "drive '%s' is in use by another -blockdev node; name the one over it", cli_show(disk->drive).s);
+			return err_set(err, -EBUSY, "drive '%s' is in use by another -blockdev node; name the one over it", err_show(disk->drive).s);
 	if (!found)
 		return err_set(err, -ENOENT, "a disk names drive '%s', which is not defined; add -drive if=none,id=%s,file=FILE",
-			       cli_show(disk->drive).s, cli_show(disk->drive).s);
+			       err_show(disk->drive).s, err_show(disk->drive).s);
 	for (const struct config_disk *other = cfg->disks; other < disk; other++) {
 		if (strcmp(other->drive, disk->drive))
 			continue;
@@ -280,8 +280,8 @@ static int check_drive_name(struct cli *cli, const struct config_disk *disk, str
 			if (cli->drives[i].interface == CLI_IF_VIRTIO && !strcmp(cfg->drives[cli->drives[i].drive].id, disk->drive))
 				return err_set(err, -EBUSY,
 					       "drive '%s' is used by a -device, but is a disk by itself already; add if=none to the -drive",
-					       cli_show(disk->drive).s);
-		return err_set(err, -EBUSY, "drive '%s' is used by two disks; give each its own", cli_show(disk->drive).s);
+					       err_show(disk->drive).s);
+		return err_set(err, -EBUSY, "drive '%s' is used by two disks; give each its own", err_show(disk->drive).s);
 	}
 	return 0;
 }
@@ -294,14 +294,14 @@ static int check_rest(const struct vm_config *cfg, const struct config_disk *dis
 		found |= disk->iothread && !strcmp(cfg->iothreads[i].id, disk->iothread);
 	if (!found)
 		return err_set(err, -ENOENT, "disk '%s' names iothread '%s', which is not defined; add -object iothread,id=%s",
-			       cli_show(disk->id).s, cli_show(disk->iothread).s, cli_show(disk->iothread).s);
+			       err_show(disk->id).s, err_show(disk->iothread).s, err_show(disk->iothread).s);
 	for (const struct config_disk *other = cfg->disks; other < disk; other++) {
 		if (disk->addr != CONFIG_ADDR_AUTO && other->addr == disk->addr)
-			return err_set(err, -EBUSY, "disks '%s' and '%s' have the same addr; give one of them another", cli_show(other->id).s,
-				       cli_show(disk->id).s);
+			return err_set(err, -EBUSY, "disks '%s' and '%s' have the same addr; give one of them another", err_show(other->id).s,
+				       err_show(disk->id).s);
 		if (disk->bootindex >= 0 && other->bootindex == disk->bootindex)
 			return err_set(err, -EBUSY, "disks '%s' and '%s' have the same bootindex, %d; give one of them another",
-				       cli_show(other->id).s, cli_show(disk->id).s, disk->bootindex);
+				       err_show(other->id).s, err_show(disk->id).s, disk->bootindex);
 	}
 	return 0;
 }

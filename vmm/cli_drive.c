@@ -103,14 +103,14 @@ int cli_drive_check_id(const struct cli *cli, const char *id, const char *key, c
 	if (!cli_value_id(id))
 		return err_set(ctx->err, -EINVAL,
 			       "%s: property '%s': '%s' is not an identifier: a letter, then letters, digits, '-', '.' or '_'", ctx->what, key,
-			       cli_show(id).s);
+			       err_show(id).s);
 	for (size_t i = 0; i < cli->cfg->n_drives; i++)
 		twice |= !strcmp(cli->cfg->drives[i].id, id);
 	for (size_t i = 0; i < cli->n_nodes; i++)
 		twice |= cli->nodes[i].name && !strcmp(cli->nodes[i].name, id);
 	if (twice)
 		return err_set(ctx->err, -EEXIST, "%s: there is already a drive or node with the name '%s'; give this one another %s", ctx->what,
-			       cli_show(id).s, key);
+			       err_show(id).s, key);
 	return 0;
 }
 
@@ -127,7 +127,7 @@ int cli_drive_check_format(const char *format, const char *key, const struct pro
 			return err_set(ctx->err, -ENOTSUP, "%s: %s images are not supported; convert it: qemu-img convert -O qcow2", ctx->what,
 				       format);
 	return err_set(ctx->err, -EINVAL, "%s: property '%s': '%s' is not available; give qcow2, raw, vmdk, vdi, vpc or vhdx", ctx->what, key,
-		       cli_show(format).s);
+		       err_show(format).s);
 }
 
 static bool is_given(const struct prop_list *l, const char *key)
@@ -227,7 +227,7 @@ static int check_index(const struct cli *cli, unsigned index, const struct prop_
 
 		if (other->interface == CLI_IF_VIRTIO && other->index == index)
 			return err_set(ctx->err, -EEXIST, "%s: index %u is already taken by '%s'; give index=%u or leave it out", ctx->what, index,
-				       cli_show(cli->cfg->drives[other->drive].image.path).s, free_index(cli));
+				       err_show(cli->cfg->drives[other->drive].image.path).s, free_index(cli));
 	}
 	return 0;
 }
@@ -416,8 +416,8 @@ int cli_cdrom(struct cli *cli, const char *arg, struct err *err)
 
 int cli_image(struct cli *cli, const char *arg, struct err *err)
 {
-	char what[CLI_SHOW_MAX + 8];
+	char what[ERR_SHOW_MAX + 8];
 
-	snprintf(what, sizeof(what), "'%s'", cli_show(arg).s);
+	snprintf(what, sizeof(what), "'%s'", err_show(arg).s);
 	return add_file(cli, arg, "index", "0", what, err);
 }

@@ -61,11 +61,11 @@ static int parse_order(const char *key, const char *letters, uint16_t *order, st
 				choice = choices[i].choice;
 		if (!choice)
 			return err_set(err, -EINVAL, "-boot: property '%s': '%s' has a letter that is no drive; known: a, b (floppy), c (disk), d (CD), n (network)",
-				       key, cli_show(letters).s);
+				       key, err_show(letters).s);
 		if (strchr(p + 1, *p))
-			return err_set(err, -EINVAL, "-boot: property '%s': '%s' names '%c' twice", key, cli_show(letters).s, *p);
+			return err_set(err, -EINVAL, "-boot: property '%s': '%s' names '%c' twice", key, err_show(letters).s, *p);
 		if (n == ORDER_CHOICES)
-			return err_set(err, -EINVAL, "-boot: property '%s': '%s' has more than %d drives", key, cli_show(letters).s, ORDER_CHOICES);
+			return err_set(err, -EINVAL, "-boot: property '%s': '%s' has more than %d drives", key, err_show(letters).s, ORDER_CHOICES);
 		*order |= (uint16_t)(choice << (4 * n++));
 	}
 	return 0;
@@ -80,7 +80,7 @@ static int parse_timeout(const char *text, struct config_boot *boot, struct err 
 	if (!strcmp(text, "-1"))
 		return 0;
 	if (!cli_value_uint(text, &ms))
-		return err_set(err, -EINVAL, "-boot: property 'reboot-timeout': expected milliseconds, or -1 for never, got '%s'", cli_show(text).s);
+		return err_set(err, -EINVAL, "-boot: property 'reboot-timeout': expected milliseconds, or -1 for never, got '%s'", err_show(text).s);
 	boot->reboot_timeout = (int)min_u64(ms, TIME_MAX);
 	return 0;
 }
@@ -132,12 +132,12 @@ int cli_fw_cfg(struct cli *cli, const char *arg, struct err *err)
 	if (props_parse(arg, &fw_cfg_props, item, &ctx) < 0)
 		return err->code;
 	if (!item->file == !item->string)
-		return err_set(err, -EINVAL, "-fw_cfg: '%s' needs either file=FILE or string=TEXT", cli_show(item->name).s);
+		return err_set(err, -EINVAL, "-fw_cfg: '%s' needs either file=FILE or string=TEXT", err_show(item->name).s);
 	/* Other names are between the machine and its firmware: one that it has itself is refused when it is made. */
-	if (strncmp(item->name, "opt/", 4) && strv_addf(&cli->notes, err, "-fw_cfg: the name '%s' should begin with opt/", cli_show(item->name).s) < 0)
+	if (strncmp(item->name, "opt/", 4) && strv_addf(&cli->notes, err, "-fw_cfg: the name '%s' should begin with opt/", err_show(item->name).s) < 0)
 		return err->code;
 	for (size_t i = 0; i + 1 < cfg->n_fw_cfg; i++)
 		if (!strcmp(cfg->fw_cfg[i].name, item->name))
-			return err_set(err, -EEXIST, "-fw_cfg: there is already an item '%s'", cli_show(item->name).s);
+			return err_set(err, -EEXIST, "-fw_cfg: there is already an item '%s'", err_show(item->name).s);
 	return 0;
 }

@@ -39,10 +39,10 @@ static int use_node(struct cli *cli, const struct user *user, const char *key, c
 	if (!below)
 		return err_set(err, -ENOENT, "%s '%s' has %s=%s, but there is no node of that name; add -blockdev driver=file,node-name=%s,"
 					     "filename=...",
-			       user->kind, cli_show(user->name).s, key, cli_show(name).s, cli_show(name).s);
+			       user->kind, err_show(user->name).s, key, err_show(name).s, err_show(name).s);
 	if (below->used && !(below->shared && shared) && !below->read_only)
 		return err_set(err, -EBUSY, "%s '%s' has %s=%s, which is in use by another node; only what is read-only may be shared",
-			       user->kind, cli_show(user->name).s, key, cli_show(name).s);
+			       user->kind, err_show(user->name).s, key, err_show(name).s);
 	below->shared = shared && (!below->used || below->shared);
 	below->used = true;
 	return 0;
@@ -91,15 +91,15 @@ static int check_chain(struct cli *cli, const struct cli_node *top, struct err *
 
 		if (*seen)
 			return err_set(err, -EINVAL, "-blockdev: node '%s' is over '%s', which is a %s too; leave one of them out",
-				       cli_show((*seen)->name).s, cli_show(node->name).s, is_throttle ? "throttle" : "format");
+				       err_show((*seen)->name).s, err_show(node->name).s, is_throttle ? "throttle" : "format");
 		*seen = node;
 		if (is_throttle && !is_raw(format))
 			return err_set(err, -EINVAL, "-blockdev: node '%s' is over '%s', which is a throttle; put the throttle over '%s'",
-				       cli_show(format->name).s, cli_show(node->name).s, cli_show(format->name).s);
+				       err_show(format->name).s, err_show(node->name).s, err_show(format->name).s);
 		if (is_throttle && !cli_throttle_group_exists(cli, node->group))
 			return err_set(err, -ENOENT, "-blockdev: node '%s' has throttle-group=%s, which is not defined; add "
 						     "-object throttle-group,id=%s,x-iops-total=...",
-				       cli_show(node->name).s, cli_show(node->group).s, cli_show(node->group).s);
+				       err_show(node->name).s, err_show(node->group).s, err_show(node->group).s);
 	}
 	return 0;
 }
@@ -150,7 +150,7 @@ static int check_ring(struct cli *cli, const struct cli_node *top, struct err *e
 		const char *backing = merge_chain(cli, node).below.backing;
 
 		if (n > cli->n_nodes)
-			return err_set(err, -ELOOP, "-blockdev: node '%s' is its own backing file; leave out one backing=", cli_show(top->name).s);
+			return err_set(err, -ELOOP, "-blockdev: node '%s' is its own backing file; leave out one backing=", err_show(top->name).s);
 		node = backing ? find_node(cli, backing) : NULL;
 	}
 	return 0;
@@ -164,7 +164,7 @@ static int build_child(struct cli *cli, const char *name, enum config_cache abov
 	struct cli_node *top = find_node(cli, name);
 
 	if (merge_chain(cli, top).group)
-		return err_set(err, -EINVAL, "-blockdev: node '%s' is a throttle, and under another image; put it over that", cli_show(name).s);
+		return err_set(err, -EINVAL, "-blockdev: node '%s' is a throttle, and under another image; put it over that", err_show(name).s);
 	*image = calloc(1, sizeof(**image));
 	if (!*image)
 		return err_set_errno(err, -ENOMEM, "-blockdev");
@@ -183,7 +183,7 @@ static int build_below(struct cli *cli, const struct cli_below *below, struct co
 	if (build_child(cli, below->data_file, below->nested_data_file ? cache : none, &image->data_file, err) < 0)
 		return err->code;
 	if (!image->data_file->format || strcmp(image->data_file->format, "raw") != 0)
-		return err_set(err, -EINVAL, "-blockdev: node '%s' cannot be a data file: it is not raw", cli_show(below->data_file).s);
+		return err_set(err, -EINVAL, "-blockdev: node '%s' cannot be a data file: it is not raw", err_show(below->data_file).s);
 	return 0;
 }
 
@@ -237,7 +237,7 @@ static int apply_snapshot(struct cli *cli, struct err *err)
 		if (!cli->nodes[i].used)
 			return err_set(err, -EINVAL, "-snapshot: does not work with -blockdev node '%s'; use -drive, or give it a qcow2 overlay: "
 						     "kite-img create -f qcow2 -b FILE -F FORMAT",
-				       cli_show(cli->nodes[i].name).s);
+				       err_show(cli->nodes[i].name).s);
 	for (size_t i = 0; i < cli->n_drives; i++)
 		cli->cfg->drives[cli->drives[i].drive].snapshot = true;
 	return 0;

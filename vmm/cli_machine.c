@@ -90,7 +90,7 @@ static int machine_type(const char *name, enum machine_type *type, struct err *e
 	else if (!strcmp(name, "none"))
 		*type = MACHINE_NONE;
 	else
-		return err_set(err, -EINVAL, "-machine: '%s' is not available; known: pc, microvm, none", cli_show(name).s);
+		return err_set(err, -EINVAL, "-machine: '%s' is not available; known: pc, microvm, none", err_show(name).s);
 	return 0;
 }
 
@@ -116,7 +116,7 @@ int cli_machine(struct cli *cli, const char *arg, struct err *err)
 	else if (ret == 0 && opts.type)
 		ret = machine_type(opts.type, &opts.board.type, err);
 	if (ret == 0 && opts.accel && !accel_is_kvm(opts.accel))
-		ret = err_set(err, -EINVAL, "-machine: accel '%s' is not available: %s", cli_show(opts.accel).s, why_accel);
+		ret = err_set(err, -EINVAL, "-machine: accel '%s' is not available: %s", err_show(opts.accel).s, why_accel);
 	if (ret == 0)
 		cli->board = opts.board;
 	props_fini(&machine_props, &opts);
@@ -199,7 +199,7 @@ int cli_global(struct cli *cli, const char *arg, struct err *err)
 	struct prop_ctx ctx = { .what = "-global", .notes = &cli->notes, .err = err };
 
 	if (!strchr(arg, '=') || !strchr(arg, '.'))
-		return err_set(err, -EINVAL, "-global: expected DRIVER.PROPERTY=VALUE, got '%s'", cli_show(arg).s);
+		return err_set(err, -EINVAL, "-global: expected DRIVER.PROPERTY=VALUE, got '%s'", err_show(arg).s);
 	return props_parse(arg, &global_props, NULL, &ctx);
 }
 
@@ -260,7 +260,7 @@ static int set_rtc_base(struct vm_config *cfg, const char *base, struct err *err
 		cfg->rtc_base = RTC_BASE_DATE;
 	else
 		return err_set(err, -EINVAL, "-rtc: property 'base': expected utc, localtime, or a date such as 2024-02-29T23:59:59, got '%s'",
-			       cli_show(base).s);
+			       err_show(base).s);
 	return 0;
 }
 
@@ -279,7 +279,7 @@ int cli_rtc(struct cli *cli, const char *arg, struct err *err)
 int cli_uuid(struct cli *cli, const char *arg, struct err *err)
 {
 	if (!cli_value_uuid(arg, cli->cfg->uuid))
-		return err_set(err, -EINVAL, "-uuid: expected 8-4-4-4-12 hexadecimal digits, got '%s'", cli_show(arg).s);
+		return err_set(err, -EINVAL, "-uuid: expected 8-4-4-4-12 hexadecimal digits, got '%s'", err_show(arg).s);
 	cli->cfg->uuid_set = true;
 	return 0;
 }

@@ -33,7 +33,7 @@ static int add_short(struct cli *cli, const char *arg, enum mode mode, bool pret
 		return add_monitor(cli, arg + 8, mode, pretty, what, err);
 	snprintf(id, sizeof(id), "compat_monitor%zu", cli->cfg->n_monitors);
 	if (!strncmp(arg, "mon:", 4))
-		return err_set(err, -EINVAL, "%s: '%s' is not available: mon: is for serial consoles", what, cli_show(arg).s);
+		return err_set(err, -EINVAL, "%s: '%s' is not available: mon: is for serial consoles", what, err_show(arg).s);
 	if (cli_chardev_add_short(cli, arg, id, what, err) < 0)
 		return err->code;
 	return add_monitor(cli, id, mode, pretty, what, err);

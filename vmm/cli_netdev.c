@@ -25,7 +25,7 @@ int cli_netdev_fd(const char *text, const char *key, int *fd, const struct prop_
 
 	if (!cli_value_uint(text, &v) || v > INT_MAX)
 		return err_set(ctx->err, -EINVAL, "%s: property '%s': expected the number of a descriptor that Kite inherits, got '%s'", ctx->what,
-			       key, cli_show(text).s);
+			       key, err_show(text).s);
 	*fd = (int)v;
 	return 0;
 }
@@ -227,8 +227,8 @@ static int refuse_type(const char *type, const struct prop_ctx *ctx)
 			return err_set(ctx->err, -EINVAL, "%s: type '%s' is not available: %s", ctx->what, type, types[i].why);
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		if (types[i].add && cli_near(type, types[i].name) >= 0)
-			return err_set(ctx->err, -EINVAL, "%s: unknown type '%s'; did you mean '%s'?", ctx->what, cli_show(type).s, types[i].name);
-	return err_set(ctx->err, -EINVAL, "%s: unknown type '%s'; known: tap, bridge, user, stream, dgram, socket", ctx->what, cli_show(type).s);
+			return err_set(ctx->err, -EINVAL, "%s: unknown type '%s'; did you mean '%s'?", ctx->what, err_show(type).s, types[i].name);
+	return err_set(ctx->err, -EINVAL, "%s: unknown type '%s'; known: tap, bridge, user, stream, dgram, socket", ctx->what, err_show(type).s);
 }
 
 struct config_netdev *cli_netdev_find(const struct cli *cli, const char *id)
@@ -255,9 +255,9 @@ static int take_id(struct cli *cli, struct prop_list *l, bool named, char **id, 
 	if (!cli_value_id(*id))
 		return err_set(ctx->err, -EINVAL,
 			       "%s: property 'id': '%s' is not an identifier: a letter, then letters, digits, '-', '.' or '_'", ctx->what,
-			       cli_show(*id).s);
+			       err_show(*id).s);
 	if (cli_netdev_find(cli, *id))
-		return err_set(ctx->err, -EEXIST, "%s: there is already a network back end with the id '%s'", ctx->what, cli_show(*id).s);
+		return err_set(ctx->err, -EEXIST, "%s: there is already a network back end with the id '%s'", ctx->what, err_show(*id).s);
 	return 0;
 }
 
@@ -290,7 +290,7 @@ struct config_netdev *cli_netdev_add(struct cli *cli, const char *type, struct p
 
 int cli_netdev(struct cli *cli, const char *arg, struct err *err)
 {
-	char what[CLI_SHOW_MAX + 16] = "-netdev", *type = NULL;
+	char what[ERR_SHOW_MAX + 16] = "-netdev", *type = NULL;
 	struct prop_ctx ctx = { .what = what, .notes = &cli->notes, .err = err };
 	struct prop_list l = { .items = NULL };
 	int ret = *arg == '{' ? prop_list_parse_json(&l, arg, &ctx) : prop_list_parse(&l, arg, "type", &ctx);
@@ -301,7 +301,7 @@ int cli_netdev(struct cli *cli, const char *arg, struct err *err)
 	if (ret == 0 && !type)
 		ret = err_set(err, -EINVAL, "-netdev: property 'type' is missing; known: tap, bridge, user, stream, dgram, socket");
 	if (ret == 0) {
-		snprintf(what, sizeof(what), "-netdev %s", cli_show(type).s);
+		snprintf(what, sizeof(what), "-netdev %s", err_show(type).s);
 		ret = cli_netdev_add(cli, type, &l, true, &ctx) ? 0 : err->code;
 	}
 	free(type);

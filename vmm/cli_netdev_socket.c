@@ -106,7 +106,7 @@ static int check_keys(const struct addr_opts *o, const char *key, const struct p
 		return err_set(ctx->err, -EINVAL, "%s: %s.ipv4=off and %s.ipv6=off leave nothing; give one of them", ctx->what, key, key);
 	if (o->path && strlen(o->path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		return err_set(ctx->err, -EINVAL, "%s: property '%s.path': '%s' is too long for a socket's path", ctx->what, key,
-			       cli_show(o->path).s);
+			       err_show(o->path).s);
 	return 0;
 }
 
@@ -197,7 +197,7 @@ static int cut_host_port(char *text, const char *key, struct addr_opts *out, con
 	size_t len = colon ? (size_t)(colon - text) : 0;
 
 	if (!colon || !colon[1])
-		return err_set(ctx->err, -EINVAL, "%s: property '%s': expected HOST:PORT, got '%s'", ctx->what, key, cli_show(text).s);
+		return err_set(ctx->err, -EINVAL, "%s: property '%s': expected HOST:PORT, got '%s'", ctx->what, key, err_show(text).s);
 	*colon = '\0';
 	if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {
 		text[len - 1] = '\0';

@@ -157,10 +157,10 @@ static int settle_mac(const char *text, uint8_t mac[6], const struct prop_ctx *c
 
 	if (!parse_mac(text, mac))
 		return err_set(ctx->err, -EINVAL, "%s: property 'mac': expected an address such as 52:54:00:12:34:56, got '%s'", ctx->what,
-			       cli_show(text).s);
+			       err_show(text).s);
 	if ((mac[0] & 1) || !memcmp(mac, none, sizeof(none)))
 		return err_set(ctx->err, -EINVAL, "%s: property 'mac': '%s' is %s; make the first byte even, 52 for one", ctx->what,
-			       cli_show(text).s, mac[0] & 1 ? "a group's address, not a card's" : "no card's address");
+			       err_show(text).s, mac[0] & 1 ? "a group's address, not a card's" : "no card's address");
 	return 0;
 }
 
@@ -199,7 +199,7 @@ static int check_nic(const struct nic_opts *o, int *addr, const struct prop_ctx 
 		return err_set(ctx->err, -EINVAL, "%s: mq=on needs ctrl_vq=on: the guest asks for queues on it", ctx->what);
 	if (o->addr && !cli_value_pci_addr(o->addr, addr))
 		return err_set(ctx->err, -EINVAL, "%s: property 'addr': expected SLOT[.FUNCTION] in hexadecimal, to 1f.7, got '%s'", ctx->what,
-			       cli_show(o->addr).s);
+			       err_show(o->addr).s);
 	return check_limits(&o->limits, ctx);
 }
 
@@ -318,7 +318,7 @@ static int check_model(const char *model, const char *what, struct err *err)
 	if (!model)
 		return 0;
 	return err_set(err, -EINVAL, "%s: property 'model': '%s' is not available: %s; use virtio-net-pci, for which every system has a driver", what,
-		       cli_show(model).s, cli_device_is_other_nic(model) ? "Kite has no such card" : "it is no network card that Kite knows");
+		       err_show(model).s, cli_device_is_other_nic(model) ? "Kite has no such card" : "it is no network card that Kite knows");
 }
 
 /* What of a -nic or -net is the card's, moved into a list of its own. The keys are QEMU's of the form, and those of the device. */
@@ -382,7 +382,7 @@ static int add_hub_nic(struct cli *cli, struct prop_list *l, const struct prop_c
 		ret = split_list(l, keys, ARRAY_SIZE(keys), &of_nic, ctx);
 	if (ret == 0 && l->n)
 		ret = err_set(ctx->err, -EINVAL, "%s: unknown property '%s'; known: macaddr, model, netdev, name, addr, vectors", ctx->what,
-			      cli_show(l->items[0].key).s);
+			      err_show(l->items[0].key).s);
 	if (ret == 0) {
 		nic = add_nic(cli, &of_nic, false, ctx);
 		ret = nic ? 0 : ctx->err->code;
@@ -406,7 +406,7 @@ static int add_hub_netdev(struct cli *cli, const char *type, struct prop_list *l
 
 static int add_either(struct cli *cli, const char *option, const char *arg, bool pair, struct err *err)
 {
-	char what[CLI_SHOW_MAX + 16], *type = NULL;
+	char what[ERR_SHOW_MAX + 16], *type = NULL;
 	struct prop_ctx ctx = { .what = what, .notes = &cli->notes, .err = err };
 	struct prop_list l = { .items = NULL };
 	int ret;
@@ -419,7 +419,7 @@ static int add_either(struct cli *cli, const char *option, const char *arg, bool
 	if (ret == 0 && !type)
 		ret = err_set(err, -EINVAL, "%s: the type is missing; give none, user, tap, bridge, stream, dgram%s", option, pair ? "" : " or nic");
 	if (ret == 0 && strcmp(type, "none")) {
-		snprintf(what, sizeof(what), "%s %s", option, cli_show(type).s);
+		snprintf(what, sizeof(what), "%s %s", option, err_show(type).s);
 		ret = pair ? add_pair(cli, type, &l, &ctx) : !strcmp(type, "nic") ? add_hub_nic(cli, &l, &ctx) : add_hub_netdev(cli, type, &l, &ctx);
 	} else if (ret == 0 && l.n) {
 		ret = err_set(err, -EINVAL, "%s none: takes no properties", option);

@@ -39,11 +39,11 @@ static int check_netdev(struct cli *cli, size_t i, struct err *err)
 
 	if (nic->netdev && !netdev)
 		return err_set(err, -ENOENT, "network card '%s' names netdev '%s', which is not defined; add -netdev TYPE,id=%s",
-			       cli_show(nic->id).s, cli_show(nic->netdev).s, cli_show(nic->netdev).s);
+			       err_show(nic->id).s, err_show(nic->netdev).s, err_show(nic->netdev).s);
 	for (size_t j = 0; netdev && j < i; j++)
 		if (cfg->nics[j].netdev && !strcmp(cfg->nics[j].netdev, nic->netdev))
 			return err_set(err, -EBUSY, "netdev '%s' is used by two network cards, '%s' and '%s'; give each its own",
-				       cli_show(nic->netdev).s, cli_show(cfg->nics[j].id).s, cli_show(nic->id).s);
+				       err_show(nic->netdev).s, err_show(cfg->nics[j].id).s, err_show(nic->id).s);
 	/* A card has the queues of its back end: as QEMU, but for mq, which is on where there are several. */
 	nic->queues = netdev && netdev->type == CONFIG_NETDEV_TAP && !(nic->features_off & BIT64(BIT_MQ)) ? netdev->tap.queues : 1;
 	if (nic->queues == 1)
@@ -76,11 +76,11 @@ static int check_rest(const struct vm_config *cfg, size_t i, struct err *err)
 		found = !strcmp(cfg->iothreads[j].id, nic->iothread);
 	if (!found)
 		return err_set(err, -ENOENT, "network card '%s' names iothread '%s', which is not defined; add -object iothread,id=%s",
-			       cli_show(nic->id).s, cli_show(nic->iothread).s, cli_show(nic->iothread).s);
+			       err_show(nic->id).s, err_show(nic->iothread).s, err_show(nic->iothread).s);
 	other = nic->bootindex >= 0 ? booted_at(cfg, nic->bootindex, i) : NULL;
 	if (other)
-		return err_set(err, -EBUSY, "'%s' and '%s' have the same bootindex, %d; give one of them another", cli_show(other).s,
-			       cli_show(nic->id).s, nic->bootindex);
+		return err_set(err, -EBUSY, "'%s' and '%s' have the same bootindex, %d; give one of them another", err_show(other).s,
+			       err_show(nic->id).s, nic->bootindex);
 	return 0;
 }
 

@@ -31,7 +31,7 @@ int cli_object_check_id(const struct cli *cli, const char *id, const struct prop
 	if (!cli_value_id(id))
 		return err_set(ctx->err, -EINVAL,
 			       "%s: property 'id': '%s' is not an identifier: a letter, then letters, digits, '-', '.' or '_'", ctx->what,
-			       cli_show(id).s);
+			       err_show(id).s);
 	for (size_t i = 0; i < cfg->n_iothreads; i++)
 		n += !strcmp(cfg->iothreads[i].id, id);
 	for (size_t i = 0; i < cfg->n_rng_sources; i++)
@@ -39,7 +39,7 @@ int cli_object_check_id(const struct cli *cli, const char *id, const struct prop
 	for (size_t i = 0; i < cfg->n_throttle_groups; i++)
 		n += !strcmp(cfg->throttle_groups[i].group, id);
 	if (n > 1)
-		return err_set(ctx->err, -EEXIST, "%s: there is already an object with the id '%s'", ctx->what, cli_show(id).s);
+		return err_set(ctx->err, -EEXIST, "%s: there is already an object with the id '%s'", ctx->what, err_show(id).s);
 	return 0;
 }
 
@@ -107,7 +107,7 @@ static int add_object(struct cli *cli, struct prop_list *l, struct err *err)
 	}
 	if (ret == -ENOENT)
 		ret = err_set(err, -EINVAL, "-object: type '%s' is not available; known: iothread, rng-random, rng-builtin, throttle-group, secret",
-			      cli_show(type ? type : "").s);
+			      err_show(type ? type : "").s);
 	free(type);
 	return ret;
 }

@@ -47,7 +47,7 @@ static int cli_log_items(struct cli *cli, const char *arg, struct err *err)
 		else if (!strcmp(item, "exits"))
 			cli->cfg->count_exits = true;
 		else
-			return err_set(err, -EINVAL, "-d: unknown log item '%s'; known: debug, exits", cli_show(item).s);
+			return err_set(err, -EINVAL, "-d: unknown log item '%s'; known: debug, exits", err_show(item).s);
 		if (!*end)
 			return 0;
 	}
@@ -56,7 +56,7 @@ static int cli_log_items(struct cli *cli, const char *arg, struct err *err)
 static int cli_display(struct cli *cli, const char *arg, struct err *err)
 {
 	if (strcmp(arg, "none"))
-		return err_set(err, -EINVAL, "-display: '%s' is not available: Kite has no display; give none", cli_show(arg).s);
+		return err_set(err, -EINVAL, "-display: '%s' is not available: Kite has no display; give none", err_show(arg).s);
 	cli->display_none = true;
 	return 0;
 }

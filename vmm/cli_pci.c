@@ -28,7 +28,7 @@ int cli_pci_settle(struct cli *cli, const struct cli_pci_opts *o, bool modern, s
 			       ctx->what);
 	if (o->addr && !cli_value_pci_addr(o->addr, &pci->addr))
 		return err_set(ctx->err, -EINVAL, "%s: property 'addr': expected SLOT[.FUNCTION] in hexadecimal, to 1f.7, got '%s'", ctx->what,
-			       cli_show(o->addr).s);
+			       err_show(o->addr).s);
 	return cli_pci_place(cli, pci->addr, o->multifunction, ctx);
 }
 

@@ -70,9 +70,9 @@ static int take_item(struct prop_list *l, const char **s, char *value, const cha
 		return prop_list_add(l, implied, value, PROP_FORM_TEXT, false, ctx);
 	}
 	if (n == 0)
-		return err_set(ctx->err, -EINVAL, "%s: a property without a name at '%s'", ctx->what, cli_show(*s).s);
+		return err_set(ctx->err, -EINVAL, "%s: a property without a name at '%s'", ctx->what, err_show(*s).s);
 	if (n >= sizeof(key))
-		return err_set(ctx->err, -E2BIG, "%s: the property name '%s' is too long", ctx->what, cli_show(*s).s);
+		return err_set(ctx->err, -E2BIG, "%s: the property name '%s' is too long", ctx->what, err_show(*s).s);
 	memcpy(key, *s, n);
 	key[n] = '\0';
 	*s += n;

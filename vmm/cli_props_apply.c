@@ -60,7 +60,7 @@ static int refuse(const struct prop_ctx *ctx, const char *key, const char *fmt, 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	return err_set(ctx->err, -EINVAL, "%s: property '%s': %s", ctx->what, cli_show(key).s, text);
+	return err_set(ctx->err, -EINVAL, "%s: property '%s': %s", ctx->what, err_show(key).s, text);
 }
 
 /* Joins names with commas, cut when they do not fit. */
@@ -83,7 +83,7 @@ static int set_enum(const struct prop_row *row, const struct prop_item *item, vo
 			return 0;
 		}
 	join_names(known, sizeof(known), row->names);
-	return refuse(ctx, row->key, "'%s' is not one of %s", cli_show(item->text).s, known);
+	return refuse(ctx, row->key, "'%s' is not one of %s", err_show(item->text).s, known);
 }
 
 static int set_string(const struct prop_row *row, const struct prop_item *item, char **field, const struct prop_ctx *ctx)
@@ -93,14 +93,14 @@ static int set_string(const struct prop_row *row, const struct prop_item *item, 
 	if (len < row->min)
 		return refuse(ctx, row->key, "may not be empty");
 	if (row->max && len > row->max)
-		return refuse(ctx, row->key, "'%s' is longer than %" PRIu64 " bytes", cli_show(item->text).s, row->max);
+		return refuse(ctx, row->key, "'%s' is longer than %" PRIu64 " bytes", err_show(item->text).s, row->max);
 	return cli_set_string(field, item->text, ctx->err);
 }
 
 static int set_bool(const struct prop_row *row, const struct prop_item *item, bool *field, const struct prop_ctx *ctx)
 {
 	if (!cli_value_bool(item->text, field))
-		return refuse(ctx, row->key, "expected on or off, got '%s'", cli_show(item->text).s);
+		return refuse(ctx, row->key, "expected on or off, got '%s'", err_show(item->text).s);
 	return 0;
 }
 
@@ -110,7 +110,7 @@ static int set_number(const struct prop_row *row, const struct prop_item *item, 
 
 	if (!cli_value_uint(item->text, &v) || v < row->min || v > row->max)
 		return refuse(ctx, row->key, "expected a number from %" PRIu64 " to %" PRIu64 ", got '%s'", row->min, row->max,
-			      cli_show(item->text).s);
+			      err_show(item->text).s);
 	if (row->type == PROP_U16)
 		*(uint16_t *)field = (uint16_t)v;
 	else if (row->type == PROP_UNSIGNED)
@@ -142,11 +142,11 @@ static int set_size(const struct prop_row *row, const struct prop_item *item, ui
 	uint64_t unit = row->unit && item->form == PROP_FORM_TEXT ? row->unit : 1, v;
 
 	if (!cli_value_size(item->text, unit, &v))
-		return refuse(ctx, row->key, "expected a size such as 512M or 2G, got '%s'", cli_show(item->text).s);
+		return refuse(ctx, row->key, "expected a size such as 512M or 2G, got '%s'", err_show(item->text).s);
 	if (v < row->min)
-		return refuse(ctx, row->key, "'%s' is too little; the least is %s", cli_show(item->text).s, show_size(row->min).s);
+		return refuse(ctx, row->key, "'%s' is too little; the least is %s", err_show(item->text).s, show_size(row->min).s);
 	if (row->max && v > row->max)
-		return refuse(ctx, row->key, "'%s' is too much; the most is %s", cli_show(item->text).s, show_size(row->max).s);
+		return refuse(ctx, row->key, "'%s' is too much; the most is %s", err_show(item->text).s, show_size(row->max).s);
 	*field = v;
 	return 0;
 }
@@ -163,11 +163,11 @@ static int check_fixed(const struct prop_row *row, const struct prop_item *item,
 		while (*name && strcmp(*name, text) && !(cli_value_bool(text, &on) && !strcmp(*name, on ? "on" : "off")))
 			name++;
 		if (!*name)
-			return refuse(ctx, row->key, "'%s' is not available: %s", cli_show(text).s, row->why);
+			return refuse(ctx, row->key, "'%s' is not available: %s", err_show(text).s, row->why);
 	}
 	if (!ctx->notes)
 		return 0;
-	return strv_addf(ctx->notes, ctx->err, "%s: %s=%s has no effect", ctx->what, row->key, cli_show(text).s);
+	return strv_addf(ctx->notes, ctx->err, "%s: %s=%s has no effect", ctx->what, row->key, err_show(text).s);
 }
 
 static int set_item(const struct prop_row *row, const struct prop_item *item, void *obj, const struct prop_ctx *ctx)
@@ -229,12 +229,12 @@ static int refuse_unknown(const struct prop_table *table, const char *key, const
 			names[n++] = row->key;
 	}
 	if (best)
-		return err_set(ctx->err, -EINVAL, "%s: unknown property '%s'; did you mean '%s'?", ctx->what, cli_show(key).s, best);
+		return err_set(ctx->err, -EINVAL, "%s: unknown property '%s'; did you mean '%s'?", ctx->what, err_show(key).s, best);
 	if (n == 0 || n > LIST_FEW)
-		return err_set(ctx->err, -EINVAL, "%s: unknown property '%s'", ctx->what, cli_show(key).s);
+		return err_set(ctx->err, -EINVAL, "%s: unknown property '%s'", ctx->what, err_show(key).s);
 	names[n] = NULL;
 	join_names(known, sizeof(known), names);
-	return err_set(ctx->err, -EINVAL, "%s: unknown property '%s'; known: %s", ctx->what, cli_show(key).s, known);
+	return err_set(ctx->err, -EINVAL, "%s: unknown property '%s'; known: %s", ctx->what, err_show(key).s, known);
 }
 
 static int apply_item(const struct prop_table *table, const struct prop_item *item, void *obj, const struct prop_ctx *ctx)

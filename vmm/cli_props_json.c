@@ -51,7 +51,7 @@ static int add_array(struct prop_list *l, const char *key, const json_t *array, 
 			value = str;
 		if (json_is_object(value) || json_is_array(value))
 			return err_set(ctx->err, -EINVAL, "%s: property '%s': an array may not hold objects or arrays", ctx->what,
-				       cli_show(key).s);
+				       err_show(key).s);
 		if (add_scalar(l, key, value, true, ctx) < 0)
 			return ctx->err->code;
 	}
@@ -65,7 +65,7 @@ static int add_value(struct prop_list *l, const char *key, const json_t *value, 
 	/* The parser refuses twins within one object; {"a.b": 1, "a": {"b": 2}} is seen only here. */
 	for (size_t i = 0; i < l->n; i++)
 		if (!strcmp(l->items[i].key, key))
-			return err_set(ctx->err, -EINVAL, "%s: property '%s' is given twice", ctx->what, cli_show(key).s);
+			return err_set(ctx->err, -EINVAL, "%s: property '%s' is given twice", ctx->what, err_show(key).s);
 	if (json_is_array(value) && json_array_size(value) > 0)
 		return add_array(l, key, value, ctx);
 	return add_scalar(l, key, value, false, ctx);
@@ -85,7 +85,7 @@ static int add_object(struct prop_list *l, const char *prefix, const json_t *obj
 		if (!*name)
 			return err_set(ctx->err, -EINVAL, "%s: a property without a name", ctx->what);
 		if (snprintf(key, sizeof(key), "%s%s%s", prefix, *prefix ? "." : "", name) >= (int)sizeof(key))
-			return err_set(ctx->err, -E2BIG, "%s: the property name '%s' is too long", ctx->what, cli_show(name).s);
+			return err_set(ctx->err, -E2BIG, "%s: the property name '%s' is too long", ctx->what, err_show(name).s);
 		if (add_value(l, key, json_object_iter_value(it), depth, ctx) < 0)
 			return ctx->err->code;
 	}
@@ -113,7 +113,7 @@ int prop_list_parse_json(struct prop_list *l, const char *text, const struct pro
 	if (!object && (!why.text[0] || json_error_code(&why) == json_error_out_of_memory))
 		return err_set_errno(ctx->err, -ENOMEM, "%s", ctx->what);
 	if (!object)
-		return err_set(ctx->err, -EINVAL, "%s: not a JSON object: %s (at byte %d)", ctx->what, cli_show(why.text).s,
+		return err_set(ctx->err, -EINVAL, "%s: not a JSON object: %s (at byte %d)", ctx->what, err_show(why.text).s,
 			       why.position);
 	ret = prop_list_from_json(l, object, ctx);
 	json_decref(object);

@@ -71,7 +71,7 @@ static int finish_adapters(struct cli *cli, struct err *err)
 			scsi->queues = (unsigned)min_u64(cfg->smp.cpus, QUEUES_MAX);
 		if (scsi->iothread && !has_iothread(cfg, scsi->iothread))
 			return err_set(err, -ENOENT, "adapter '%s' names iothread '%s', which is not defined; add -object iothread,id=%s",
-				       cli_show(scsi->id).s, cli_show(scsi->iothread).s, cli_show(scsi->iothread).s);
+				       err_show(scsi->id).s, err_show(scsi->iothread).s, err_show(scsi->iothread).s);
 	}
 	return 0;
 }
@@ -105,7 +105,7 @@ static int choose_adapter(struct cli *cli, size_t i, struct err *err)
 			       what);
 	unit->scsi = bus ? find_bus(cli->cfg, bus) : 0;
 	if (unit->scsi == NO_ADAPTER)
-		return err_set(err, -ENOENT, "-device %s: there is no bus '%s'; it is the id of a -device virtio-scsi and '.0'", what, cli_show(bus).s);
+		return err_set(err, -ENOENT, "-device %s: there is no bus '%s'; it is the id of a -device virtio-scsi and '.0'", what, err_show(bus).s);
 	return 0;
 }
 
@@ -136,7 +136,7 @@ static int place(struct cli *cli, size_t i, bool *placed, struct err *err)
 			unit->lun++;
 		else
 			return err_set(err, -EBUSY, "two SCSI devices are at scsi-id=%u,lun=%u of '%s'; give one of them another place",
-				       unit->target, unit->lun, cli_show(cli->cfg->scsis[unit->scsi].id).s);
+				       unit->target, unit->lun, err_show(cli->cfg->scsis[unit->scsi].id).s);
 	}
 	placed[i] = true;
 	return 0;
@@ -217,8 +217,8 @@ static int check_users(struct cli *cli, const struct config_scsi_unit *unit, str
 	for (size_t i = 0; i < cli->n_drives; i++)
 		if (cli->drives[i].interface != CLI_IF_NONE && !strcmp(cfg->drives[cli->drives[i].drive].id, unit->drive))
 			return err_set(err, -EBUSY, "drive '%s' is used by a -device, but is a disk by itself already; add if=none to the -drive",
-				       cli_show(unit->drive).s);
-	return err_set(err, -EBUSY, "drive '%s' is used by two disks; give each its own", cli_show(unit->drive).s);
+				       err_show(unit->drive).s);
+	return err_set(err, -EBUSY, "drive '%s' is used by two disks; give each its own", err_show(unit->drive).s);
 }
 
 /* What the -drive says of the unit. */
@@ -238,7 +238,7 @@ static int inherit(struct cli *cli, size_t i, struct err *err)
 	unit->werror = cli_error_action(given->werror, d->werror);
 	if (unit->rerror == CONFIG_ERROR_ENOSPC)
 		return err_set(err, -EINVAL, "rerror of drive '%s': a read does not run out of space; use report, stop or ignore",
-			       cli_show(unit->drive).s);
+			       err_show(unit->drive).s);
 	return 0;
 }
 
@@ -252,7 +252,7 @@ static int finish_drive(struct cli *cli, size_t i, struct err *err)
 	drive = find_drive(cli, unit->drive);
 	if (!drive)
 		return err_set(err, -ENOENT, "a disk names drive '%s', which is not defined; add -drive if=none,id=%s,file=FILE",
-			       cli_show(unit->drive).s, cli_show(unit->drive).s);
+			       err_show(unit->drive).s, err_show(unit->drive).s);
 	if (check_users(cli, unit, err) < 0 || inherit(cli, i, err) < 0)
 		return err->code;
 	if (!unit->cd)
@@ -273,7 +273,7 @@ static int check_empty(const struct vm_config *cfg, struct err *err)
 		for (size_t j = 0; !cd && !cfg->drives[i].image.path && j < cfg->n_disks + cfg->n_scsi_units; j++)
 			if (!strcmp(j < cfg->n_disks ? cfg->disks[j].drive : cfg->scsi_units[j - cfg->n_disks].drive, cfg->drives[i].id))
 				return err_set(err, -EINVAL, "drive '%s' is a disk without a file; give file=..., or use a scsi-cd",
-					       cli_show(cfg->drives[i].id).s);
+					       err_show(cfg->drives[i].id).s);
 	}
 	return 0;
 }
@@ -290,8 +290,8 @@ static int check_bootindex(const struct vm_config *cfg, const struct config_scsi
 			other = u->id;
 	if (!other)
 		return 0;
-	return err_set(err, -EBUSY, "disks '%s' and '%s' have the same bootindex, %d; give one of them another", cli_show(other).s,
-		       cli_show(unit->id).s, unit->bootindex);
+	return err_set(err, -EBUSY, "disks '%s' and '%s' have the same bootindex, %d; give one of them another", err_show(other).s,
+		       err_show(unit->id).s, unit->bootindex);
 }
 
 int cli_scsi_finish(struct cli *cli, struct err *err)

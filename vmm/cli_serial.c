@@ -85,7 +85,7 @@ static int place_uart(const struct cli_uart *uart, unsigned port, struct placeme
 		return err_set(err, -E2BIG, "-device isa-serial: more than %d serial ports", CONFIG_MAX_SERIALS);
 	if (ports[port].chardev)
 		return err_set(err, -EBUSY, "-device isa-serial: index %u is already taken by the one on chardev '%s'", port,
-			       cli_show(ports[port].chardev).s);
+			       err_show(ports[port].chardev).s);
 	ports[port] = (struct placement){ .id = uart->id, .chardev = uart->chardev };
 	return 0;
 }
@@ -110,7 +110,7 @@ static int check_board(const struct vm_config *cfg, const struct placement *port
 	for (unsigned i = 0; !cfg->board.serial && i < CONFIG_MAX_SERIALS; i++)
 		if (ports[i].chardev)
 			return err_set(err, -EINVAL, "there is a serial port on chardev '%s', but -machine says isa-serial=off; leave one of them out",
-				       cli_show(ports[i].chardev).s);
+				       err_show(ports[i].chardev).s);
 	return 0;
 }
 
@@ -122,11 +122,11 @@ static int check_chardev(const struct vm_config *cfg, const char *id, struct err
 		found |= !strcmp(cfg->chardevs[i].id, id);
 	if (!found)
 		return err_set(err, -ENOENT, "a serial port names chardev '%s', which is not defined; add -chardev BACKEND,id=%s",
-			       cli_show(id).s, cli_show(id).s);
+			       err_show(id).s, err_show(id).s);
 	for (size_t i = 0; i < cfg->n_serials; i++)
 		if (!strcmp(cfg->serials[i].chardev, id))
 			return err_set(err, -EBUSY, "chardev '%s' is used by two serial ports, index %u and another; give each its own",
-				       cli_show(id).s, cfg->serials[i].index);
+				       err_show(id).s, cfg->serials[i].index);
 	return 0;
 }
 

@@ -73,7 +73,7 @@ static int set_release(struct config_smbios *smbios, const char *text, struct er
 	int end = 0;
 
 	if (sscanf(text, "%3u.%3u%n", &major, &minor, &end) != 2 || text[end] || major > UINT8_MAX || minor > UINT8_MAX)
-		return err_set(err, -EINVAL, "-smbios type=0: property 'release': expected MAJOR.MINOR, each 0 to 255, got '%s'", cli_show(text).s);
+		return err_set(err, -EINVAL, "-smbios type=0: property 'release': expected MAJOR.MINOR, each 0 to 255, got '%s'", err_show(text).s);
 	smbios->bios_release_set = true;
 	smbios->bios_major = (uint8_t)major;
 	smbios->bios_minor = (uint8_t)minor;
@@ -87,10 +87,10 @@ static int set_numbers(struct vm_config *cfg, const struct smbios_opts *o, const
 	if (o->release && set_release(smbios, o->release, err) < 0)
 		return err->code;
 	if (o->uuid && !cli_value_uuid(o->uuid, cfg->uuid))
-		return err_set(err, -EINVAL, "-smbios type=1: property 'uuid': expected 8-4-4-4-12 hexadecimal digits, got '%s'", cli_show(o->uuid).s);
+		return err_set(err, -EINVAL, "-smbios type=1: property 'uuid': expected 8-4-4-4-12 hexadecimal digits, got '%s'", err_show(o->uuid).s);
 	cfg->uuid_set |= o->uuid != NULL;
 	if (o->cpu_id && !cli_value_uint(o->cpu_id, &smbios->cpu_id))
-		return err_set(err, -EINVAL, "-smbios type=4: property 'processor-id': expected a number, got '%s'", cli_show(o->cpu_id).s);
+		return err_set(err, -EINVAL, "-smbios type=4: property 'processor-id': expected a number, got '%s'", err_show(o->cpu_id).s);
 	smbios->bios |= !strcmp(type, "0");
 	smbios->bios_uefi |= o->uefi;
 	smbios->board |= !strcmp(type, "2");
@@ -139,7 +139,7 @@ static int add_structure(struct cli *cli, const char *type, const struct prop_li
 		if (!strcmp(types[i].name, type))
 			t = &types[i];
 	if (!t)
-		return err_set(err, -EINVAL, "-smbios: type '%s' is not available; known: 0, 1, 2, 3, 4, 11, 17, or file=FILE for any", cli_show(type).s);
+		return err_set(err, -EINVAL, "-smbios: type '%s' is not available; known: 0, 1, 2, 3, 4, 11, 17, or file=FILE for any", err_show(type).s);
 	snprintf(what, sizeof(what), "-smbios type=%s", t->name);
 	ret = props_apply(l, &t->table, &opts, &ctx);
 	if (ret == 0)

@@ -216,24 +216,6 @@ bool cli_value_id(const char *s)
 	return true;
 }
 
-struct cli_shown cli_show(const char *s)
-{
-	struct cli_shown out;
-	size_t n = strnlen(s, CLI_SHOW_MAX + 1);
-	bool cut = n > CLI_SHOW_MAX;
-
-	if (cut) {
-		n = CLI_SHOW_MAX;
-		/* Not in the middle of a UTF-8 character. */
-		while (n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80)
-			n--;
-	}
-	for (size_t i = 0; i < n; i++)
-		out.s[i] = iscntrl((unsigned char)s[i]) ? '?' : s[i];
-	strcpy(out.s + n, cut ? "..." : "");
-	return out;
-}
-
 int cli_near(const char *typed, const char *candidate)
 {
 	size_t n = strnlen(typed, NEAR_MAX + 1), m = strlen(candidate);

@@ -36,16 +36,6 @@ bool cli_value_id(const char *s);
 bool cli_value_pci_addr(const char *s, int *out);
 
 /*
- * A copy of a user's word that is fit for a message: cut when long, control characters replaced. Meant as an argument:
- * `err_set(e, -EINVAL, "'%s' is not a number", cli_show(text).s)`.
- */
-#define CLI_SHOW_MAX 80
-struct cli_shown {
-	char s[CLI_SHOW_MAX + 4];
-};
-struct cli_shown cli_show(const char *s);
-
-/*
  * Whether `candidate` is what somebody who typed `typed` probably meant: the number of insertions, deletions, changes and
  * swaps of neighbours between them, or -1 when that is more than about a third of the word.
  */

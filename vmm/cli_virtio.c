@@ -265,7 +265,7 @@ static int check_sources(const struct vm_config *cfg, struct err *err)
 			found = !strcmp(cfg->rng_sources[j].id, want);
 		if (!found)
 			return err_set(err, -ENOENT, "-device virtio-rng: there is no rng object '%s'; add -object rng-random,id=%s",
-				       cli_show(want).s, cli_show(want).s);
+				       err_show(want).s, err_show(want).s);
 	}
 	return 0;
 }
@@ -308,7 +308,7 @@ static struct config_virtio_serial *find_bus(struct vm_config *cfg, const struct
 	}
 	if (port->bus)
 		err_set(err, -ENOENT, "-device %s: there is no bus '%s'; it is the id of a -device virtio-serial and '.0'", what,
-			cli_show(port->bus).s);
+			err_show(port->bus).s);
 	else if (cfg->n_virtio_serials)
 		err_set(err, -ENOSPC, "-device %s: no virtio-serial device has a port number free; raise max_ports or add another", what);
 	else
@@ -322,15 +322,15 @@ static int check_place(struct config_virtio_serial *serial, const struct cli_vpo
 
 	if (nr >= serial->max_ports)
 		return err_set(err, port->nr == NOT_GIVEN ? -ENOSPC : -ERANGE, "-device %s: port %u does not fit on '%s', which has max_ports=%u",
-			       what, nr, cli_show(serial->id).s, serial->max_ports);
+			       what, nr, err_show(serial->id).s, serial->max_ports);
 	if (nr == 0 && !port->console)
 		return err_set(err, -EINVAL, "-device %s: port number 0 is for a virtconsole; give nr=1 or more, or leave it out", what);
 	if (port_at(serial, nr))
-		return err_set(err, -EBUSY, "-device %s: '%s' already has a port with nr=%u", what, cli_show(serial->id).s, nr);
+		return err_set(err, -EBUSY, "-device %s: '%s' already has a port with nr=%u", what, err_show(serial->id).s, nr);
 	for (size_t i = 0; port->name && i < serial->n_ports; i++)
 		if (serial->ports[i].name && !strcmp(serial->ports[i].name, port->name))
-			return err_set(err, -EEXIST, "-device %s: '%s' already has a port with the name '%s'", what, cli_show(serial->id).s,
-				       cli_show(port->name).s);
+			return err_set(err, -EEXIST, "-device %s: '%s' already has a port with the name '%s'", what, err_show(serial->id).s,
+				       err_show(port->name).s);
 	return 0;
 }
 
@@ -344,7 +344,7 @@ static int check_chardev(const struct vm_config *cfg, const struct cli_vport *po
 		found |= !strcmp(cfg->chardevs[i].id, id);
 	if (!found)
 		return err_set(err, -ENOENT, "-device %s names chardev '%s', which is not defined; add -chardev BACKEND,id=%s",
-			       port_driver(port), cli_show(id).s, cli_show(id).s);
+			       port_driver(port), err_show(id).s, err_show(id).s);
 	for (size_t i = 0; id && i < cfg->n_serials; i++)
 		if (!strcmp(cfg->serials[i].chardev, id))
 			user = cfg->serials[i].id;
@@ -354,7 +354,7 @@ static int check_chardev(const struct vm_config *cfg, const struct cli_vport *po
 				user = cfg->virtio_serials[i].id;
 	if (user)
 		return err_set(err, -EBUSY, "-device %s: chardev '%s' is already used by '%s'; give each its own", port_driver(port),
-			       cli_show(id).s, cli_show(user).s);
+			       err_show(id).s, err_show(user).s);
 	return 0;
 }
 

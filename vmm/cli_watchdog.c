@@ -42,7 +42,7 @@ static int apply(struct cli *cli, const struct prop_list *l, const struct prop_t
 		return ctx->err->code;
 	if (o->addr && !cli_value_pci_addr(o->addr, addr))
 		return err_set(ctx->err, -EINVAL, "%s: property 'addr': expected SLOT[.FUNCTION] in hexadecimal, to 1f.7, got '%s'", ctx->what,
-			       cli_show(o->addr).s);
+			       err_show(o->addr).s);
 	if (cli_pci_place(cli, *addr, o->multifunction, ctx) < 0)
 		return ctx->err->code;
 	return cli_device_add_id(cli, o->id, ctx);
@@ -112,7 +112,7 @@ int cli_watchdog_action(struct cli *cli, const char *arg, struct err *err)
 			return 0;
 		}
 	return err_set(err, -EINVAL, "-watchdog-action: unknown action '%s'; known: reset, shutdown, poweroff, inject-nmi, pause, debug, none",
-		       cli_show(arg).s);
+		       err_show(arg).s);
 }
 
 int cli_watchdog_finish(struct cli *cli, struct err *err)

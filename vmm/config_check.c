@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "vmm/cli_value.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
 
@@ -35,13 +34,13 @@ static int check_monitor(const struct vm_config *cfg, size_t n, struct err *err)
 		is_mux = cfg->chardevs[i].mux;
 	}
 	if (!found)
-		return err_set(err, -ENOENT, "a monitor names chardev '%s', which is not defined; add -chardev BACKEND,id=%s", cli_show(id).s,
-			       cli_show(id).s);
+		return err_set(err, -ENOENT, "a monitor names chardev '%s', which is not defined; add -chardev BACKEND,id=%s", err_show(id).s,
+			       err_show(id).s);
 	for (size_t i = 0; i < n; i++)
 		if (!strcmp(cfg->monitors[i].chardev, id))
-			return err_set(err, -EBUSY, "chardev '%s' is used by two monitors; give each its own", cli_show(id).s);
+			return err_set(err, -EBUSY, "chardev '%s' is used by two monitors; give each its own", err_show(id).s);
 	if (user && !(cfg->monitors[n].human && is_mux))
-		return err_set(err, -EBUSY, "chardev '%s' is used by a monitor and by %s; give each its own", cli_show(id).s, user);
+		return err_set(err, -EBUSY, "chardev '%s' is used by a monitor and by %s; give each its own", err_show(id).s, user);
 	return 0;
 }
 
@@ -59,6 +58,6 @@ int config_check_daemon(const struct vm_config *cfg, struct err *err)
 		if (cfg->chardevs[i].backend == CHARDEV_STDIO)
 			return err_set(err, -EINVAL, "-daemonize leaves no terminal for chardev '%s'; give -serial, -qmp and the like something else: "
 						     "file:FILE, unix:PATH,server=on, pty or none",
-				       cli_show(cfg->chardevs[i].id).s);
+				       err_show(cfg->chardevs[i].id).s);
 	return 0;
 }

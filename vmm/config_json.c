@@ -14,7 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "vmm/cli_value.h"
 #include "vmm/config.h"
 #include "vmm/config_fields.h"
 #include "vmm/err.h"
@@ -539,7 +538,7 @@ int config_read_file(struct vm_config *cfg, const char *path, struct err *err)
 	ssize_t n = 1;
 
 	if (fd < 0 || !text) {
-		ret = err_set_errno(err, fd < 0 ? -errno : -ENOMEM, "-config: cannot open '%s'", cli_show(path).s);
+		ret = err_set_errno(err, fd < 0 ? -errno : -ENOMEM, "-config: cannot open '%s'", err_show(path).s);
 		fd_close(&fd);
 		free(text);
 		return ret;
@@ -549,11 +548,11 @@ int config_read_file(struct vm_config *cfg, const char *path, struct err *err)
 		len += n > 0 ? (size_t)n : 0;
 	}
 	if (n < 0)
-		ret = err_set_errno(err, -errno, "-config: cannot read '%s'", cli_show(path).s);
+		ret = err_set_errno(err, -errno, "-config: cannot read '%s'", err_show(path).s);
 	else if (len > CONFIG_JSON_MAX)
-		ret = err_set(err, -EFBIG, "-config: '%s' is longer than %u bytes", cli_show(path).s, CONFIG_JSON_MAX);
+		ret = err_set(err, -EFBIG, "-config: '%s' is longer than %u bytes", err_show(path).s, CONFIG_JSON_MAX);
 	else if (config_read(cfg, text, len, err) < 0)
-		ret = err_prefix(err, "-config %s", cli_show(path).s);
+		ret = err_prefix(err, "-config %s", err_show(path).s);
 	else
 		ret = 0;
 	fd_close(&fd);

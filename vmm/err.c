@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmm/err.h"
 
+#include <ctype.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,4 +45,22 @@ int err_prefix(struct err *e, const char *fmt, ...)
 	n = strlen(e->msg);
 	snprintf(e->msg + n, sizeof(e->msg) - n, ": %s", old);
 	return e->code;
+}
+
+struct err_shown err_show(const char *s)
+{
+	struct err_shown out;
+	size_t n = strnlen(s, ERR_SHOW_MAX + 1);
+	bool cut = n > ERR_SHOW_MAX;
+
+	if (cut) {
+		n = ERR_SHOW_MAX;
+		/* Not in the middle of a UTF-8 character. */
+		while (n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80)
+			n--;
+	}
+	for (size_t i = 0; i < n; i++)
+		out.s[i] = iscntrl((unsigned char)s[i]) ? '?' : s[i];
+	strcpy(out.s + n, cut ? "..." : "");
+	return out;
 }

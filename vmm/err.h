@@ -30,4 +30,14 @@ int err_set_errno(struct err *e, int code, const char *fmt, ...) __attribute__((
 /* Puts "TEXT: " in front of the message that `e` holds. Returns e->code. */
 int err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/*
+ * A copy of a user's word that is fit for a message: cut when long, control characters replaced. Meant as an argument:
+ * `err_set(e, -EINVAL, "'%s' is not a number", err_show(text).s)`.
+ */
+#define ERR_SHOW_MAX 80
+struct err_shown {
+	char s[ERR_SHOW_MAX + 4];
+};
+struct err_shown err_show(const char *s);
+
 #endif

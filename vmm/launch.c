@@ -11,7 +11,6 @@
 #include "vmm/arch.h"
 #include "vmm/boot_clock.h"
 #include "vmm/chardev.h"
-#include "vmm/cli_value.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
@@ -64,7 +63,7 @@ static int launch_open_log(const struct launch *l, const struct config_chardev *
 	if (fdset_is_path(c->logfile))
 		*fd = fdsets_open(&l->fds, c->logfile, O_WRONLY, err);
 	else if ((*fd = open(c->logfile, flags, 0666)) < 0)
-		err_set_errno(err, -errno, "cannot open the log '%s'", cli_show(c->logfile).s);
+		err_set_errno(err, -errno, "cannot open the log '%s'", err_show(c->logfile).s);
 	return *fd < 0 ? err_prefix(err, "chardev %s", c->id) : 0;
 }
 

@@ -16,7 +16,6 @@
 #include "blk/image.h"
 #include "blk/qcow2.h"
 #include "blk/throttle.h"
-#include "vmm/cli_value.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/launch_image.h"
@@ -59,7 +58,7 @@ static struct blockdev *base_open(struct image_host *host, const struct config_d
 	else if (base_of_header(drive, top, &q, path, &base, err) < 0)
 		return NULL;
 	if (!base.format) {
-		err_set(err, -EPERM, "the format of '%s' was not given, and so nothing is written to it; give it with format=", cli_show(base.path).s);
+		err_set(err, -EPERM, "the format of '%s' was not given, and so nothing is written to it; give it with format=", err_show(base.path).s);
 		return NULL;
 	}
 	/* A -blockdev that is only below others is read-only by its nature. */

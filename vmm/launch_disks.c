@@ -12,7 +12,6 @@
 #include "hw/pci.h"
 #include "hw/virtio.h"
 #include "vmm/arch.h"
-#include "vmm/cli_value.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
@@ -136,7 +135,7 @@ static int check_twice(const struct vm_config *cfg, size_t i, struct err *err)
 		if (other->image.path && !(only_reads(drive) && only_reads(other)) && drive->image.lock && other->image.lock &&
 		    same_file(drive->image.path, other->image.path))
 			return err_set(err, -EBUSY, "drives '%s' and '%s' are the same file, '%s', and not both read-only; give each its own",
-				       other->id, drive->id, cli_show(drive->image.path).s);
+				       other->id, drive->id, err_show(drive->image.path).s);
 	return 0;
 }
 

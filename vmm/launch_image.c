@@ -10,7 +10,6 @@
 #include "blk/image.h"
 #include "blk/overlay.h"
 #include "blk/throttle.h"
-#include "vmm/cli_value.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/log.h"
@@ -117,7 +116,7 @@ static void say_guarded(const struct config_drive *drive, const struct blockdev 
 		return;
 	log_warn("drive '%s': no format was given for '%s', and it looks like raw: the guest may not write to its first "
 		 "sectors what looks like another format; give format=raw to allow it",
-		 drive->id, cli_show(drive->image.path).s);
+		 drive->id, err_show(drive->image.path).s);
 }
 
 struct blockdev *launch_image_open(struct image_host *host, const struct config_drive *drive, struct throttle_group *group, struct err *err)

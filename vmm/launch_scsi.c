@@ -195,17 +195,17 @@ static int on_unit(struct launch_scsi *s, const char *id, struct tray_call *call
 	size_t i = find_unit(s, id);
 
 	if (!s->cfg || i == s->cfg->n_scsi_units)
-		return err_set(call->err, -ENOENT, "there is no device or drive '%s' with a medium that can be changed", cli_show(id).s);
+		return err_set(call->err, -ENOENT, "there is no device or drive '%s' with a medium that can be changed", err_show(id).s);
 	call->unit = s->units[i];
 	eventloop_call_sync(s->adapters[s->cfg->scsi_units[i].scsi]->loop, act_on_loop, call);
 	if (call->result == 0 || call->err->code)
 		return call->result;
 	if (call->result == -ENOTSUP)
-		return err_set(call->err, -ENOTSUP, "the medium of '%s' cannot be changed: the device is not removable", cli_show(id).s);
+		return err_set(call->err, -ENOTSUP, "the medium of '%s' cannot be changed: the device is not removable", err_show(id).s);
 	if (call->act == act_open)
 		return err_set(call->err, -EBUSY, "the guest holds the medium of '%s'; it has been asked to let it go: try again, or use force",
-			       cli_show(id).s);
-	return err_set(call->err, call->result, "the tray of '%s' is closed; open it first", cli_show(id).s);
+			       err_show(id).s);
+	return err_set(call->err, call->result, "the tray of '%s' is closed; open it first", err_show(id).s);
 }
 
 int launch_scsi_open_tray(struct launch_scsi *s, const char *id, bool force, struct err *err)
@@ -236,7 +236,7 @@ int launch_scsi_insert_medium(struct launch_scsi *s, const char *id, const struc
 	if (launch_scsi_look(s, id, &tray, err) < 0)
 		return err->code;
 	if (!tray.open || tray.medium)
-		return err_set(err, -EBUSY, "the tray of '%s' is %s", cli_show(id).s, tray.open ? "not empty; remove the medium first" : "closed; open it first");
+		return err_set(err, -EBUSY, "the tray of '%s' is %s", err_show(id).s, tray.open ? "not empty; remove the medium first" : "closed; open it first");
 	drive = s->cfg->scsi_units[find_unit(s, id)].drive;
 	call.bd = launch_disks_open_medium(s->disks, drive, image, err);
 	if (!call.bd)

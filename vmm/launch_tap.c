@@ -14,7 +14,6 @@
 #include "net/netdev.h"
 #include "net/tap.h"
 #include "net/vhost.h"
-#include "vmm/cli_value.h"
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/log.h"
@@ -49,10 +48,10 @@ static int run_script(const char *id, const char *key, const char *script, const
 	if (r == 0)
 		r = helper_wait(pid);
 	if (r < 0)
-		return err_set_errno(err, r, "netdev '%s': cannot run '%s'; give %s=no to do without", id, cli_show(script).s, key);
+		return err_set_errno(err, r, "netdev '%s': cannot run '%s'; give %s=no to do without", id, err_show(script).s, key);
 	if (r > 0)
 		return err_set(err, -EIO, "netdev '%s': '%s %s' failed with status %d; see what it says, or give %s=no to do without", id,
-			       cli_show(script).s, ifname, r, key);
+			       err_show(script).s, ifname, r, key);
 	return 0;
 }
 
@@ -88,7 +87,7 @@ struct netdev *launch_tap_open(const struct config_netdev *cfg, struct eventloop
 	int fd;
 
 	if (t->bridge) {
-		snprintf(what, sizeof(what), "netdev '%s'", cli_show(cfg->id).s);
+		snprintf(what, sizeof(what), "netdev '%s'", err_show(cfg->id).s);
 		fd = bridge_open_tap(what, t->helper, t->bridge, tap.vnet_hdr, err);
 		if (fd < 0)
 			return NULL;

@@ -7,7 +7,6 @@
 
 #include "tests/unit/fake_cli.h"
 #include "vmm/cli.h"
-#include "vmm/cli_value.h"
 #include "vmm/err.h"
 #include "vmm/util.h"
 

@@ -189,31 +189,6 @@ START_TEST(test_id)
 }
 END_TEST
 
-START_TEST(test_show)
-{
-	char text[3 * CLI_SHOW_MAX + 1];
-
-	ck_assert_str_eq(cli_show("").s, "");
-	ck_assert_str_eq(cli_show("plain text, \xc3\xa4").s, "plain text, \xc3\xa4");
-	ck_assert_str_eq(cli_show("a\nb\x1b[31m\x7f").s, "a?b?[31m?");
-	memset(text, 'x', sizeof(text));
-	text[CLI_SHOW_MAX] = '\0';
-	ck_assert_str_eq(cli_show(text).s, text);
-	text[CLI_SHOW_MAX] = 'x';
-	text[sizeof(text) - 1] = '\0';
-	ck_assert_uint_eq(strlen(cli_show(text).s), CLI_SHOW_MAX + 3);
-	ck_assert_str_eq(cli_show(text).s + CLI_SHOW_MAX, "...");
-	/* The cut leaves characters whole: two bytes each, one byte off. */
-	for (size_t i = 1; i + 2 < sizeof(text); i += 2)
-		memcpy(text + i, "\xc3\xa4", 2);
-	text[sizeof(text) - 2] = '\0';
-	ck_assert_str_eq(cli_show(text).s + CLI_SHOW_MAX - 3, "\xc3\xa4...");
-	/* Nothing but continuation bytes: cut to nothing, not past the start. */
-	memset(text, 0x80, sizeof(text) - 1);
-	ck_assert_str_eq(cli_show(text).s, "...");
-}
-END_TEST
-
 START_TEST(test_near)
 {
 	char longer[100];
@@ -270,7 +245,6 @@ int main(void)
 	tcase_add_loop_test(tc, test_date, 0, ARRAY_SIZE(dates));
 	tcase_add_test(tc, test_uuid);
 	tcase_add_test(tc, test_id);
-	tcase_add_test(tc, test_show);
 	tcase_add_test(tc, test_near);
 	tcase_add_test(tc, test_strv);
 	suite_add_tcase(s, tc);

@@ -50,6 +50,31 @@ START_TEST(long_text)
 }
 END_TEST
 
+START_TEST(show)
+{
+	char word[3 * ERR_SHOW_MAX + 1];
+
+	ck_assert_str_eq(err_show("").s, "");
+	ck_assert_str_eq(err_show("plain text, \xc3\xa4").s, "plain text, \xc3\xa4");
+	ck_assert_str_eq(err_show("a\nb\x1b[31m\x7f").s, "a?b?[31m?");
+	memset(word, 'x', sizeof(word));
+	word[ERR_SHOW_MAX] = '\0';
+	ck_assert_str_eq(err_show(word).s, word);
+	word[ERR_SHOW_MAX] = 'x';
+	word[sizeof(word) - 1] = '\0';
+	ck_assert_uint_eq(strlen(err_show(word).s), ERR_SHOW_MAX + 3);
+	ck_assert_str_eq(err_show(word).s + ERR_SHOW_MAX, "...");
+	/* The cut leaves characters whole: two bytes each, one byte off. */
+	for (size_t i = 1; i + 2 < sizeof(word); i += 2)
+		memcpy(word + i, "\xc3\xa4", 2);
+	word[sizeof(word) - 2] = '\0';
+	ck_assert_str_eq(err_show(word).s + ERR_SHOW_MAX - 3, "\xc3\xa4...");
+	/* Nothing but continuation bytes: cut to nothing, not past the start. */
+	memset(word, 0x80, sizeof(word) - 1);
+	ck_assert_str_eq(err_show(word).s, "...");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("err");
@@ -57,6 +82,7 @@ int main(void)
 
 	tcase_add_test(tc, text);
 	tcase_add_test(tc, long_text);
+	tcase_add_test(tc, show);
 	suite_add_tcase(suite, tc);
 	return fake_run_tests(suite);
 }

@@ -48,7 +48,7 @@ static int number_parse(const struct img_option *row, const char *text, uint64_t
 
 	if (row->kind == ARG_SIZE ? !cli_value_size(text, 1, out) || *out > INT64_MAX : !cli_value_uint(text, out))
 		return err_set(err, -EINVAL, "%s%c%s: '%s' is not a %s", row->letter ? "-" : "--", row->letter ? row->letter : name[0],
-			       row->letter ? "" : name + 1, cli_show(text).s, row->kind == ARG_SIZE ? "size" : "number");
+			       row->letter ? "" : name + 1, err_show(text).s, row->kind == ARG_SIZE ? "size" : "number");
 	if (row->max && (*out < row->min || *out > row->max))
 		return err_set(err, -EINVAL, "%s%c%s: %llu is not between %llu and %llu", row->letter ? "-" : "--",
 			       row->letter ? row->letter : name[0], row->letter ? "" : name + 1, (unsigned long long)*out,
@@ -76,7 +76,7 @@ static int store(struct img_args *args, const struct img_option *row, const char
 		return number_parse(row, text, (uint64_t *)at, err);
 	case ARG_OUTPUT:
 		if (strcmp(text, "human") != 0 && strcmp(text, "json") != 0)
-			return err_set(err, -EINVAL, "--output is human or json, not '%s'", cli_show(text).s);
+			return err_set(err, -EINVAL, "--output is human or json, not '%s'", err_show(text).s);
 		*(bool *)at = !strcmp(text, "json");
 		return 0;
 	case ARG_ACTION:
@@ -121,8 +121,8 @@ static int unknown_option(const struct img_command *cmd, const char *text, struc
 	const char *best = strncmp(text, "--", 2) == 0 ? option_near(cmd->options, text + 2) : NULL;
 
 	if (best)
-		return err_set(err, -EINVAL, "%s has no option '%s'; did you mean '--%s'?", cmd->name, cli_show(text).s, best);
-	return err_set(err, -EINVAL, "%s has no option '%s'; see kite-img %s --help", cmd->name, cli_show(text).s, cmd->name);
+		return err_set(err, -EINVAL, "%s has no option '%s'; did you mean '--%s'?", cmd->name, err_show(text).s, best);
+	return err_set(err, -EINVAL, "%s has no option '%s'; see kite-img %s --help", cmd->name, err_show(text).s, cmd->name);
 }
 
 int img_args_parse(const struct img_command *cmd, int argc, char **argv, struct img_args *args, struct err *err)
@@ -137,7 +137,7 @@ int img_args_parse(const struct img_command *cmd, int argc, char **argv, struct 
 		const struct img_option *row = row_find(cmd->options, c);
 
 		if (c == ':')
-			return err_set(err, -EINVAL, "option '%s' needs a value; see kite-img %s --help", cli_show(argv[optind - 1]).s, cmd->name);
+			return err_set(err, -EINVAL, "option '%s' needs a value; see kite-img %s --help", err_show(argv[optind - 1]).s, cmd->name);
 		if (!row && optopt > 0 && optopt < LONG_BASE)
 			return err_set(err, -EINVAL, "%s has no option '-%c'; see kite-img %s --help", cmd->name, optopt, cmd->name);
 		if (!row)

@@ -85,7 +85,7 @@ static int bench_check(struct img *img, const struct bench *b, uint64_t depth)
 	if (b->size == 0 || b->size > INT32_MAX)
 		return img_fail(img, -EINVAL, "-s: requests of %llu bytes cannot be", (unsigned long long)b->size);
 	if (a->aio && strcmp(a->aio, "threads") != 0 && strcmp(a->aio, "native") != 0 && strcmp(a->aio, "io_uring") != 0)
-		return img_fail(img, -EINVAL, "-i is threads, native or io_uring, not '%s'", cli_show(a->aio).s);
+		return img_fail(img, -EINVAL, "-i is threads, native or io_uring, not '%s'", err_show(a->aio).s);
 	return 0;
 }
 

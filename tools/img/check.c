@@ -30,7 +30,7 @@ static int repair_parse(struct img *img, unsigned *fix)
 	else if (!strcmp(r, "all"))
 		*fix = QCOW2_FIX_LEAKS | QCOW2_FIX_ERRORS;
 	else
-		return img_fail(img, -EINVAL, "-r is leaks or all, not '%s'", cli_show(r).s);
+		return img_fail(img, -EINVAL, "-r is leaks or all, not '%s'", err_show(r).s);
 	return 0;
 }
 

@@ -23,7 +23,7 @@ static int operand_parse(struct img *img, struct dd *dd, const char *text)
 	while (k < ARRAY_SIZE(keys) && strncmp(text, keys[k], strlen(keys[k])) != 0)
 		k++;
 	if (k == ARRAY_SIZE(keys))
-		return img_fail(img, -EINVAL, "dd has no operand '%s': if=, of=, bs=, count= and skip= are", cli_show(text).s);
+		return img_fail(img, -EINVAL, "dd has no operand '%s': if=, of=, bs=, count= and skip= are", err_show(text).s);
 	text += strlen(keys[k]);
 	if (k >= 2 && img_size_parse(text, &number, &img->err) < 0)
 		return err_prefix(&img->err, "%.*s", (int)strlen(keys[k]) - 1, keys[k]);

@@ -41,9 +41,9 @@ static int unknown(const char *name)
 		}
 	}
 	if (best)
-		fprintf(stderr, "kite-img: there is no command '%s'; is '%s' meant? See kite-img --help\n", cli_show(name).s, best);
+		fprintf(stderr, "kite-img: there is no command '%s'; is '%s' meant? See kite-img --help\n", err_show(name).s, best);
 	else
-		fprintf(stderr, "kite-img: there is no command '%s'; see kite-img --help\n", cli_show(name).s);
+		fprintf(stderr, "kite-img: there is no command '%s'; see kite-img --help\n", err_show(name).s);
 	return 1;
 }
 

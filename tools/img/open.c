@@ -24,7 +24,7 @@ int img_cache_parse(const char *text, enum blk_cache *cache, struct err *err)
 			*cache = modes[i].cache;
 			return 0;
 		}
-	return text ? err_set(err, -EINVAL, "'%s' is no cache mode: writeback, none, writethrough, directsync or unsafe", cli_show(text).s) : 0;
+	return text ? err_set(err, -EINVAL, "'%s' is no cache mode: writeback, none, writethrough, directsync or unsafe", err_show(text).s) : 0;
 }
 
 int img_prealloc_parse(const char *text, enum blk_prealloc *prealloc, struct err *err)
@@ -36,13 +36,13 @@ int img_prealloc_parse(const char *text, enum blk_prealloc *prealloc, struct err
 			*prealloc = (enum blk_prealloc)i;
 			return 0;
 		}
-	return text ? err_set(err, -EINVAL, "'%s' is no kind of preallocation: off, metadata, falloc or full", cli_show(text).s) : 0;
+	return text ? err_set(err, -EINVAL, "'%s' is no kind of preallocation: off, metadata, falloc or full", err_show(text).s) : 0;
 }
 
 int img_size_parse(const char *text, uint64_t *size, struct err *err)
 {
 	if (!cli_value_size(text, 1, size) || *size > INT64_MAX)
-		return err_set(err, -EINVAL, "'%s' is not a size: a number of bytes, or with k, M, G, T, P or E after it", cli_show(text).s);
+		return err_set(err, -EINVAL, "'%s' is not a size: a number of bytes, or with k, M, G, T, P or E after it", err_show(text).s);
 	return 0;
 }
 
@@ -50,7 +50,7 @@ int img_format_check(const char *format, const char *path, struct err *err)
 {
 	if (!strcmp(format, "raw") || !strcmp(format, "qcow2"))
 		return 0;
-	return err_set(err, -EINVAL, "%s: images of format '%s' cannot be made, only raw and qcow2", path, cli_show(format).s);
+	return err_set(err, -EINVAL, "%s: images of format '%s' cannot be made, only raw and qcow2", path, err_show(format).s);
 }
 
 void img_warn_probed(const char *path)
@@ -110,7 +110,7 @@ static struct blockdev *open_by_opts(struct img *img, struct image_config *cfg)
 		if (!cfg->path)
 			img_fail(img, 0, "--image-opts: no file is named; driver=qcow2,file.filename=FILE is what it looks like");
 		else if (o.file_driver && strcmp(o.file_driver, "file") != 0)
-			img_fail(img, 0, "--image-opts: file.driver=%s is not known, only file", cli_show(o.file_driver).s);
+			img_fail(img, 0, "--image-opts: file.driver=%s is not known, only file", err_show(o.file_driver).s);
 		else
 			bd = open_config(img, cfg);
 	}
@@ -161,7 +161,7 @@ static char *snapshot_resolve(struct img *img, const struct img_open *o)
 	if (bd) {
 		id = snapshot_find(bd, &want);
 		if (!id)
-			img_fail(img, 0, "%s: has no snapshot with %s", o->path, cli_show(o->snapshot).s);
+			img_fail(img, 0, "%s: has no snapshot with %s", o->path, err_show(o->snapshot).s);
 		blockdev_close(bd);
 	}
 	props_fini(&snapshot_table, &want);
