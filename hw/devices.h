@@ -74,8 +74,8 @@ struct device *i8042_create(const struct device_env *env, const struct i8042_con
 /* hw/reset_ctl.c: reset control register 0xcf9 (PIIX4, ICH) and system control port A 0x92 (PS/2). */
 struct device *reset_ctl_create(const struct device_env *env, struct err *err);
 /*
- * Takes register 0xcf9 off the ports and returns it, for the PCI bus, whose configuration address register is around it: from now on
- * its owner hands the accesses on. Borrowed; lives as long as the device.
+ * Takes register 0xcf9, with the ports 0xcf8 to 0xcfb around it, off the bus and returns it, for the PCI bus, whose configuration
+ * address register is there: from now on its owner hands the accesses to 0xcf9 on. Borrowed; lives as long as the device.
  */
 const struct bus_region *reset_ctl_take_rcr(struct device *dev);
 

@@ -39,7 +39,7 @@ static void address_read(void *dev, uint64_t offset, uint8_t *buf, unsigned len)
 		store_le32(buf, bus->address);
 		pthread_mutex_unlock(&bus->lock);
 	} else if (bus->rcr && pci_touches((unsigned)offset, len, RCR_OFFSET, 1)) {
-		bus->rcr->ops->read(bus->rcr->dev, 0, buf + (RCR_OFFSET - offset), 1);
+		bus->rcr->ops->read(bus->rcr->dev, RCR_OFFSET, buf + (RCR_OFFSET - offset), 1);
 	}
 }
 
@@ -52,7 +52,7 @@ static void address_write(void *dev, uint64_t offset, const uint8_t *buf, unsign
 		bus->address = load_le32(buf) & ADDRESS_MASK;
 		pthread_mutex_unlock(&bus->lock);
 	} else if (bus->rcr && pci_touches((unsigned)offset, len, RCR_OFFSET, 1)) {
-		bus->rcr->ops->write(bus->rcr->dev, 0, buf + (RCR_OFFSET - offset), 1);
+		bus->rcr->ops->write(bus->rcr->dev, RCR_OFFSET, buf + (RCR_OFFSET - offset), 1);
 	}
 }
 

@@ -15,7 +15,10 @@
 #include "vmm/err.h"
 #include "vmm/util.h"
 
-#define RESET_CONTROL_PORT 0xcf9
+/* The ports around register 0xcf9. */
+#define RCR_BASE 0xcf8
+#define RCR_PORTS 4
+#define RCR_OFFSET 1
 #define RCR_HARD BIT(1)
 #define RCR_RESET_CPU BIT(2)
 #define RCR_FULL BIT(3)
@@ -59,20 +62,26 @@ static void reset_ctl_load(struct reset_ctl *s, const uint8_t *reg, uint8_t *buf
 	pthread_mutex_unlock(&s->lock);
 }
 
+/* Four bytes at 0xcf8 are a configuration address, also where there is no PCI bus to take it: not meant for the register in it. */
+static bool rcr_touched(uint64_t offset, unsigned len)
+{
+	return len < RCR_PORTS && offset <= RCR_OFFSET && offset + len > RCR_OFFSET;
+}
+
 static void rcr_read(void *dev, uint64_t offset, uint8_t *buf, unsigned len)
 {
 	struct reset_ctl *s = dev;
 
-	(void)offset, (void)len;
-	reset_ctl_load(s, &s->r.rcr, buf);
+	if (rcr_touched(offset, len))
+		reset_ctl_load(s, &s->r.rcr, buf + (RCR_OFFSET - offset));
 }
 
 static void rcr_write(void *dev, uint64_t offset, const uint8_t *buf, unsigned len)
 {
 	struct reset_ctl *s = dev;
 
-	(void)offset, (void)len;
-	reset_ctl_store(s, &s->r.rcr, *buf, RCR_HARD | RCR_RESET_CPU | RCR_FULL, RCR_RESET_CPU);
+	if (rcr_touched(offset, len))
+		reset_ctl_store(s, &s->r.rcr, buf[RCR_OFFSET - offset], RCR_HARD | RCR_RESET_CPU | RCR_FULL, RCR_RESET_CPU);
 }
 
 static void port_a_read(void *dev, uint64_t offset, uint8_t *buf, unsigned len)
@@ -94,7 +103,7 @@ static void port_a_write(void *dev, uint64_t offset, const uint8_t *buf, unsigne
 static const struct bus_ops rcr_ops = {
 	.read = rcr_read,
 	.write = rcr_write,
-	.width = 1,
+	.width = RCR_PORTS,
 };
 
 static const struct bus_ops port_a_ops = {
@@ -148,7 +157,7 @@ struct device *reset_ctl_create(const struct device_env *env, struct err *err)
 	s->link = env->link;
 	s->pio = env->pio;
 	s->rcr = (struct bus_region){
-		.name = "reset control register", .base = RESET_CONTROL_PORT, .size = 1, .ops = &rcr_ops, .dev = s,
+		.name = "reset control register", .base = RCR_BASE, .size = RCR_PORTS, .ops = &rcr_ops, .dev = s,
 	};
 	s->port_a = (struct bus_region){
 		.name = "system control port A", .base = PORT_A_PORT, .size = 1, .ops = &port_a_ops, .dev = s,

@@ -59,9 +59,14 @@ END_TEST
 
 START_TEST(wide_and_hostile)
 {
-	fake_out(&hw, 0xcf8, 0x80000600, 4); /* a PCI configuration address hits 0xcf9 only with its second byte */
+	fake_out(&hw, 0xcf8, 0x80000600, 4); /* a PCI configuration address, though there is no PCI bus */
+	ck_assert_uint_eq(hw.requests, 0);
+	ck_assert_uint_eq(fake_in(&hw, 0xcf8, 4), 0xffffffff);
+	ck_assert_uint_eq(fake_in(&hw, 0xcf9, 1), 0);
+	fake_out(&hw, 0xcf8, 0x0600, 2); /* two bytes are not */
 	ck_assert_uint_eq(hw.requests, 1);
-	ck_assert_uint_eq(fake_in(&hw, 0xcf8, 4), 0xffff06ff);
+	ck_assert_uint_eq(fake_in(&hw, 0xcf8, 2), 0x06ff);
+	ck_assert_uint_eq(fake_in(&hw, 0xcf9, 2), 0xff06);
 	fake_hostile_ports(&hw, 0xcf9, 1);
 	fake_hostile_ports(&hw, 0x92, 1);
 	dev->ops->reset(dev);
