@@ -44,7 +44,12 @@
 #include "vmm/err.h"
 #include "vmm/eventloop_offload.h"
 #include "vmm/eventloop_poll.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+/* Beside reading and writing, which all threads do. */
+SYSCALL_RULES({ CALL(epoll_wait), .threads = THREAD_MAIN | THREAD_LOOP, .rare = THREAD_ANY }, /* kernels before 5.11 */
+	      { CALL(epoll_pwait2), .threads = THREAD_MAIN | THREAD_LOOP }, { CALL(epoll_ctl), .threads = THREAD_ANY, .rare = THREAD_VCPU });
 
 #define EVENTS_PER_TURN 64
 #define LOOKS_PER_WAIT 16

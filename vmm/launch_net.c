@@ -235,6 +235,33 @@ struct netdev *launch_net_netdev(const struct launch_net *net, const char *id)
 	return NULL;
 }
 
+struct thread_call {
+	int (*fn)(void *opaque, const char *iothread, struct eventloop *loop, struct err *err);
+	void *opaque;
+	struct eventloop *loop;
+	struct err *err;
+	int result;
+};
+
+static void call_on_thread(void *arg)
+{
+	struct thread_call *call = arg;
+
+	call->result = call->fn(call->opaque, NULL, call->loop, call->err);
+}
+
+int launch_net_on_thread(struct launch_net *net, int (*fn)(void *opaque, const char *iothread, struct eventloop *loop, struct err *err),
+			 void *opaque, struct err *err)
+{
+	struct thread_call call = { .fn = fn, .opaque = opaque, .err = err };
+
+	if (!net->common)
+		return 0;
+	call.loop = iothread_loop(net->common);
+	eventloop_call_sync(call.loop, call_on_thread, &call);
+	return call.result;
+}
+
 int launch_net_set_link(struct launch_net *net, const char *id, bool up)
 {
 	int r = -ENODEV;

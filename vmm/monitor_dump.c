@@ -18,8 +18,13 @@
 #include "vmm/dump.h"
 #include "vmm/err.h"
 #include "vmm/monitor_priv.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
 #include "vmm/vcpu.h"
+
+SYSCALL_RULES(
+	{ CALL(openat), .threads = THREAD_MAIN, .needs = NEEDS_FILES }, /* file:PATH */
+);
 
 enum dump_status { DUMP_NONE, DUMP_ACTIVE, DUMP_COMPLETED, DUMP_FAILED };
 
