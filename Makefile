@@ -87,7 +87,7 @@ $(B)/kite-ctl: $(CTL_OBJ) $(B)/libkite.a
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(CTL_OBJ) $(B)/libkite.a $(LIBS)
 
 # May be setuid: nothing in it but what it needs.
-BRIDGE_OBJ := $(B)/tools/bridge-helper/main.o $(B)/net/bridge_acl.o
+BRIDGE_OBJ := $(B)/tools/bridge-helper/main.o $(B)/tools/bridge-helper/filter.o $(B)/net/bridge_acl.o
 $(B)/kite-bridge-helper: $(BRIDGE_OBJ)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(BRIDGE_OBJ)
@@ -132,6 +132,9 @@ $(filter $(B)/tests/unit/test_usernet_%,$(UNIT_BIN)): LIBS := $(B)/libusernet.a 
 $(B)/tests/unit/test_user: | $(B)/kite-user-net
 $(B)/tests/unit/test_user: LDFLAGS += -Wl,--wrap=log_warn
 
+$(B)/tests/unit/test_bridge_filter: $(B)/tools/bridge-helper/filter.o
+$(B)/tests/unit/test_bridge_filter: LIBS := $(B)/tools/bridge-helper/filter.o $(LIBS)
+
 # What packs clusters is linked where it is wanted by name (blk/qcow2_pack.c).
 $(filter $(B)/tests/unit/test_qcow2_%,$(UNIT_BIN)): LDFLAGS += -Wl,-u,q_deflate
 
@@ -149,7 +152,7 @@ $(B)/tests/unit/test_usernet_datagrams: LDFLAGS += $(call wrap,sendmsg)
 
 # The thread sanitizer has nothing to find in a test of one thread, and this one takes many minutes under it.
 # And a sanitizer's own calls have no place in the sandbox's filters.
-CHECK_SKIP := $(if $(filter thread,$(SAN)),%/test_qcow2_model %/test_qcow2_crash) $(if $(SAN),%/test_sandbox)
+CHECK_SKIP := $(if $(filter thread,$(SAN)),%/test_qcow2_model %/test_qcow2_crash) $(if $(SAN),%/test_sandbox %/test_bridge_filter)
 CHECK_BIN := $(filter-out $(CHECK_SKIP),$(UNIT_BIN))
 check: $(CHECK_BIN)
 	@tests/unit/run $(CHECK_BIN)

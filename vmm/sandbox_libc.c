@@ -26,6 +26,7 @@ SYSCALL_RULES(
 	{ CALL(madvise), .threads = THREAD_ANY, .rare = THREAD_MAIN },
 	{ CALL(sched_getaffinity), .threads = THREAD_ANY, .rare = THREAD_ANY }, /* how many arenas malloc may make */
 	{ CALL(getrandom), .threads = THREAD_ANY, .rare = THREAD_ANY },	   /* a key that malloc makes at its first call */
+	{ CALL(sysinfo), .threads = THREAD_MAIN | THREAD_LOOP, .rare = THREAD_ANY }, /* how much memory qsort may take */
 	/* free looks into /proc/sys/vm/overcommit_memory before it gives memory back, and does without. */
 	{ CALL(openat), ARGS(0, (uint32_t)AT_FDCWD, 2, O_RDONLY | O_CLOEXEC), .threads = THREAD_ANY, .unless = NEEDS_FILES, .error = EACCES,
 	  .rare = THREAD_ANY },
