@@ -84,8 +84,9 @@ static int ring_restrict(struct io_uring *ring)
 
 	for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
 		allowed[1 + i] = (struct io_uring_restriction){ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = ops[i] };
-	rc = io_uring_register_restrictions(ring, allowed, ARRAY_SIZE(allowed));
-	return rc < 0 ? rc : io_uring_enable_rings(ring);
+	/* By number: liburing's own functions for these two are not in every shared library of it. */
+	rc = io_uring_register((unsigned)ring->ring_fd, IORING_REGISTER_RESTRICTIONS, allowed, (unsigned)ARRAY_SIZE(allowed));
+	return rc < 0 ? rc : io_uring_register((unsigned)ring->ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
 /* From the best set-up to what every kernel takes that has the operations used here. */
