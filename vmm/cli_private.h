@@ -199,7 +199,6 @@ int cli_sandbox(struct cli *cli, const char *arg, struct err *err);
 int cli_runas(struct cli *cli, const char *arg, struct err *err);
 int cli_chroot(struct cli *cli, const char *arg, struct err *err);
 int cli_run_with(struct cli *cli, const char *arg, struct err *err);
-int cli_sandbox_finish(struct cli *cli, struct err *err);
 
 /* cli_board.c */
 extern const char *const cli_names_tristate[]; /* enum config_tristate */

@@ -66,17 +66,3 @@ int cli_run_with(struct cli *cli, const char *arg, struct err *err)
 
 	return props_parse(arg, &run_with_props, cli->cfg, &ctx);
 }
-
-int cli_sandbox_finish(struct cli *cli, struct err *err)
-{
-	const struct vm_config *cfg = cli->cfg;
-
-	if (!cfg->sandbox.on && (cfg->run_as || cfg->chroot_dir))
-		return err_set(err, -EINVAL, "%s is part of the sandbox, which is off; leave out -sandbox off", cfg->run_as ? "-runas" : "-chroot");
-	if (cfg->sandbox.namespaces && (cfg->run_as || cfg->chroot_dir))
-		return err_set(err, -EINVAL, "-sandbox namespaces=on: the root directory is empty and the user alone in there; leave out %s",
-			       cfg->run_as ? "-runas, and start Kite as that user" : "-chroot");
-	if (cfg->sandbox.namespaces && config_reconnects(cfg))
-		return err_set(err, -EINVAL, "-sandbox namespaces=on: nobody is in reach to connect to again; leave out the reconnect of sockets");
-	return 0;
-}

@@ -571,6 +571,8 @@ bool config_reconnects(const struct vm_config *cfg);
 int config_check_monitors(const struct vm_config *cfg, struct err *err);
 /* Whether nothing needs the terminal that -daemonize takes away. The same. */
 int config_check_daemon(const struct vm_config *cfg, struct err *err);
+/* Whether what is asked of the sandbox goes together. The same. */
+int config_check_sandbox(const struct vm_config *cfg, struct err *err);
 
 /* How many virtio devices it describes. */
 size_t config_virtio_devices(const struct vm_config *cfg);
