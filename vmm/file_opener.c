@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/syscall_rules.h"
 
@@ -74,4 +75,13 @@ int file_opener_open(void *opaque, const char *path, int flags)
 	fd = o->fd;
 	pthread_mutex_unlock(&o->lock);
 	return fd;
+}
+
+int file_opener_explain(bool sandboxed, struct err *err)
+{
+	const struct err was = *err;
+
+	if (!sandboxed || was.code != -EACCES)
+		return was.code;
+	return err_set(err, was.code, "%.700s; the sandbox opens files in the directories of disks' images only: -sandbox on,files=DIR names another", was.msg);
 }

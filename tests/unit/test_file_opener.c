@@ -75,6 +75,21 @@ START_TEST(nothing_to_open_is_a_plain_call)
 }
 END_TEST
 
+START_TEST(the_sandbox_is_named_where_it_may_be_in_the_way)
+{
+	struct err err = ERR_INIT;
+
+	err_set_errno(&err, -EACCES, "cannot make F");
+	ck_assert_int_eq(file_opener_explain(false, &err), -EACCES);
+	ck_assert_ptr_null(strstr(err.msg, "sandbox"));
+	ck_assert_int_eq(file_opener_explain(true, &err), -EACCES);
+	ck_assert_msg(!strncmp(err.msg, "cannot make F: Permission denied; the sandbox", 45) && strstr(err.msg, "files=DIR"), "%s", err.msg);
+	err_set_errno(&err, -ENOENT, "cannot make F");
+	ck_assert_int_eq(file_opener_explain(true, &err), -ENOENT);
+	ck_assert_ptr_null(strstr(err.msg, "sandbox"));
+}
+END_TEST
+
 static void setup(void)
 {
 	struct err err = ERR_INIT;
@@ -90,7 +105,7 @@ static void teardown(void)
 
 int main(void)
 {
-	const TTest *const tests[] = { files_are_opened_by_who_waits, nothing_to_open_is_a_plain_call };
+	const TTest *const tests[] = { files_are_opened_by_who_waits, nothing_to_open_is_a_plain_call, the_sandbox_is_named_where_it_may_be_in_the_way };
 
 	return suite_run("file_opener", tests, ARRAY_SIZE(tests), setup, teardown);
 }
