@@ -97,11 +97,12 @@ static int run_as(const struct sandbox_config *cfg, struct err *err)
 
 /*
  * What a limit is now it stays, and what Kite has no use for it does not get. An image that may not get larger stops the guest (werror=stop), until
- * somebody raises that limit.
+ * somebody raises that limit. A guest is not to have dumps of Kite written by crashing it; with log=on, which is for reports, they are as they were.
+ * How many processes there may be is of the user's, not of this process, whose filters let none be made; its workers are to be had at any time.
  */
-static int set_limits(struct err *err)
+static int set_limits(const struct sandbox_config *cfg, struct err *err)
 {
-	static const int none[] = { RLIMIT_MSGQUEUE, RLIMIT_NICE, RLIMIT_RTPRIO };
+	static const bool none[RLIMIT_NLIMITS] = { [RLIMIT_MSGQUEUE] = true, [RLIMIT_NICE] = true, [RLIMIT_RTPRIO] = true };
 
 	for (int i = 0; i < RLIMIT_NLIMITS; i++) {
 		struct rlimit limit;
@@ -110,9 +111,8 @@ static int set_limits(struct err *err)
 			continue;
 		if (i != RLIMIT_FSIZE)
 			limit.rlim_max = limit.rlim_cur;
-		for (size_t j = 0; j < ARRAY_SIZE(none); j++)
-			if (i == none[j])
-				limit = (struct rlimit){ 0, 0 };
+		if (none[i] || (i == RLIMIT_CORE && !cfg->log))
+			limit = (struct rlimit){ 0, 0 };
 		if (setrlimit((__rlimit_resource_t)i, &limit) < 0)
 			return err_set_errno(err, -errno, "-sandbox: cannot set the limits of the process");
 	}
@@ -121,7 +121,7 @@ static int set_limits(struct err *err)
 
 int sandbox_process(const struct sandbox_config *cfg, struct err *err)
 {
-	int rc = set_limits(err);
+	int rc = set_limits(cfg, err);
 
 	if (rc == 0 && cfg->run_as)
 		return run_as(cfg, err);
