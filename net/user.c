@@ -41,7 +41,7 @@ SYSCALL_RULES(
 	{ CALL(poll), .threads = THREAD_LOOP },
 	/* Of the helper, by a descriptor that the start has left; others cannot be had. */
 	{ CALL(pidfd_send_signal), ARG(1, SIGKILL), .threads = THREAD_LOOP, .rare = THREAD_LOOP },
-	{ CALL(kill), .threads = THREAD_LOOP, .error = EPERM },
+	{ CALL(kill), .threads = THREAD_LOOP, .error = EPERM, .rare = THREAD_LOOP },
 );
 
 /* A helper on a busy machine; one that hangs must not hang Kite for ever. */

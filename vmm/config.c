@@ -184,18 +184,8 @@ bool config_reconnects(const struct vm_config *cfg)
 	return false;
 }
 
-/* Frees what it owns. */
-static void release(struct vm_config *cfg)
+static void release_firmware(struct vm_config *cfg)
 {
-	config_sandbox_fini(&cfg->sandbox);
-	free(cfg->run_as);
-	free(cfg->chroot_dir);
-	free(cfg->name);
-	free(cfg->process_name);
-	free(cfg->pidfile);
-	free(cfg->kernel);
-	free(cfg->initrd);
-	free(cfg->append);
 	free(cfg->bios);
 	for (size_t i = 0; i < cfg->n_data_dirs; i++)
 		free(cfg->data_dirs[i]);
@@ -212,6 +202,21 @@ static void release(struct vm_config *cfg)
 		free(cfg->fw_cfg[i].file);
 		free(cfg->fw_cfg[i].string);
 	}
+}
+
+/* Frees what it owns. */
+static void release(struct vm_config *cfg)
+{
+	config_sandbox_fini(&cfg->sandbox);
+	free(cfg->run_as);
+	free(cfg->chroot_dir);
+	free(cfg->name);
+	free(cfg->process_name);
+	free(cfg->pidfile);
+	free(cfg->kernel);
+	free(cfg->initrd);
+	free(cfg->append);
+	release_firmware(cfg);
 	config_cpu_fini(&cfg->cpu);
 	for (size_t i = 0; i < cfg->n_chardevs; i++) {
 		free(cfg->chardevs[i].id);

@@ -12,7 +12,7 @@
 #include "vmm/util.h"
 
 SYSCALL_RULES(
-	{ CALL(fcntl), .threads = THREAD_MAIN | THREAD_LOOP, .needs = NEEDS_FILES, .rare = THREAD_LOOP }, /* F_GETFL, F_DUPFD_CLOEXEC */
+	{ CALL(fcntl), .threads = THREAD_MAIN | THREAD_LOOP, .needs = NEEDS_FILES, .rare = THREAD_ANY }, /* F_GETFL, F_DUPFD_CLOEXEC */
 );
 
 void fdsets_fini(struct fdsets *sets)
