@@ -371,11 +371,15 @@ struct commit_job {
 	int result;
 };
 
-static void commit_on_loop(void *arg)
+static void commit_on_loop(void *arg, struct file_opener *opener)
 {
+	const struct blk_opener by_main = { .open = file_opener_open, .opaque = opener };
 	struct commit_job *job = arg;
+	struct image_host *host = &job->thread->host;
 
-	job->result = launch_image_commit(&job->thread->host, job->drive, job->bd, job->err);
+	host->opener = &by_main;
+	job->result = launch_image_commit(host, job->drive, job->bd, job->err);
+	host->opener = NULL;
 }
 
 int launch_disks_commit(struct launch_disks *d, size_t i, struct err *err)
@@ -387,7 +391,9 @@ int launch_disks_commit(struct launch_disks *d, size_t i, struct err *err)
 	job.thread = thread_named(d, config_drive_iothread(d->cfg, job.drive->id), err);
 	if (!job.thread)
 		return err->code;
-	eventloop_call_sync(job.bd->loop, commit_on_loop, &job);
+	file_opener_call(job.bd->loop, commit_on_loop, &job);
+	if (job.result < 0)
+		file_opener_explain(d->cfg->sandbox.on, err);
 	return job.result < 0 ? err_prefix(err, "drive '%s'", job.drive->id) : 0;
 }
 

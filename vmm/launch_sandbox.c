@@ -37,17 +37,29 @@ static int add_directory(struct strv *dirs, const char *file, struct err *err)
 	return slash == file ? strv_add(dirs, "/", err) : strv_addf(dirs, err, "%.*s", (int)(slash - file), file);
 }
 
-/* The directories of files, not of devices: beside them are all others. */
-static int plan_directories(struct plan *plan, const struct vm_config *cfg, struct err *err)
+/* The directory of an image that is a file, not a device: beside that are all others. And of those that the user says it stands on. */
+static int plan_image(struct plan *plan, const struct config_image *image, struct err *err)
 {
 	struct stat st;
+	int rc = 0;
+
+	for (; rc == 0 && image; image = image->backing) {
+		if (image->path && stat(image->path, &st) == 0 && S_ISREG(st.st_mode))
+			rc = add_directory(&plan->directories, image->path, err);
+		if (rc == 0 && image->data_file)
+			rc = plan_image(plan, image->data_file, err);
+	}
+	return rc;
+}
+
+static int plan_directories(struct plan *plan, const struct vm_config *cfg, struct err *err)
+{
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < cfg->sandbox.files.n; i++)
 		rc = strv_add(&plan->directories, cfg->sandbox.files.v[i], err);
 	for (size_t i = 0; rc == 0 && i < cfg->n_drives; i++)
-		if (cfg->drives[i].image.path && stat(cfg->drives[i].image.path, &st) == 0 && S_ISREG(st.st_mode))
-			rc = add_directory(&plan->directories, cfg->drives[i].image.path, err);
+		rc = plan_image(plan, &cfg->drives[i].image, err);
 	return rc;
 }
 
