@@ -42,7 +42,7 @@ LDFLAGS += -pie -Wl,-z,relro -Wl,-z,now -Wl,--gc-sections -Wl,--as-needed $(RELR
 LIBS := -Wl,-Bstatic -llzma -lzstd -llz4 -lz -ldeflate -ljansson -luring -Wl,-Bdynamic
 
 LIB_SRC := $(sort $(filter-out vmm/main.c,$(wildcard vmm/*.c)) $(wildcard hw/*.c arch/x86/*.c blk/*.c net/*.c firmware/*.c))
-LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
+LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(B)/vmm/sandbox_filters.o
 MAIN_OBJ := $(B)/vmm/main.o
 IMG_OBJ := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tools/img/*.c)))
 CTL_OBJ := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tools/ctl/*.c)))
@@ -87,10 +87,28 @@ $(B)/kite-ctl: $(CTL_OBJ) $(B)/libkite.a
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(CTL_OBJ) $(B)/libkite.a $(LIBS)
 
 # May be setuid: nothing in it but what it needs.
-BRIDGE_OBJ := $(B)/tools/bridge-helper/main.o $(B)/net/bridge_acl.o
+BRIDGE_OBJ := $(B)/tools/bridge-helper/main.o $(B)/tools/bridge-helper/filter.o $(B)/net/bridge_acl.o
 $(B)/kite-bridge-helper: $(BRIDGE_OBJ)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(BRIDGE_OBJ)
+
+# The sandbox's filters, made of the rules in all the other files.
+SANDBOX_GEN := $(B)/tools/sandbox-gen/sandbox-gen
+# Not what a test that is built first adds for itself.
+SANDBOX_GEN_LINK := $(CFLAGS) $(LDFLAGS) -Wl,--no-gc-sections
+SANDBOX_GEN_LIBS := $(LIBS) -lseccomp
+SANDBOX_GEN_OBJ := $(B)/tools/sandbox-gen/main.o $(filter-out $(B)/vmm/sandbox_filters.o,$(LIB_OBJ))
+$(SANDBOX_GEN): $(SANDBOX_GEN_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(SANDBOX_GEN_LINK) -o $@ $^ $(SANDBOX_GEN_LIBS)
+
+$(B)/vmm/sandbox_filters.c: $(SANDBOX_GEN)
+	$(call say,MAKE,$@)
+	$(Q)$< >$@.new && mv $@.new $@
+
+$(B)/vmm/sandbox_filters.o: $(B)/vmm/sandbox_filters.c
+	$(call say,CC,  $<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 $(B)/libkite.a: $(LIB_OBJ)
 	$(call say,AR,  $@)
@@ -114,6 +132,9 @@ $(filter $(B)/tests/unit/test_usernet_%,$(UNIT_BIN)): LIBS := $(B)/libusernet.a 
 $(B)/tests/unit/test_user: | $(B)/kite-user-net
 $(B)/tests/unit/test_user: LDFLAGS += -Wl,--wrap=log_warn
 
+$(B)/tests/unit/test_bridge_filter: $(B)/tools/bridge-helper/filter.o
+$(B)/tests/unit/test_bridge_filter: LIBS := $(B)/tools/bridge-helper/filter.o $(LIBS)
+
 # What packs clusters is linked where it is wanted by name (blk/qcow2_pack.c).
 $(filter $(B)/tests/unit/test_qcow2_%,$(UNIT_BIN)): LDFLAGS += -Wl,-u,q_deflate
 
@@ -122,6 +143,7 @@ wrap = $(1:%=-Wl,--wrap=%)
 $(B)/tests/unit/test_uring: LDFLAGS += $(call wrap,io_uring_peek_batch_cqe io_uring_queue_init_params preadv2 pwritev2)
 $(B)/tests/unit/test_eventloop_offload: LDFLAGS += $(call wrap,pthread_create)
 $(B)/tests/unit/test_raw: LDFLAGS += $(call wrap,uring_submit statx)
+$(B)/tests/unit/test_file_opener: LDFLAGS += $(call wrap,open)
 $(B)/tests/unit/test_throttle: LDFLAGS += $(call wrap,now_ns eventloop_arm eventloop_cancel)
 $(B)/tests/unit/test_tap: LDFLAGS += $(call wrap,ioctl open readv writev now_ns)
 $(B)/tests/unit/test_vhost: LDFLAGS += $(call wrap,ioctl open)
@@ -129,7 +151,9 @@ $(B)/tests/unit/test_virtio_net $(B)/tests/unit/test_pace: LDFLAGS += $(call wra
 $(B)/tests/unit/test_usernet_datagrams: LDFLAGS += $(call wrap,sendmsg)
 
 # The thread sanitizer has nothing to find in a test of one thread, and this one takes many minutes under it.
-CHECK_BIN := $(if $(filter thread,$(SAN)),$(filter-out %/test_qcow2_model %/test_qcow2_crash,$(UNIT_BIN)),$(UNIT_BIN))
+# And a sanitizer's own calls have no place in the sandbox's filters.
+CHECK_SKIP := $(if $(filter thread,$(SAN)),%/test_qcow2_model %/test_qcow2_crash) $(if $(SAN),%/test_sandbox %/test_bridge_filter)
+CHECK_BIN := $(filter-out $(CHECK_SKIP),$(UNIT_BIN))
 check: $(CHECK_BIN)
 	@tests/unit/run $(CHECK_BIN)
 
@@ -173,5 +197,5 @@ install: all
 clean:
 	rm -rf $(B)
 
--include $(LIB_OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(IMG_OBJ:.o=.d) $(CTL_OBJ:.o=.d) $(USERNET_OBJ:.o=.d) $(BRIDGE_OBJ:.o=.d) $(UNIT_BIN:=.d) $(UNIT_HELP:.o=.d)
+-include $(LIB_OBJ:.o=.d) $(SANDBOX_GEN:=.d) $(MAIN_OBJ:.o=.d) $(IMG_OBJ:.o=.d) $(CTL_OBJ:.o=.d) $(USERNET_OBJ:.o=.d) $(BRIDGE_OBJ:.o=.d) $(UNIT_BIN:=.d) $(UNIT_HELP:.o=.d)
 .SECONDARY:

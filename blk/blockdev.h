@@ -156,8 +156,18 @@ void blockdev_close(struct blockdev *bd);
 void blockdev_complete(struct blockdev *bd, struct blk_req *req, int result);
 
 /* What a file is opened as. Strings are borrowed during the call. */
+/* Who opens files in the stead of a thread that may not: a descriptor or -errno, as open(2) with `flags`, which create nothing. */
+struct blk_opener {
+	int (*open)(void *opaque, const char *path, int flags);
+	void *opaque;
+};
+
+/* open(2), where `opener` is NULL. */
+int blk_open(const struct blk_opener *opener, const char *path, int flags);
+
 struct blk_file_config {
 	const char *path;
+	const struct blk_opener *opener; /* borrowed during the call; NULL: this thread */
 	const struct fdsets *fds; /* behind paths that name a set of descriptors (vmm/fdset.h); borrowed during the call. NULL: there are none */
 	bool read_only;
 	bool auto_read_only; /* read-only when it cannot be opened for writing */

@@ -81,7 +81,7 @@ static int probe_descriptor(int fd, const char *path, enum blk_format *format, s
 }
 
 /* What is no file is for raw_open to refuse: it is not opened here, as a FIFO would wait for its writer. */
-int image_probe(const char *path, enum blk_format *format, struct err *err)
+int image_probe(const char *path, const struct blk_opener *opener, enum blk_format *format, struct err *err)
 {
 	struct stat st;
 	int fd;
@@ -89,9 +89,9 @@ int image_probe(const char *path, enum blk_format *format, struct err *err)
 	*format = BLK_FORMAT_RAW;
 	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return 0;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	fd = blk_open(opener, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
-		return err_set_errno(err, -errno, "%s: cannot open it", path);
+		return err_set_errno(err, fd, "%s: cannot open it", path);
 	return probe_descriptor(fd, path, format, err);
 }
 
@@ -106,7 +106,7 @@ static int layer_probe(const struct layer *l, enum blk_format *format, struct er
 	int fd;
 
 	if (!is_given(l))
-		return image_probe(l->path, format, err);
+		return image_probe(l->path, l->cfg->opener, format, err);
 	fd = fdsets_open(l->cfg->fds, l->path, O_RDONLY, err);
 	return fd < 0 ? fd : probe_descriptor(fd, l->path, format, err);
 }
@@ -148,6 +148,7 @@ static struct blockdev *file_open(const struct layer *l, bool read_only, bool gr
 	const struct image_config *top = l->cfg;
 	struct blk_file_config cfg = {
 		.path = l->path,
+		.opener = top->opener,
 		.fds = l->named ? top->fds : NULL,
 		.read_only = read_only,
 		.auto_read_only = top->auto_read_only && l->named,

@@ -50,6 +50,7 @@ struct image_config {
 	bool repair;             /* qcow2: may open what is marked corrupt for writing, for check -r */
 	uint64_t cache_size, l2_cache_size, refcount_cache_size; /* qcow2; bytes; 0: default */
 	uint64_t l2_cache_entry_size;
+	const struct blk_opener *opener; /* NULL: this thread. The same for all of a chain */
 	const struct fdsets *fds; /* as struct blk_file_config, for names that the user gave, not for an image's */
 	struct uring *uring;     /* borrowed; of the loop */
 	struct eventloop *loop;
@@ -58,8 +59,8 @@ struct image_config {
 /* NULL with `err`. The chain belongs to what is returned. */
 struct blockdev *image_open(const struct image_config *cfg, struct err *err);
 
-/* The format that `path`'s first bytes have. 0 or -errno with `err`. */
-int image_probe(const char *path, enum blk_format *format, struct err *err);
+/* The format that `path`'s first bytes have. `opener` may be NULL. 0 or -errno with `err`. */
+int image_probe(const char *path, const struct blk_opener *opener, enum blk_format *format, struct err *err);
 
 /* `name` as found in the image at `base`, as the path to open; 0 or -errno with `err` (unknown protocol, too long). */
 int image_path_join(char out[IMAGE_NAME_MAX * 2], const char *base, const char *name, struct err *err);

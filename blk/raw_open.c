@@ -13,10 +13,32 @@
 #include "vmm/err.h"
 #include "vmm/fdset.h"
 #include "vmm/log.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
 
 #define PROBE_MAX 4096u
 #define ALIGN_MAX (1u << 20)
+
+/* A medium that is changed while the machine runs. Opening it is the main thread's (vmm/file_opener.h). */
+SYSCALL_RULES(
+	{ CALL(newfstatat), .threads = THREAD_LOOP, .needs = NEEDS_FILES, .rare = THREAD_LOOP },
+	{ CALL(fcntl), .threads = THREAD_LOOP, .needs = NEEDS_FILES, .rare = THREAD_LOOP }, /* locks, O_NONBLOCK, O_DIRECT */
+	{ CALL(pread64), .threads = THREAD_LOOP, .needs = NEEDS_FILES, .rare = THREAD_LOOP },
+	{ CALL(statx), .threads = THREAD_LOOP, .needs = NEEDS_FILES, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, BLKROGET), .threads = THREAD_LOOP, .needs = NEEDS_FILES, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, BLKGETSIZE64), .threads = THREAD_LOOP, .needs = NEEDS_FILES, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, BLKSSZGET), .threads = THREAD_LOOP, .needs = NEEDS_FILES, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, BLKPBSZGET), .threads = THREAD_LOOP, .needs = NEEDS_FILES, .rare = THREAD_ANY },
+	/* Who holds a lock is not to be found out. */
+	{ CALL(openat), .threads = THREAD_LOOP, .needs = NEEDS_FILES, .error = EACCES, .rare = THREAD_ANY },
+);
+
+int blk_open(const struct blk_opener *opener, const char *path, int flags)
+{
+	int fd = opener ? opener->open(opener->opaque, path, flags) : open(path, flags);
+
+	return fd < 0 && !opener ? -errno : fd;
+}
 
 static const char *type_name(mode_t mode)
 {
@@ -57,13 +79,13 @@ static int say_open_error(const struct blk_file_config *cfg, int rc, struct err 
 }
 
 /* Kernels before 6.5 let a read-only block device be opened for writing, and then fail each write. */
-static int device_open(const char *path, int flags)
+static int device_open(const struct blk_file_config *cfg, int flags)
 {
-	int fd = open(path, flags), read_only = 0;
+	int fd = blk_open(cfg->opener, cfg->path, flags), read_only = 0;
 
 	if (fd >= 0 && (flags & O_ACCMODE) == O_RDWR && ioctl(fd, BLKROGET, &read_only) == 0 && read_only) {
-		fd_close(&fd);
-		errno = EROFS;
+		close(fd);
+		return -EROFS;
 	}
 	return fd;
 }
@@ -97,18 +119,22 @@ static int open_given(struct raw_file *file, const struct blk_file_config *cfg, 
 static int open_by_name(struct raw_file *file, const struct blk_file_config *cfg, int flags, struct err *err)
 {
 	struct stat st;
+	int fd;
 
 	if (stat(cfg->path, &st) < 0)
 		return err_set_errno(err, -errno, "%s: cannot open it", cfg->path);
 	if (check_type(cfg->path, st.st_mode, err) < 0)
 		return err->code;
 	file->read_only = cfg->read_only;
-	file->fd = device_open(cfg->path, flags | (cfg->read_only ? O_RDONLY : O_RDWR));
-	if (file->fd < 0 && cfg->auto_read_only && !cfg->read_only && (errno == EACCES || errno == EPERM || errno == EROFS)) {
+	fd = device_open(cfg, flags | (cfg->read_only ? O_RDONLY : O_RDWR));
+	if (cfg->auto_read_only && !cfg->read_only && (fd == -EACCES || fd == -EPERM || fd == -EROFS)) {
 		file->read_only = true;
-		file->fd = device_open(cfg->path, flags | O_RDONLY);
+		fd = device_open(cfg, flags | O_RDONLY);
 	}
-	return file->fd < 0 ? say_open_error(cfg, -errno, err) : 0;
+	if (fd < 0)
+		return say_open_error(cfg, fd, err);
+	file->fd = fd;
+	return 0;
 }
 
 /*

@@ -9,7 +9,14 @@
 #include <unistd.h>
 
 #include "blk/raw_io.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	{ CALL(ftruncate), .threads = THREAD_LOOP, .rare = THREAD_LOOP },
+	{ CALL(ioctl), ARG(1, BLKGETSIZE64), .threads = THREAD_LOOP, .rare = THREAD_ANY }, /* the size of a block device */
+	{ CALL(lseek), .threads = THREAD_LOOP, .rare = THREAD_ANY },		      /* where there are holes */
+);
 
 #define FILL_MAX (1 * MIB)
 #define FILL_ALIGN 4096

@@ -11,7 +11,13 @@
 
 #include "firmware/boot_priv.h"
 #include "vmm/err.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	{ CALL(newfstatat), .threads = THREAD_MAIN }, /* fstat, on a reset: whether the kernel's file is what it was */
+	{ CALL(fstat), .threads = THREAD_MAIN, .rare = THREAD_ANY },	   /* what it is in other C libraries */
+);
 
 /* In this order: firmware/boot.h says why it matters. */
 static const struct boot_format *const formats[] = {

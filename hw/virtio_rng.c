@@ -27,7 +27,13 @@
 #include "hw/virtio.h"
 #include "vmm/err.h"
 #include "vmm/iov.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	{ CALL(getrandom), .threads = THREAD_MAIN },
+	{ CALL(read), .threads = THREAD_MAIN },
+);
 
 #define RNG_QUEUE 8
 #define RNG_PIECE 65536

@@ -25,7 +25,16 @@
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/log.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	{ CALL(recvmmsg), .threads = THREAD_LOOP },
+	{ CALL(sendmmsg), .threads = THREAD_LOOP },
+	{ CALL(getsockopt), .threads = THREAD_LOOP, .rare = THREAD_ANY },
+	{ CALL(unlink), .threads = THREAD_LOOP | THREAD_MAIN },
+	{ CALL(newfstatat), .threads = THREAD_LOOP | THREAD_MAIN },
+);
 
 #define BATCH 16
 #define TX_BATCH_IOV 128 /* entries of a batch's frames together */

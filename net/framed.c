@@ -17,7 +17,13 @@
 #include <sys/socket.h>
 
 #include "vmm/endian.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	{ CALL(recvmsg), .threads = THREAD_LOOP, .rare = THREAD_LOOP },
+	{ CALL(sendmsg), .threads = THREAD_LOOP, .rare = THREAD_LOOP }, /* none of the tests here has a driver behind it */
+);
 
 #define PREFIX_MAX (FRAMED_LENGTH + FRAMED_HDR)
 #define IN_SIZE (64 * KIB)

@@ -46,7 +46,7 @@ bool helper_find(const char *name, char *path, size_t size)
 }
 
 /* What the program gets of this process's: `fd`, and signals as a shell would leave them. */
-static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr, int fd)
+static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr, int fd, short flags)
 {
 	sigset_t all, none;
 	int r = 0;
@@ -62,10 +62,10 @@ static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr,
 		r = posix_spawnattr_setsigdefault(attr, &all);
 	if (r == 0)
 		r = posix_spawnattr_setsigmask(attr, &none);
-	return r ? r : posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+	return r ? r : posix_spawnattr_setflags(attr, (short)(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | flags));
 }
 
-int helper_start(const char *const argv[], int fd, pid_t *pid)
+static int start(const char *const argv[], int fd, short flags, pid_t *pid)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
@@ -75,7 +75,7 @@ int helper_start(const char *const argv[], int fd, pid_t *pid)
 		return -r;
 	r = posix_spawnattr_init(&attr);
 	if (r == 0) {
-		r = prepare(&actions, &attr, fd);
+		r = prepare(&actions, &attr, fd, flags);
 		/* It writes to neither; char ** is tradition. */
 		if (r == 0)
 			r = posix_spawn(pid, argv[0], &actions, &attr, (char *const *)argv, environ);
@@ -83,6 +83,16 @@ int helper_start(const char *const argv[], int fd, pid_t *pid)
 	}
 	posix_spawn_file_actions_destroy(&actions);
 	return -r;
+}
+
+int helper_start(const char *const argv[], int fd, pid_t *pid)
+{
+	return start(argv, fd, 0, pid);
+}
+
+int helper_start_session(const char *const argv[], int fd, pid_t *pid)
+{
+	return start(argv, fd, POSIX_SPAWN_SETSID, pid);
 }
 
 int helper_wait(pid_t pid)

@@ -24,6 +24,8 @@ bool helper_find(const char *name, char *path, size_t size);
  * -errno, of exec too.
  */
 int helper_start(const char *const argv[], int fd, pid_t *pid);
+/* The same for one that stays: in a session of its own, where the terminal's keys do not reach it. */
+int helper_start_session(const char *const argv[], int fd, pid_t *pid);
 /* Waits for its end: its exit status, 128 and the number of the signal that killed it, or -errno. */
 int helper_wait(pid_t pid);
 

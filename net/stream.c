@@ -20,7 +20,21 @@
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/log.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	{ CALL(accept4), .threads = THREAD_LOOP, .needs = NEEDS_PEERS },
+	{ CALL(socket), ARG(0, AF_UNIX), .threads = THREAD_LOOP, .needs = NEEDS_PEERS },
+	{ CALL(socket), ARG(0, AF_INET), .threads = THREAD_LOOP, .needs = NEEDS_PEERS },
+	{ CALL(socket), ARG(0, AF_INET6), .threads = THREAD_LOOP, .needs = NEEDS_PEERS },
+	{ CALL(connect), .threads = THREAD_LOOP, .needs = NEEDS_PEERS },
+	{ CALL(getsockopt), .threads = THREAD_LOOP },
+	{ CALL(setsockopt), ARGS(1, IPPROTO_TCP, 2, TCP_NODELAY), .threads = THREAD_LOOP, .needs = NEEDS_PEERS },
+	/* The end of a listener: its file, if it is still its own */
+	{ CALL(newfstatat), .threads = THREAD_LOOP | THREAD_MAIN },
+	{ CALL(unlink), .threads = THREAD_LOOP | THREAD_MAIN },
+);
 
 #define CONNECT_TIMEOUT_MS 10000 /* at set-up, without reconnect */
 /* After an accept that failed for want of descriptors or memory. */

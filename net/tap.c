@@ -31,7 +31,20 @@
 #include "vmm/iov.h"
 #include "vmm/log.h"
 #include "vmm/pace.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+/* Only the lab has taps. */
+SYSCALL_RULES(
+	{ CALL(readv), .threads = THREAD_LOOP, .rare = THREAD_ANY },
+	{ CALL(writev), .threads = THREAD_LOOP, .rare = THREAD_ANY },
+	/* What the driver has agreed to */
+	{ CALL(ioctl), ARG(1, TUNSETVNETHDRSZ), .threads = THREAD_LOOP, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, TUNSETVNETLE), .threads = THREAD_LOOP, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, TUNSETOFFLOAD), .threads = THREAD_LOOP, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, TUNSETQUEUE), .threads = THREAD_LOOP, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, TUNGETIFF), .threads = THREAD_LOOP, .rare = THREAD_ANY }, /* whether it is still there */
+);
 
 /* Linux 6.2 */
 #ifndef TUN_F_USO4

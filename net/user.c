@@ -31,7 +31,18 @@
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/log.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	{ CALL(recvfrom), .threads = THREAD_LOOP, .rare = THREAD_LOOP }, /* the control socket */
+	{ CALL(sendto), .threads = THREAD_LOOP | THREAD_MAIN, .rare = THREAD_ANY },
+	{ CALL(wait4), .threads = THREAD_LOOP },
+	{ CALL(poll), .threads = THREAD_LOOP },
+	/* Of the helper, by a descriptor that the start has left; others cannot be had. */
+	{ CALL(pidfd_send_signal), ARG(1, SIGKILL), .threads = THREAD_LOOP, .rare = THREAD_LOOP },
+	{ CALL(kill), .threads = THREAD_LOOP, .error = EPERM, .rare = THREAD_LOOP },
+);
 
 /* A helper on a busy machine; one that hangs must not hang Kite for ever. */
 #define READY_TIMEOUT_MS 20000
@@ -40,6 +51,7 @@
 #define LAST_WORDS 32 /* messages that are read of a helper that has gone */
 /* How long one without its sockets may take to end. */
 #define END_TIMEOUT_MS 5000
+#define END_TRIES 100 /* milliseconds, where it cannot be killed */
 
 enum helper_state {
 	HELPER_STARTING,
@@ -86,11 +98,22 @@ static int reap(struct user_net *u)
 	return status;
 }
 
-static void kill_helper(struct user_net *u)
+/*
+ * Ended, or given up after a moment: where it may not be killed (another user's after -runas; a kernel that holds signals to a sandbox), it ends because
+ * its sockets do, or at the latest with this process. Returns its status, 0 if it has none yet.
+ */
+static int kill_helper(struct user_net *u)
 {
-	if (u->pid > 0)
-		kill(u->pid, SIGKILL);
-	reap(u);
+	int status = 0;
+
+	if (u->pid <= 0)
+		return 0;
+	if ((u->process.fd < 0 ? kill(u->pid, SIGKILL) : (int)syscall(SYS_pidfd_send_signal, u->process.fd, SIGKILL, NULL, 0)) == 0)
+		return reap(u);
+	for (int i = 0; i < END_TRIES && waitpid(u->pid, &status, WNOHANG) == 0; i++)
+		poll(NULL, 0, 1);
+	u->pid = 0;
+	return status;
 }
 
 /* Ends a command that waits for its answer. */
@@ -124,9 +147,7 @@ static void helper_gone(struct user_net *u, const char *cause)
 	u->state = HELPER_GONE;
 	eventloop_del_fd(u->nd.loop, &u->process);
 	eventloop_cancel(u->nd.loop, &u->patience);
-	if (cause)
-		kill_helper(u);
-	status = reap(u);
+	status = cause ? kill_helper(u) : reap(u);
 	if (cause)
 		snprintf(text, sizeof(text), "%s", cause);
 	else if (WIFSIGNALED(status))
@@ -430,9 +451,9 @@ static void user_close(struct netdev *nd)
 	eventloop_del_fd(nd->loop, &u->process);
 	eventloop_cancel(nd->loop, &u->patience);
 	fd_close(&u->control.fd);
-	fd_close(&u->process.fd);
 	framed_fini(&u->framed);
 	kill_helper(u);
+	fd_close(&u->process.fd);
 	netdev_fini(nd);
 	free(u);
 }

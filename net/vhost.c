@@ -37,7 +37,22 @@
 #include "vmm/eventloop.h"
 #include "vmm/guest_mem.h"
 #include "vmm/log.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+/* Only the lab has taps. */
+SYSCALL_RULES(
+	{ CALL(ioctl), ARG(1, VHOST_SET_FEATURES), .threads = THREAD_LOOP, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, VHOST_SET_VRING_NUM), .threads = THREAD_LOOP, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, VHOST_SET_VRING_BASE), .threads = THREAD_LOOP, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, VHOST_GET_VRING_BASE), .threads = THREAD_LOOP, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, VHOST_SET_VRING_ADDR), .threads = THREAD_LOOP, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, VHOST_SET_VRING_KICK), .threads = THREAD_LOOP, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, VHOST_SET_VRING_CALL), .threads = THREAD_ANY, .rare = THREAD_ANY }, /* a vector that is masked, by a driver */
+	{ CALL(ioctl), ARG(1, VHOST_SET_VRING_BUSYLOOP_TIMEOUT), .threads = THREAD_LOOP, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, VHOST_NET_SET_BACKEND), .threads = THREAD_LOOP, .rare = THREAD_ANY },
+	{ CALL(recvfrom), .threads = THREAD_LOOP, .rare = THREAD_ANY }, /* news of the interface */
+);
 
 #define VHOST_DEVICE "/dev/vhost-net"
 

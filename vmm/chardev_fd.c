@@ -15,7 +15,19 @@
 
 #include "vmm/chardev_priv.h"
 #include "vmm/log.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	/* What the guest writes goes out at once from its own thread, if there is room. */
+	{ CALL(write), .threads = THREAD_ANY },
+	{ CALL(sendto), .threads = THREAD_ANY, .rare = THREAD_LOOP | THREAD_VCPU },
+	{ CALL(poll), .threads = THREAD_ANY },
+	{ CALL(read), .threads = THREAD_MAIN },
+	{ CALL(recvfrom), .threads = THREAD_MAIN },
+	{ CALL(ioctl), ARG(1, FIONREAD), .threads = THREAD_ANY, .rare = THREAD_ANY }, /* a reader that does not read */
+	{ CALL(ioctl), ARG(1, SIOCOUTQ), .threads = THREAD_ANY, .rare = THREAD_ANY },
+);
 
 /* The most that one event brings in. The next source's turn comes after it. */
 #define READ_PORTION 4096

@@ -10,7 +10,15 @@
 
 #include "vmm/chardev_priv.h"
 #include "vmm/err.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	{ CALL(socket), ARG(0, AF_INET), .threads = THREAD_MAIN, .needs = NEEDS_PEERS },
+	{ CALL(socket), ARG(0, AF_INET6), .threads = THREAD_MAIN, .needs = NEEDS_PEERS },
+	{ CALL(connect), .threads = THREAD_MAIN, .needs = NEEDS_PEERS },
+	{ CALL(setsockopt), ARGS(1, IPPROTO_TCP, 2, TCP_NODELAY), .threads = THREAD_MAIN },
+);
 
 int chardev_resolve(const char *host, const char *port, bool passive, struct sockaddr_storage *addr, struct err *err)
 {

@@ -9,7 +9,13 @@
 
 #include "vmm/chardev_priv.h"
 #include "vmm/err.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	{ CALL(socket), ARG(0, AF_UNIX), .threads = THREAD_MAIN, .needs = NEEDS_PEERS },
+	{ CALL(connect), .threads = THREAD_MAIN, .needs = NEEDS_PEERS },
+);
 
 static int socket_address(struct sockaddr_un *addr, const char *path, struct err *err)
 {

@@ -26,7 +26,17 @@
 #include "vmm/chardev_priv.h"
 #include "vmm/err.h"
 #include "vmm/log.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	{ CALL(recvmsg), .threads = THREAD_MAIN },
+	{ CALL(accept4), .threads = THREAD_MAIN },
+	{ CALL(getsockopt), .threads = THREAD_MAIN },
+	/* The end of a listener: its file, if it is still its own */
+	{ CALL(newfstatat), .threads = THREAD_MAIN },
+	{ CALL(unlink), .threads = THREAD_MAIN },
+);
 
 /* After an accept that failed for want of descriptors or memory. */
 #define ACCEPT_RETRY_NS NS_PER_SEC

@@ -40,7 +40,7 @@ int cli_finish(struct cli *cli, struct err *err)
 		return err->code;
 	if (cli_virtio_finish(cli, err) < 0 || cli_nic_finish(cli, err) < 0 || cli_debugcon_finish(cli, err) < 0)
 		return err->code;
-	if (config_check_monitors(cfg, err) < 0 || config_check_daemon(cfg, err) < 0)
+	if (config_check_monitors(cfg, err) < 0 || config_check_daemon(cfg, err) < 0 || config_check_sandbox(cfg, err) < 0)
 		return err->code;
 	return cli_board_check(cli, err);
 }

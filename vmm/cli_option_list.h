@@ -128,6 +128,15 @@ OPTION("device", "DRIVER[,PROPERTY=VALUE...]", "a device, also as a JSON object;
 	.handle = cli_device)
 SWITCH("nodefaults", "no devices but those asked for", .kind = CLI_OPTION_FLAG, .offset = offsetof(struct vm_config, nodefaults))
 
+GROUP("Safety")
+OPTION("sandbox", "on|off[,log=on][,namespaces=on][,files=DIR...]",
+	"what is taken from Kite's own process before the guest runs: on unless off is said; log: what is forbidden\n"
+	"          is done, and logged by the kernel; namespaces: no files, network and processes of the host in reach;\n"
+	"          files: directories that a monitor may open files of, beside those of the disks' images", .kind = CLI_OPTION_CALL, .handle = cli_sandbox, .props = &cli_sandbox_props)
+OPTION("runas", "USER[:GROUP]|UID:GID", "becomes that user once everything is open", .kind = CLI_OPTION_CALL, .handle = cli_runas)
+OPTION("chroot", "DIR", "the root directory once everything is open", .kind = CLI_OPTION_CALL, .handle = cli_chroot)
+HIDDEN("run-with", true, .kind = CLI_OPTION_CALL, .handle = cli_run_with)
+
 GROUP("Help and diagnosis")
 OPTION("d", "debug|exits[,...]", "log more, to stderr; -d help lists what", .kind = CLI_OPTION_CALL, .handle = cli_log_items)
 SWITCH("version", "show the version", .kind = CLI_OPTION_CALL, .handle = cli_version)

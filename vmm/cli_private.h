@@ -193,6 +193,13 @@ int cli_action_option(struct cli *cli, const char *arg, struct err *err);
 int cli_rtc(struct cli *cli, const char *arg, struct err *err);
 int cli_uuid(struct cli *cli, const char *arg, struct err *err);
 
+/* cli_sandbox.c */
+extern const struct prop_table cli_sandbox_props;
+int cli_sandbox(struct cli *cli, const char *arg, struct err *err);
+int cli_runas(struct cli *cli, const char *arg, struct err *err);
+int cli_chroot(struct cli *cli, const char *arg, struct err *err);
+int cli_run_with(struct cli *cli, const char *arg, struct err *err);
+
 /* cli_board.c */
 extern const char *const cli_names_tristate[]; /* enum config_tristate */
 /* Settles what the machine has. */

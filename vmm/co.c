@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 
 #include "vmm/err.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -44,6 +45,12 @@
 #endif
 #ifdef CO_TSAN
 #include <sanitizer/tsan_interface.h>
+
+SYSCALL_RULES(
+	{ CALL(mmap), ARG_MASK(2, PROT_EXEC, 0), .threads = THREAD_LOOP }, /* stacks */
+	{ CALL(mprotect), ARG_MASK(2, PROT_EXEC, 0), .threads = THREAD_LOOP },
+	{ CALL(munmap), .threads = THREAD_LOOP },
+);
 #endif
 
 #define GUARD_SIZE 4096

@@ -6,6 +6,15 @@
 
 #include "vmm/util.h"
 
+/* A sanitizer's run-time makes calls of its own. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANDBOX_DEFAULT false
+#elif defined(__has_feature)
+#define SANDBOX_DEFAULT (!__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer))
+#else
+#define SANDBOX_DEFAULT true
+#endif
+
 const char *const config_watchdog_actions[] = {
 	[WATCHDOG_RESET] = "reset", [WATCHDOG_SHUTDOWN] = "shutdown", [WATCHDOG_POWEROFF] = "poweroff", [WATCHDOG_PAUSE] = "pause",
 	[WATCHDOG_DEBUG] = "debug", [WATCHDOG_NONE] = "none", [WATCHDOG_INJECT_NMI] = "inject-nmi", NULL,
@@ -22,6 +31,7 @@ static void set_defaults(struct vm_config *cfg)
 	cfg->ram_size = CONFIG_DEFAULT_RAM;
 	cfg->smp = (struct config_smp){ .cpus = 1, .sockets = 1, .cores = 1, .threads = 1 };
 	cfg->rtc_base = RTC_BASE_UTC;
+	cfg->sandbox.on = SANDBOX_DEFAULT;
 	cfg->boot = (struct config_boot){ .order = CONFIG_BOOT_ORDER, .splash_time = -1, .reboot_timeout = -1 };
 	cfg->watchdog_action = WATCHDOG_RESET;
 	cfg->panic_action = PANIC_SHUTDOWN;
@@ -157,15 +167,25 @@ static void config_virtio_serial_fini(struct config_virtio_serial *serial)
 	free(serial->id);
 }
 
-/* Frees what it owns. */
-static void release(struct vm_config *cfg)
+void config_sandbox_fini(struct config_sandbox *sandbox)
 {
-	free(cfg->name);
-	free(cfg->process_name);
-	free(cfg->pidfile);
-	free(cfg->kernel);
-	free(cfg->initrd);
-	free(cfg->append);
+	strv_fini(&sandbox->files);
+	memset(sandbox, 0, sizeof(*sandbox));
+}
+
+bool config_reconnects(const struct vm_config *cfg)
+{
+	for (size_t i = 0; i < cfg->n_chardevs; i++)
+		if (cfg->chardevs[i].reconnect)
+			return true;
+	for (size_t i = 0; i < cfg->n_netdevs; i++)
+		if (cfg->netdevs[i].type == CONFIG_NETDEV_STREAM && cfg->netdevs[i].stream.reconnect_ms)
+			return true;
+	return false;
+}
+
+static void release_firmware(struct vm_config *cfg)
+{
 	free(cfg->bios);
 	for (size_t i = 0; i < cfg->n_data_dirs; i++)
 		free(cfg->data_dirs[i]);
@@ -182,6 +202,21 @@ static void release(struct vm_config *cfg)
 		free(cfg->fw_cfg[i].file);
 		free(cfg->fw_cfg[i].string);
 	}
+}
+
+/* Frees what it owns. */
+static void release(struct vm_config *cfg)
+{
+	config_sandbox_fini(&cfg->sandbox);
+	free(cfg->run_as);
+	free(cfg->chroot_dir);
+	free(cfg->name);
+	free(cfg->process_name);
+	free(cfg->pidfile);
+	free(cfg->kernel);
+	free(cfg->initrd);
+	free(cfg->append);
+	release_firmware(cfg);
 	config_cpu_fini(&cfg->cpu);
 	for (size_t i = 0; i < cfg->n_chardevs; i++) {
 		free(cfg->chardevs[i].id);

@@ -459,6 +459,12 @@ struct config_nic {
 	char *romfile; /* the expansion ROM; NULL: the usual one where it may be booted from; "": none */
 };
 
+/* -sandbox. */
+struct config_sandbox {
+	bool on, log, namespaces;
+	struct strv files; /* directories that a monitor may name files of, beside those of the images */
+};
+
 enum rtc_base { RTC_BASE_UTC, RTC_BASE_LOCALTIME, RTC_BASE_DATE };
 
 struct vm_config {
@@ -534,6 +540,8 @@ struct vm_config {
 	bool boot_timer;        /* -device isa-boot-timer, at this port */
 	uint16_t boot_timer_port;
 	struct boot_clock clock; /* started by main if there is a boot timer */
+	struct config_sandbox sandbox;
+	char *run_as, *chroot_dir; /* NULL: not given */
 };
 
 /* Defaults: machine pc, 128 MiB, one vCPU, -cpu host, nothing else. Free with config_fini, which leaves zeroes. */
@@ -550,16 +558,21 @@ void config_drive_fini(struct config_drive *drive);
 void config_disk_fini(struct config_disk *disk);
 void config_netdev_fini(struct config_netdev *netdev);
 void config_nic_fini(struct config_nic *nic);
+void config_sandbox_fini(struct config_sandbox *sandbox);
 
 void config_scsi_unit_fini(struct config_scsi_unit *unit);
 
 /* The iothread of whatever uses the drive; NULL: the common one. Borrowed. */
 const char *config_drive_iothread(const struct vm_config *cfg, const char *drive);
 
+/* Whether a socket of its is to be connected again after its peer has gone. */
+bool config_reconnects(const struct vm_config *cfg);
 /* Whether every monitor has a chardev to itself, or, one for people, shares a mux with something else. 0 or -errno with `err`. */
 int config_check_monitors(const struct vm_config *cfg, struct err *err);
 /* Whether nothing needs the terminal that -daemonize takes away. The same. */
 int config_check_daemon(const struct vm_config *cfg, struct err *err);
+/* Whether what is asked of the sandbox goes together. The same. */
+int config_check_sandbox(const struct vm_config *cfg, struct err *err);
 
 /* How many virtio devices it describes. */
 size_t config_virtio_devices(const struct vm_config *cfg);

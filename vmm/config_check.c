@@ -61,3 +61,24 @@ int config_check_daemon(const struct vm_config *cfg, struct err *err)
 				       err_show(cfg->chardevs[i].id).s);
 	return 0;
 }
+
+int config_check_sandbox(const struct vm_config *cfg, struct err *err)
+{
+	const struct config_sandbox *sandbox = &cfg->sandbox;
+
+	if ((cfg->run_as && !*cfg->run_as) || (cfg->chroot_dir && !*cfg->chroot_dir))
+		return err_set(err, -EINVAL, "%s: expected a name", cfg->run_as && !*cfg->run_as ? "-runas" : "-chroot");
+	for (size_t i = 0; i < sandbox->files.n; i++)
+		if (!*sandbox->files.v[i])
+			return err_set(err, -EINVAL, "-sandbox files=: expected a directory");
+	if (!sandbox->on && (cfg->run_as || cfg->chroot_dir))
+		return err_set(err, -EINVAL, "%s is part of the sandbox, which is off; leave out -sandbox off", cfg->run_as ? "-runas" : "-chroot");
+	if (!sandbox->on || !sandbox->namespaces)
+		return 0;
+	if (cfg->run_as || cfg->chroot_dir)
+		return err_set(err, -EINVAL, "-sandbox namespaces=on: the root directory is empty and the user alone in there; leave out %s",
+			       cfg->run_as ? "-runas, and start Kite as that user" : "-chroot");
+	if (config_reconnects(cfg))
+		return err_set(err, -EINVAL, "-sandbox namespaces=on: nobody is in reach to connect to again; leave out the reconnect of sockets");
+	return 0;
+}

@@ -288,6 +288,12 @@ static const struct config_field nic_fields[] = {
 };
 TABLE(nic, config_nic, "a network card");
 
+static const struct config_field sandbox_fields[] = {
+	FIELD(config_sandbox, on, BOOL), FIELD(config_sandbox, log, BOOL), FIELD(config_sandbox, namespaces, BOOL),
+	FIELD(config_sandbox, files, STRV), END,
+};
+TABLE(sandbox, config_sandbox, "the sandbox");
+
 #define PLAIN(m, k, ...) FIELD(vm_config, m, k, __VA_ARGS__)
 #define LIST(m, t) FIRST(vm_config, m, n_##m, STRUCT, .table = &t##_table)
 static const struct config_field vm_fields[] = {
@@ -306,6 +312,7 @@ static const struct config_field vm_fields[] = {
 	LIST(scsi_units, scsi_unit), PLAIN(balloon, STRUCT, .table = &balloon_table), PLAIN(has_balloon, BOOL), LIST(watchdogs, watchdog),
 	PLAIN(pvpanic, STRUCT, .table = &pvpanic_table), PLAIN(pvpanic_pci, STRUCT, .table = &pvpanic_table),
 	PLAIN(watchdog_action, ENUM, .names = config_watchdog_actions), PLAIN(panic_action, ENUM, .names = config_panic_actions),
-	PLAIN(testdev, BOOL), PLAIN(debug_log, BOOL), PLAIN(count_exits, BOOL), PLAIN(boot_timer, BOOL), PLAIN(boot_timer_port, UINT), END,
+	PLAIN(testdev, BOOL), PLAIN(debug_log, BOOL), PLAIN(count_exits, BOOL), PLAIN(boot_timer, BOOL), PLAIN(boot_timer_port, UINT),
+	PLAIN(sandbox, STRUCT, .table = &sandbox_table), PLAIN(run_as, STRING), PLAIN(chroot_dir, STRING), END,
 };
 const struct config_table config_table = { .what = "the machine", .size = sizeof(struct vm_config), .fields = vm_fields };

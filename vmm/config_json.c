@@ -502,7 +502,8 @@ static int check_whole(const struct vm_config *cfg, struct err *err)
 		return err_set(err, -EINVAL, "a microvm needs a kernel");
 	if (cfg->machine == MACHINE_NONE && cfg->kernel)
 		return err_set(err, -EINVAL, "the machine none runs nothing, and has no use for a kernel");
-	if (check_names(cfg, err) < 0 || check_disks(cfg, err) < 0 || config_check_monitors(cfg, err) < 0 || config_check_daemon(cfg, err) < 0)
+	if (check_names(cfg, err) < 0 || check_disks(cfg, err) < 0 || config_check_monitors(cfg, err) < 0 || config_check_daemon(cfg, err) < 0 ||
+	    config_check_sandbox(cfg, err) < 0)
 		return err->code;
 	if (check_guards(cfg, err) < 0)
 		return err->code;

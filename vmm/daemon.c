@@ -10,7 +10,15 @@
 #include <unistd.h>
 
 #include "vmm/err.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	{ CALL(dup2), .threads = THREAD_MAIN, .rare = THREAD_MAIN },
+	/* The end of a pidfile, if it is still its own */
+	{ CALL(newfstatat), .threads = THREAD_MAIN },
+	{ CALL(unlink), .threads = THREAD_MAIN },
+);
 
 /* The exit status that the child's end means; for a signal, what a shell would say. */
 static int status_of(int wait_status)
@@ -58,25 +66,20 @@ int daemon_start(struct daemon *daemon, int *status, struct err *err)
 	close(fds[0]);
 	setsid();
 	daemon->ready_fd = fds[1];
-	return 0;
+	daemon->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	return daemon->null_fd < 0 ? err_set_errno(err, -errno, "-daemonize: cannot open /dev/null") : 0;
 }
 
-int daemon_ready(struct daemon *daemon, struct err *err)
+void daemon_ready(struct daemon *daemon)
 {
-	int null;
-
 	if (daemon->ready_fd < 0)
-		return 0;
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null < 0)
-		return err_set_errno(err, -errno, "-daemonize: cannot open /dev/null");
+		return;
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-		dup2(null, fd);
-	close(null);
+		dup2(daemon->null_fd, fd);
+	fd_close(&daemon->null_fd);
 	/* After that: whoever started it may wait for the end of what is written to its standard error. */
 	(void)!write(daemon->ready_fd, "", 1);
 	fd_close(&daemon->ready_fd);
-	return 0;
 }
 
 /* Locks `fd`; -EAGAIN when it is not what has that name any more, because another process removed it as it ended. */
@@ -94,9 +97,13 @@ static int pidfile_lock(int fd, const char *path)
 
 static int pidfile_write(int fd, const char *path, struct err *err)
 {
-	char text[16];
-	int n = snprintf(text, sizeof(text), "%d\n", getpid());
+	char self[16] = "", text[20];
+	int n;
 
+	/* /proc is the host's also in a namespace of processes, where getpid knows only that. */
+	if (readlink("/proc/self", self, sizeof(self) - 1) <= 0)
+		snprintf(self, sizeof(self), "%d", getpid());
+	n = snprintf(text, sizeof(text), "%s\n", self);
 	if (ftruncate(fd, 0) < 0 || write(fd, text, (size_t)n) != n)
 		return err_set_errno(err, -errno, "-pidfile: cannot write to '%s'", path);
 	return 0;

@@ -12,7 +12,19 @@
 
 #include "vmm/err.h"
 #include "vmm/guest_mem.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	/* By a worker of the main thread's, to a file or to somebody who reads */
+	{ CALL(fcntl), .threads = THREAD_MAIN, .needs = NEEDS_FILES },
+	{ CALL(fstat), .threads = THREAD_MAIN, .needs = NEEDS_FILES, .rare = THREAD_MAIN },
+	{ CALL(newfstatat), .threads = THREAD_MAIN, .needs = NEEDS_FILES },
+	{ CALL(lseek), .threads = THREAD_MAIN, .needs = NEEDS_FILES },
+	{ CALL(ftruncate), .threads = THREAD_MAIN, .needs = NEEDS_FILES },
+	{ CALL(write), .threads = THREAD_MAIN, .needs = NEEDS_FILES },
+	{ CALL(poll), .threads = THREAD_MAIN, .needs = NEEDS_FILES },
+);
 
 #define PAGE 4096u
 #define PIECE (64 * KIB) /* looked at and written at once */

@@ -98,6 +98,8 @@ struct event_job {
 void eventloop_offload(struct eventloop *loop, struct event_job *job);
 /* If jobs are under way: waits until some have ended, and calls their `done`. For back ends' drains. */
 void eventloop_offload_drain(struct eventloop *loop);
+/* Ends the threads that did it, with nothing under way; they come again when there is something to do. The loop's thread. */
+void eventloop_offload_rest(struct eventloop *loop);
 
 /*
  * A source that the loop can look at without a system call, such as a ring in memory. After one has been at work, a loop with a

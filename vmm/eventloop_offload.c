@@ -164,7 +164,8 @@ void offload_init(struct offload *o, struct eventloop *loop)
 	pthread_cond_init(&o->done_event, NULL);
 }
 
-void offload_fini(struct offload *o)
+/* Ends the threads, which have nothing to do. */
+static void end_threads(struct offload *o)
 {
 	pthread_mutex_lock(&o->lock);
 	assert(o->under_way == 0);
@@ -173,6 +174,18 @@ void offload_fini(struct offload *o)
 	pthread_mutex_unlock(&o->lock);
 	for (unsigned i = 0; i < o->n_threads; i++)
 		pthread_join(o->threads[i], NULL);
+	o->n_threads = o->n_idle = 0;
+	o->stop = false;
+}
+
+void eventloop_offload_rest(struct eventloop *loop)
+{
+	end_threads(eventloop_offload_of(loop));
+}
+
+void offload_fini(struct offload *o)
+{
+	end_threads(o);
 	pthread_cond_destroy(&o->done_event);
 	pthread_cond_destroy(&o->queued);
 	pthread_mutex_destroy(&o->lock);

@@ -8,7 +8,12 @@
 #include <unistd.h>
 
 #include "vmm/err.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	{ CALL(fcntl), .threads = THREAD_MAIN | THREAD_LOOP, .needs = NEEDS_FILES, .rare = THREAD_ANY }, /* F_GETFL, F_DUPFD_CLOEXEC */
+);
 
 void fdsets_fini(struct fdsets *sets)
 {

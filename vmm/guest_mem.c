@@ -25,7 +25,12 @@
 #include <unistd.h>
 
 #include "vmm/err.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	{ CALL(madvise), .threads = THREAD_ANY, .rare = THREAD_ANY }, /* memory that a reset clears, or a device has no more use for */
+);
 
 #define HUGE_PAGE (2 * MIB)
 

@@ -6,6 +6,11 @@
 
 #include "vmm/kvm.h"
 #include "vmm/log.h"
+#include "vmm/syscall_rules.h"
+
+SYSCALL_RULES(
+	{ CALL(ioctl), ARG(1, KVM_IRQ_LINE), .threads = THREAD_ANY, .rare = THREAD_LOOP /* an MMIO disk of an iothread's */ },
+);
 
 static void irq_kvm_set(void *ctl, unsigned pin, bool level)
 {

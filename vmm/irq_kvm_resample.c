@@ -40,7 +40,14 @@
 
 #include "vmm/err.h"
 #include "vmm/kvm.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	{ CALL(ioctl), ARG(1, KVM_IRQFD), .threads = THREAD_MAIN }, /* reset */
+	{ CALL(read), .threads = THREAD_MAIN },
+	{ CALL(write), .threads = THREAD_ANY }, /* the line is raised */
+);
 
 #define STORM 1000
 #define STORM_PAUSE_NS (NS_PER_SEC / 1000)

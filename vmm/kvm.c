@@ -8,9 +8,14 @@
 #include <sys/ioctl.h>
 
 #include "vmm/err.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
 
 #define KVM_DEVICE "/dev/kvm"
+
+SYSCALL_RULES(
+	{ CALL(ioctl), ARG(1, KVM_CHECK_EXTENSION), .threads = THREAD_MAIN }, /* a reset asks what there is to reset */
+);
 
 /* What every code path relies on. All are in Linux since 4.12. */
 static const struct {

@@ -16,6 +16,7 @@
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/fdset.h"
+#include "vmm/file_opener.h"
 #include "vmm/iothread.h"
 #include "vmm/launch_image.h"
 #include "vmm/uring.h"
@@ -59,11 +60,15 @@ struct open_job {
 	struct blockdev *bd; /* the result */
 };
 
-static void open_on_loop(void *arg)
+static void open_on_loop(void *arg, struct file_opener *opener)
 {
+	const struct blk_opener by_main = { .open = file_opener_open, .opaque = opener };
 	struct open_job *job = arg;
+	struct image_host *host = &job->thread->host;
 
-	job->bd = launch_image_open(&job->thread->host, job->drive, job->group, job->err);
+	host->opener = &by_main;
+	job->bd = launch_image_open(host, job->drive, job->group, job->err);
+	host->opener = NULL;
 }
 
 /* ---- threads ---- */
@@ -206,7 +211,7 @@ static int join_group(struct launch_disks *d, size_t i, struct err *err)
 	return d->groups[i] ? 0 : err_prefix(err, "drive '%s'", drives[i].id);
 }
 
-/* Opens what the job says as drive `i`. */
+/* Opens what the job says as drive `i`. Files are opened by this thread, as the loop's may be in the sandbox. */
 static int open_as(struct launch_disks *d, size_t i, struct open_job *job)
 {
 	job->group = d->groups[i];
@@ -214,7 +219,7 @@ static int open_as(struct launch_disks *d, size_t i, struct open_job *job)
 	if (!job->thread)
 		return job->err->code;
 	job->thread->host.fds = d->fds;
-	eventloop_call_sync(iothread_loop(job->thread->thread), open_on_loop, job);
+	file_opener_call(iothread_loop(job->thread->thread), open_on_loop, job);
 	d->drives[i] = job->bd;
 	return job->bd ? 0 : job->err->code;
 }
@@ -282,6 +287,42 @@ struct blockdev *launch_disks_drive(const struct launch_disks *d, const char *id
 	return NULL;
 }
 
+struct thread_call {
+	int (*fn)(void *opaque, const char *iothread, struct eventloop *loop, struct err *err);
+	void *opaque;
+	struct disk_thread *thread;
+	const char *iothread;
+	struct err *err;
+	int result;
+};
+
+static void call_on_thread(void *arg)
+{
+	struct thread_call *call = arg;
+	struct image_host *host = &call->thread->host;
+
+	call->result = call->fn(call->opaque, call->iothread, host->loop, call->err);
+	for (size_t i = 0; call->result == 0 && i < ARRAY_SIZE(host->urings); i++) {
+		call->result = host->urings[i] ? uring_renew(host->urings[i]) : 0;
+		if (call->result < 0)
+			err_set_errno(call->err, call->result, "cannot start a thread for file I/O");
+	}
+}
+
+int launch_disks_on_threads(struct launch_disks *d, int (*fn)(void *opaque, const char *iothread, struct eventloop *loop, struct err *err),
+			    void *opaque, struct err *err)
+{
+	struct thread_call call = { .fn = fn, .opaque = opaque, .err = err };
+
+	for (size_t i = 0; call.result == 0 && i <= d->cfg->n_iothreads; i++) {
+		call.thread = i < d->cfg->n_iothreads ? &d->threads[i] : &d->common;
+		call.iothread = i < d->cfg->n_iothreads ? d->cfg->iothreads[i].id : NULL;
+		if (call.thread->thread)
+			eventloop_call_sync(call.thread->host.loop, call_on_thread, &call);
+	}
+	return call.result;
+}
+
 static struct throttle_group *group_of(const struct launch_disks *d, const char *id)
 {
 	for (size_t i = 0; i < d->cfg->n_drives; i++)
@@ -330,11 +371,15 @@ struct commit_job {
 	int result;
 };
 
-static void commit_on_loop(void *arg)
+static void commit_on_loop(void *arg, struct file_opener *opener)
 {
+	const struct blk_opener by_main = { .open = file_opener_open, .opaque = opener };
 	struct commit_job *job = arg;
+	struct image_host *host = &job->thread->host;
 
-	job->result = launch_image_commit(&job->thread->host, job->drive, job->bd, job->err);
+	host->opener = &by_main;
+	job->result = launch_image_commit(host, job->drive, job->bd, job->err);
+	host->opener = NULL;
 }
 
 int launch_disks_commit(struct launch_disks *d, size_t i, struct err *err)
@@ -346,7 +391,9 @@ int launch_disks_commit(struct launch_disks *d, size_t i, struct err *err)
 	job.thread = thread_named(d, config_drive_iothread(d->cfg, job.drive->id), err);
 	if (!job.thread)
 		return err->code;
-	eventloop_call_sync(job.bd->loop, commit_on_loop, &job);
+	file_opener_call(job.bd->loop, commit_on_loop, &job);
+	if (job.result < 0)
+		file_opener_explain(d->cfg->sandbox.on, err);
 	return job.result < 0 ? err_prefix(err, "drive '%s'", job.drive->id) : 0;
 }
 

@@ -37,6 +37,12 @@ struct eventloop *launch_disks_loop(struct launch_disks *disks, const char *ioth
  */
 struct blockdev *launch_disks_open_medium(struct launch_disks *disks, const char *id, const struct config_image *image, struct err *err);
 void launch_disks_close_medium(struct launch_disks *disks, const char *id);
+/*
+ * Calls `fn` on every thread that there is, with the iothread's id, NULL for the common one; what does file I/O for it is then started anew
+ * by it. Until one fails: -errno with `err`. Before the guest runs.
+ */
+int launch_disks_on_threads(struct launch_disks *disks, int (*fn)(void *opaque, const char *iothread, struct eventloop *loop, struct err *err),
+			    void *opaque, struct err *err);
 /* The drive of that id, the name of its top node, for what its user asks of it on its loop (bd->loop). Borrowed; NULL: there is none, or nothing in it. */
 struct blockdev *launch_disks_drive(const struct launch_disks *disks, const char *id);
 /*

@@ -64,6 +64,7 @@ static struct image_config *layer_add(struct layers *l, const struct config_imag
 		.l2_cache_size = image->qcow2.l2_cache_size,
 		.l2_cache_entry_size = image->qcow2.l2_cache_entry_size,
 		.refcount_cache_size = image->qcow2.refcount_cache_size,
+		.opener = l->host->opener,
 		.loop = l->host->loop,
 		.uring = uring_of(l->host, image->aio_threads, err),
 	};

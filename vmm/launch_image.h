@@ -21,6 +21,7 @@ struct uring;
 /* What the images of one thread share. */
 struct image_host {
 	struct eventloop *loop;  /* borrowed */
+	const struct blk_opener *opener; /* NULL: the loop's own thread */
 	const struct fdsets *fds; /* the same: for paths that name a set; NULL: none */
 	struct uring *urings[2]; /* [1]: aio=threads; NULL until needed; their end is the caller's */
 };

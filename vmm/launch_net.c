@@ -30,6 +30,7 @@ struct launch_net {
 	struct launch_disks *disks;
 	struct iothread *common;                      /* NULL: not started */
 	struct netdev *netdevs[CONFIG_MAX_NETDEVS];   /* as cfg->netdevs; NULL: one that was optional */
+	struct launch_tap_down downs[CONFIG_MAX_NETDEVS]; /* of taps among them */
 	struct virtio_dev *cards[CONFIG_MAX_NICS];    /* the same; the machine's. NULL: none */
 	struct netdev *unplugged[CONFIG_MAX_NICS];    /* as cfg->nics; of those without a back end */
 };
@@ -114,14 +115,27 @@ static struct netdev *open_user(const struct config_netdev *n, struct eventloop 
 	return user_net_open(&cfg, err);
 }
 
-static struct netdev *open_netdev(const struct config_netdev *n, struct eventloop *loop, struct err *err)
+/* On its loop: an iothread that others share runs already. */
+struct open_job {
+	const struct config_netdev *n;
+	struct eventloop *loop;
+	bool quiet;
+	struct launch_tap_down *down;
+	struct err *err;
+	struct netdev *nd; /* the result */
+};
+
+static struct netdev *open_netdev(const struct open_job *job)
 {
+	const struct config_netdev *n = job->n;
+	struct eventloop *loop = job->loop;
+	struct err *err = job->err;
 	struct stream_net_config stream = { .id = n->id, .loop = loop };
 	struct dgram_net_config dgram = { .id = n->id, .loop = loop };
 
 	switch (n->type) {
 	case CONFIG_NETDEV_TAP:
-		return launch_tap_open(n, loop, err);
+		return launch_tap_open(n, loop, job->quiet, job->down, err);
 	case CONFIG_NETDEV_USER:
 		return open_user(n, loop, err);
 	case CONFIG_NETDEV_STREAM:
@@ -138,19 +152,11 @@ static struct netdev *open_netdev(const struct config_netdev *n, struct eventloo
 	return NULL;
 }
 
-/* On its loop: an iothread that others share runs already. */
-struct open_job {
-	const struct config_netdev *n;
-	struct eventloop *loop;
-	struct err *err;
-	struct netdev *nd; /* the result */
-};
-
 static void open_on_loop(void *arg)
 {
 	struct open_job *job = arg;
 
-	job->nd = open_netdev(job->n, job->loop, job->err);
+	job->nd = open_netdev(job);
 }
 
 static int open_one(struct launch_net *net, size_t i, struct err *err)
@@ -164,7 +170,7 @@ static int open_one(struct launch_net *net, size_t i, struct err *err)
 		return err->code;
 	if (!nic)
 		log_warn("netdev '%s' has no network card; add -device virtio-net-pci,netdev=%s", n->id, n->id);
-	job = (struct open_job){ .n = n, .loop = loop, .err = err };
+	job = (struct open_job){ .n = n, .loop = loop, .quiet = net->cfg->daemonize, .down = &net->downs[i], .err = err };
 	eventloop_call_sync(loop, open_on_loop, &job);
 	net->netdevs[i] = job.nd;
 	if (job.nd)
@@ -176,10 +182,10 @@ static int open_one(struct launch_net *net, size_t i, struct err *err)
 	return 0;
 }
 
-static void close_one(const struct config_netdev *n, struct netdev *nd)
+static void close_one(const struct config_netdev *n, struct netdev *nd, struct launch_tap_down *down)
 {
 	if (nd && n->type == CONFIG_NETDEV_TAP)
-		launch_tap_close(n, nd);
+		launch_tap_close(n, nd, down);
 	else
 		netdev_close(nd);
 }
@@ -235,6 +241,33 @@ struct netdev *launch_net_netdev(const struct launch_net *net, const char *id)
 	return NULL;
 }
 
+struct thread_call {
+	int (*fn)(void *opaque, const char *iothread, struct eventloop *loop, struct err *err);
+	void *opaque;
+	struct eventloop *loop;
+	struct err *err;
+	int result;
+};
+
+static void call_on_thread(void *arg)
+{
+	struct thread_call *call = arg;
+
+	call->result = call->fn(call->opaque, NULL, call->loop, call->err);
+}
+
+int launch_net_on_thread(struct launch_net *net, int (*fn)(void *opaque, const char *iothread, struct eventloop *loop, struct err *err),
+			 void *opaque, struct err *err)
+{
+	struct thread_call call = { .fn = fn, .opaque = opaque, .err = err };
+
+	if (!net->common)
+		return 0;
+	call.loop = iothread_loop(net->common);
+	eventloop_call_sync(call.loop, call_on_thread, &call);
+	return call.result;
+}
+
 int launch_net_set_link(struct launch_net *net, const char *id, bool up)
 {
 	int r = -ENODEV;
@@ -257,7 +290,7 @@ void launch_net_close(struct launch_net *net)
 	for (size_t i = net->cfg->n_nics; i-- > 0;)
 		netdev_close(net->unplugged[i]);
 	for (size_t i = net->cfg->n_netdevs; i-- > 0;)
-		close_one(&net->cfg->netdevs[i], net->netdevs[i]);
+		close_one(&net->cfg->netdevs[i], net->netdevs[i], &net->downs[i]);
 	iothread_destroy(net->common);
 	free(net);
 }

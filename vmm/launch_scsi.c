@@ -15,6 +15,7 @@
 #include "vmm/cli_value.h"
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
+#include "vmm/file_opener.h"
 #include "vmm/launch_disks.h"
 
 #define CLASS_SCSI UINT32_C(0x010000)
@@ -240,7 +241,7 @@ int launch_scsi_insert_medium(struct launch_scsi *s, const char *id, const struc
 	drive = s->cfg->scsi_units[find_unit(s, id)].drive;
 	call.bd = launch_disks_open_medium(s->disks, drive, image, err);
 	if (!call.bd)
-		return err->code;
+		return file_opener_explain(s->cfg->sandbox.on, err);
 	if (on_unit(s, id, &call) < 0)
 		launch_disks_close_medium(s->disks, drive);
 	return call.result;

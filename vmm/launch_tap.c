@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * A downscript is run by a shell that is started with the tap, and waits for its pipe to close: when the machine ends, Kite can start nothing, as it
+ * is in the sandbox and may be somebody else's by then. So the script also runs when Kite is killed.
+ */
 #include "vmm/launch_tap.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +22,11 @@
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/log.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+/* Only the lab has taps. */
+SYSCALL_RULES({ CALL(wait4), .threads = THREAD_MAIN, .rare = THREAD_ANY }); /* for the downscript */
 
 /* Without a script the interface is only switched on, where Kite may. */
 static void bring_up(const char *ifname)
@@ -69,7 +78,32 @@ static int set_up(const struct config_netdev *cfg, const struct netdev *nd, stru
 	return run_script(cfg->id, "script", tap->script, tap_ifname(nd), err);
 }
 
-struct netdev *launch_tap_open(const struct config_netdev *cfg, struct eventloop *loop, struct err *err)
+/* Has somebody wait with the downscript, if there is one. 0 or -errno with `err`. */
+static int start_down(const struct config_netdev *cfg, const char *ifname, bool quiet, struct launch_tap_down *down, struct err *err)
+{
+	/* HELPER_FD is 3. */
+	static const char waits[] = "read -r end <&3; exec \"$0\" \"$1\" 3<&-";
+	static const char waits_quietly[] = "exec </dev/null >/dev/null 2>&1; read -r end <&3; exec \"$0\" \"$1\" 3<&-";
+	const char *script = cfg->tap.downscript;
+	const char *const argv[] = { "/bin/sh", "-c", quiet ? waits_quietly : waits, script, ifname, NULL };
+	int fds[2], r;
+
+	if (!script || !*ifname || (cfg->tap.script_default && access(script, X_OK) < 0))
+		return 0;
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_set_errno(err, -errno, "netdev '%s': cannot create a pipe", cfg->id);
+	r = helper_start_session(argv, fds[0], &down->pid);
+	close(fds[0]);
+	if (r < 0) {
+		close(fds[1]);
+		down->pid = 0;
+		return err_set_errno(err, r, "netdev '%s': cannot start /bin/sh, which is to run the downscript; give downscript=no to do without", cfg->id);
+	}
+	down->fd = fds[1];
+	return 0;
+}
+
+struct netdev *launch_tap_open(const struct config_netdev *cfg, struct eventloop *loop, bool quiet, struct launch_tap_down *down, struct err *err)
 {
 	const struct config_tap *t = &cfg->tap;
 	struct tap_config tap = {
@@ -95,7 +129,7 @@ struct netdev *launch_tap_open(const struct config_netdev *cfg, struct eventloop
 		tap.n_fds = 1;
 	}
 	nd = tap_open(&tap, err);
-	if (nd && set_up(cfg, nd, err) < 0) {
+	if (nd && (set_up(cfg, nd, err) < 0 || start_down(cfg, tap_ifname(nd), quiet, down, err) < 0)) {
 		netdev_close(nd);
 		return NULL;
 	}
@@ -127,13 +161,22 @@ int launch_tap_vhost(const struct config_netdev *cfg, struct netdev *nd, const s
 	return 0;
 }
 
-void launch_tap_close(const struct config_netdev *cfg, struct netdev *nd)
+/* Has the downscript run, now that the pipe closes, and waits for it. */
+static void take_down(const struct config_netdev *cfg, struct launch_tap_down *down)
 {
-	const char *script = cfg->tap.downscript, *ifname = tap_ifname(nd);
-	struct err err = ERR_INIT;
+	int r;
 
-	if (script && *ifname && (access(script, X_OK) == 0 || !cfg->tap.script_default) &&
-	    run_script(cfg->id, "downscript", script, ifname, &err) < 0)
-		log_warn("%s", err.msg);
+	fd_close(&down->fd);
+	r = helper_wait(down->pid);
+	down->pid = 0;
+	if (r != 0)
+		log_warn("netdev '%s': the downscript '%s' failed with %s %d; see what it says, or give downscript=no to do without", cfg->id,
+			 err_show(cfg->tap.downscript).s, r < 0 ? "error" : "status", r < 0 ? -r : r);
+}
+
+void launch_tap_close(const struct config_netdev *cfg, struct netdev *nd, struct launch_tap_down *down)
+{
+	if (down->pid > 0)
+		take_down(cfg, down);
 	netdev_close(nd);
 }

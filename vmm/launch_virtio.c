@@ -12,6 +12,11 @@
 #include "vmm/config.h"
 #include "vmm/err.h"
 #include "vmm/launch_disks.h"
+#include "vmm/syscall_rules.h"
+
+SYSCALL_RULES(
+	{ CALL(ioctl), ARG(1, TIOCGWINSZ), .threads = THREAD_MAIN, .rare = THREAD_ANY }, /* SIGWINCH */
+);
 
 #define CLASS_COMMUNICATION UINT32_C(0x078000)
 #define CLASS_OTHER UINT32_C(0x00ff00)

@@ -10,6 +10,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/syscall_rules.h"
+
+SYSCALL_RULES(
+	{ CALL(poll), .threads = THREAD_ANY }, /* whether stderr takes a line */
+	{ CALL(write), .threads = THREAD_ANY },
+);
+
 #define LOG_LINE_MAX 1536
 #define LOG_ERROR_WAIT_MS 1000
 

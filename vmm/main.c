@@ -16,7 +16,9 @@
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/launch.h"
+#include "vmm/launch_sandbox.h"
 #include "vmm/log.h"
+#include "vmm/sandbox.h"
 #include "vmm/signals.h"
 #include "vmm/vcpu.h"
 
@@ -79,8 +81,10 @@ static int program_run(struct program *p, const struct vm_config *cfg, struct er
 	p->launch = launch_create(cfg, p->loop, err);
 	if (!p->launch)
 		return err->code == -EINTR ? EXIT_SUCCESS : STATUS_FAILED;
-	if (pidfile_create(&p->pidfile, cfg->pidfile, err) == 0 && daemon_ready(&p->daemon, err) == 0)
+	if (pidfile_create(&p->pidfile, cfg->pidfile, err) == 0 && launch_sandbox(p->launch, err) == 0) {
+		daemon_ready(&p->daemon);
 		status = launch_run(p->launch, err);
+	}
 	launch_destroy(p->launch);
 	p->launch = NULL;
 	pidfile_remove(&p->pidfile);
@@ -95,10 +99,14 @@ static int program_main(const struct vm_config *cfg, struct err *err)
 	/* Before anything is open: a parent that ends shall end nothing else. */
 	if (cfg->daemonize && daemon_start(&p.daemon, &status, err) != 0)
 		return status;
+	/* The same, and before there is a thread. */
+	if (cfg->sandbox.on && cfg->sandbox.namespaces && sandbox_detach(&status, err) != 0)
+		return status;
 	p.loop = eventloop_create(err);
 	if (!p.loop)
 		return status;
 	boot_clock_mark(&cfg->clock, "main");
+	sandbox_install_trap();
 	program_name(cfg);
 	vcpu_install_kick_handler();
 	if (signals_init(&p.signals, p.loop, &signals_ops, &p, err) == 0) {

@@ -17,9 +17,15 @@
 #include "vmm/arch.h"
 #include "vmm/dump.h"
 #include "vmm/err.h"
+#include "vmm/file_opener.h"
 #include "vmm/monitor_priv.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
 #include "vmm/vcpu.h"
+
+SYSCALL_RULES(
+	{ CALL(openat), .threads = THREAD_MAIN, .needs = NEEDS_FILES }, /* file:PATH */
+);
 
 enum dump_status { DUMP_NONE, DUMP_ACTIVE, DUMP_COMPLETED, DUMP_FAILED };
 
@@ -131,7 +137,10 @@ static int open_target(struct monitor *m, const char *protocol, struct err *err)
 	if (strncmp(protocol, "file:", 5))
 		return err_set(err, -EINVAL, "parameter 'protocol' is file:PATH, or fd:NAME of a descriptor passed with getfd");
 	fd = open(protocol + 5, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
-	return fd >= 0 ? fd : err_set_errno(err, -errno, "cannot make %.200s", protocol + 5);
+	if (fd >= 0)
+		return fd;
+	err_set_errno(err, -errno, "cannot make %.200s", protocol + 5);
+	return file_opener_explain(m->launch->cfg->sandbox.on, err);
 }
 
 static int check_args(const struct monitor_dump *d, const json_t *args, struct err *err)

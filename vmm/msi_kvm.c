@@ -18,7 +18,18 @@
 #include "vmm/err.h"
 #include "vmm/kvm.h"
 #include "vmm/log.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	/* Vectors are a driver's to set up, and go with a reset. */
+	{ CALL(ioctl), ARG(1, KVM_SET_GSI_ROUTING), .threads = THREAD_VCPU, .rare = THREAD_VCPU },
+	{ CALL(ioctl), ARG(1, KVM_IRQFD), .threads = THREAD_MAIN | THREAD_VCPU },
+	{ CALL(eventfd2), .threads = THREAD_VCPU },
+	{ CALL(write), .threads = THREAD_ANY },
+	/* Doorbells follow a BAR. */
+	{ CALL(ioctl), ARG(1, KVM_IOEVENTFD), .threads = THREAD_MAIN | THREAD_VCPU },
+);
 
 /* Where x86 processors take messages (Intel SDM volume 3, 11.11.1). A write elsewhere is none. */
 #define MSI_ADDRESS UINT64_C(0xfee00000)

@@ -11,8 +11,13 @@
 
 #include "vmm/err.h"
 #include "vmm/log.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/terminal.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	{ CALL(read), .threads = THREAD_MAIN }, /* the signalfd */
+);
 
 /* SA_RESETHAND, and blocked while this runs: once it returns, the signal comes again and does what it always does. */
 static void crash_handler(int sig)

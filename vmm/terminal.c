@@ -4,8 +4,20 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
+
+#include "vmm/syscall_rules.h"
+
+SYSCALL_RULES(
+	/* A crash in any thread gives the terminal back. */
+	{ CALL(ioctl), ARG(1, TCSETS), .threads = THREAD_ANY, .rare = THREAD_ANY },
+	/* Ctrl-Z, and back in the foreground */
+	{ CALL(ioctl), ARG(1, TIOCGPGRP), .threads = THREAD_MAIN, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, TCGETS), .threads = THREAD_ANY, .rare = THREAD_ANY }, /* tcsetattr looks again */
+	{ CALL(getpgrp), .threads = THREAD_MAIN, .rare = THREAD_ANY },
+);
 
 /*
  * File scope, against the rule, because both sides of it are the process's: its controlling terminal, and the handlers of deadly

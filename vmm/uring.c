@@ -28,16 +28,24 @@
 #include <errno.h>
 #include <limits.h>
 #include <liburing.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/log.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/uring_priv.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	{ CALL(io_uring_enter), .threads = THREAD_LOOP },
+	/* A ring that is wanted late (a medium's) is none, but the threads that stand in for it. */
+	{ CALL(io_uring_setup), .threads = THREAD_LOOP, .error = EPERM, .rare = THREAD_ANY },
+	{ CALL(poll), .threads = THREAD_LOOP }, /* a drain that the kernel refuses */
+);
 
 #define SQ_ENTRIES 128
 #define CQ_ENTRIES 1024
@@ -64,11 +72,29 @@ struct uring {
 
 /* The ring */
 
+/* What sqe_fill makes, and nothing else: the ring is not to be a way past a filter of system calls. */
+static int ring_restrict(struct io_uring *ring)
+{
+	static const uint8_t ops[] = { IORING_OP_READ,	IORING_OP_READV, IORING_OP_WRITE, IORING_OP_WRITEV,
+				       IORING_OP_FSYNC, IORING_OP_FALLOCATE };
+	struct io_uring_restriction allowed[ARRAY_SIZE(ops) + 1] = {
+		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = IOSQE_ASYNC },
+	};
+	int rc;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
+		allowed[1 + i] = (struct io_uring_restriction){ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = ops[i] };
+	/* By number: liburing's own functions for these two are not in every shared library of it. */
+	rc = io_uring_register((unsigned)ring->ring_fd, IORING_REGISTER_RESTRICTIONS, allowed, (unsigned)ARRAY_SIZE(allowed));
+	return rc < 0 ? rc : io_uring_register((unsigned)ring->ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+}
+
 /* From the best set-up to what every kernel takes that has the operations used here. */
 static int ring_init(struct io_uring *ring)
 {
 	static const unsigned flags[] = {
-		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, /* 5.19 */
+		IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, /* 5.19 */
+		IORING_SETUP_R_DISABLED, /* 5.10 */
 		0,
 	};
 	int rc = -EINVAL;
@@ -80,6 +106,11 @@ static int ring_init(struct io_uring *ring)
 		};
 
 		rc = io_uring_queue_init_params(SQ_ENTRIES, ring, &p);
+		if (rc == 0 && (flags[i] & IORING_SETUP_R_DISABLED)) {
+			rc = ring_restrict(ring);
+			if (rc < 0)
+				io_uring_queue_exit(ring);
+		}
 	}
 	return rc;
 }
@@ -338,7 +369,6 @@ void uring_submit(struct uring *u, struct uring_req *req)
 
 static void drain_wait(struct uring *u)
 {
-	struct timespec pause = { .tv_nsec = RETRY_NS };
 	int rc = 0;
 
 	if (u->in_kernel == 0)
@@ -348,7 +378,7 @@ static void drain_wait(struct uring *u)
 	else
 		rc = ring_enter(u, 1);
 	if (rc < 0 && rc != -EINTR)
-		nanosleep(&pause, NULL);
+		poll(NULL, 0, 1);
 }
 
 void uring_drain(struct uring *u)
@@ -442,6 +472,11 @@ void uring_destroy(struct uring *u)
 	eventloop_call_sync(u->loop, close_on_loop, u);
 	pool_destroy(u->pool);
 	free(u);
+}
+
+int uring_renew(struct uring *u)
+{
+	return u->pool ? pool_renew(u->pool) : 0;
 }
 
 bool uring_is_native(const struct uring *u)

@@ -46,6 +46,8 @@ struct uring_req {
 struct uring *uring_create(struct eventloop *loop, bool force_threads, struct err *err);
 /* With no request in flight: uring_drain first. */
 void uring_destroy(struct uring *uring);
+/* Threads that it may have are started anew, by the calling one: what belongs to threads is now theirs. Nothing in flight. 0 or -errno. */
+int uring_renew(struct uring *uring);
 
 void uring_submit(struct uring *uring, struct uring_req *req);
 /* Runs completions until nothing is in flight. */

@@ -18,8 +18,20 @@
 #include <unistd.h>
 
 #include "vmm/err.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/thread.h"
 #include "vmm/util.h"
+
+SYSCALL_RULES(
+	{ CALL(preadv2), .threads = THREAD_LOOP },
+	{ CALL(pwritev2), .threads = THREAD_LOOP },
+	{ CALL(fsync), .threads = THREAD_LOOP, .rare = THREAD_LOOP },
+	{ CALL(fdatasync), .threads = THREAD_LOOP, .rare = THREAD_LOOP },
+	{ CALL(fallocate), .threads = THREAD_LOOP, .rare = THREAD_LOOP },
+	{ CALL(read), .threads = THREAD_LOOP }, /* the eventfd */
+	{ CALL(write), .threads = THREAD_LOOP },
+	{ CALL(eventfd2), .threads = THREAD_LOOP, .rare = THREAD_ANY }, /* a pool that is wanted late, see uring.c */
+);
 
 #define POOL_THREADS 16
 
@@ -138,10 +150,9 @@ fail:
 	return NULL;
 }
 
-void pool_destroy(struct uring_pool *pool)
+/* Ends the threads, which have nothing to do. */
+static void pool_end_threads(struct uring_pool *pool)
 {
-	if (!pool)
-		return;
 	pthread_mutex_lock(&pool->lock);
 	assert(!pool->queue.first && !pool->done.first);
 	pool->stop = true;
@@ -149,6 +160,22 @@ void pool_destroy(struct uring_pool *pool)
 	pthread_mutex_unlock(&pool->lock);
 	for (unsigned i = 0; i < pool->n_threads; i++)
 		pthread_join(pool->threads[i], NULL);
+	pool->n_threads = 0;
+}
+
+int pool_renew(struct uring_pool *pool)
+{
+	pool_end_threads(pool);
+	pool->stop = false;
+	pool->n_idle = 1;
+	return pool_add_thread(pool);
+}
+
+void pool_destroy(struct uring_pool *pool)
+{
+	if (!pool)
+		return;
+	pool_end_threads(pool);
 	fd_close(&pool->evfd);
 	pthread_cond_destroy(&pool->done_event);
 	pthread_cond_destroy(&pool->queued);

@@ -55,6 +55,8 @@ struct uring_pool;
 struct uring_pool *pool_create(struct err *err);
 /* With no request in it. */
 void pool_destroy(struct uring_pool *pool);
+/* New threads in place of those there are, with nothing under way. 0, or -errno and the pool has none. */
+int pool_renew(struct uring_pool *pool);
 /* Readable when there is something to collect. */
 int pool_fd(const struct uring_pool *pool);
 /* Takes all requests of `list`. */

@@ -6,6 +6,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/syscall_rules.h"
+
+SYSCALL_RULES(
+	{ CALL(close), .threads = THREAD_ANY, .rare = THREAD_VCPU },
+	{ CALL(pread64), .threads = THREAD_MAIN }, /* a reset loads the kernel again */
+);
+
 int64_t now_ns(void)
 {
 	struct timespec ts;

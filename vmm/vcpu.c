@@ -37,12 +37,20 @@
 #include "vmm/exit.h"
 #include "vmm/kvm.h"
 #include "vmm/log.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/thread.h"
 #include "vmm/util.h"
 #include "vmm/vm.h"
 
 #define KICK_SIGNAL SIGUSR1
 #define THREAD_NAME_MAX 16 /* pthread_setname_np(3), with the terminator */
+
+SYSCALL_RULES(
+	{ CALL(ioctl), ARG(1, KVM_RUN), .threads = THREAD_VCPU },
+	{ CALL(rt_sigreturn), .threads = THREAD_VCPU },				  /* from the kick */
+	{ CALL(sched_yield), .threads = THREAD_MAIN, .rare = THREAD_ANY }, /* vcpu_tid */
+	{ CALL(tgkill), ARGS(0, ARG_OWN_PID, 2, KICK_SIGNAL), .threads = THREAD_MAIN }, /* the kick */
+);
 
 static void vcpu_kick_handler(int sig)
 {
@@ -117,7 +125,8 @@ static enum vcpu_goal vcpu_park(struct vcpu *vcpu)
 	if (atomic_load(&vm->goal) == VCPU_PAUSE) {
 		vm_vcpu_parked(vm);
 		while (atomic_load(&vm->goal) == VCPU_PAUSE)
-			pthread_cond_wait(&vm->changed, &vm->lock);
+			if (!vm_vcpu_call(vm, &vcpu->calls))
+				pthread_cond_wait(&vm->changed, &vm->lock);
 		vm->parked--;
 	}
 	goal = (enum vcpu_goal)atomic_load(&vm->goal);

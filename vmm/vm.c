@@ -12,8 +12,13 @@
 #include "vmm/exit_stats.h"
 #include "vmm/guest_mem.h"
 #include "vmm/log.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
 #include "vmm/vcpu.h"
+
+SYSCALL_RULES(
+	{ CALL(ioctl), ARG(1, KVM_SET_USER_MEMORY_REGION), .threads = THREAD_MAIN | THREAD_VCPU },
+);
 
 #define PIO_LAST UINT64_C(0xffff)
 

@@ -121,6 +121,10 @@ struct vm {
 	_Atomic int goal; /* enum vcpu_goal; see vcpu.c for its ordering with immediate_exit */
 	unsigned parked, running_threads;
 	bool serve_when_parked; /* the last vCPU to park posts request_work */
+	/* vm_call: what, how often there was one, and how many have done the last one. */
+	void (*call)(void *opaque);
+	void *call_opaque;
+	unsigned calls, called;
 	unsigned requests; /* not served yet: a bit for each enum vm_request */
 	struct vm_asked asked[VM_REQUESTS];
 	struct event_work request_work;
@@ -177,6 +181,8 @@ void vm_run_fini(struct vm *vm);
 int vm_start(struct vm *vm, struct err *err);
 /* Ends and joins them. */
 void vm_stop(struct vm *vm);
+/* Has `fn` run in every vCPU thread, any number at a time, and waits for it. Main thread, between vm_start and the first vm_resume. */
+void vm_call(struct vm *vm, void (*fn)(void *opaque), void *opaque);
 
 /*
  * Main thread. vm_pause returns with every vCPU parked outside KVM_RUN and its last I/O completed. It waits for them, and one of them may be
@@ -210,6 +216,8 @@ void vm_tell_fini(struct vm *vm);
 
 /* For vcpu.c, under `lock`: the calling vCPU is parked from now on. */
 void vm_vcpu_parked(struct vm *vm);
+/* The same: makes the call of vm_call, if it is not the last one that `*calls` counted; the lock is not held meanwhile. Whether it did. */
+bool vm_vcpu_call(struct vm *vm, unsigned *calls);
 
 /* A triple fault: says so once in the life of the VM, then a reset. vCPU threads. */
 void vm_triple_fault(struct vm *vm, unsigned vcpu_index);

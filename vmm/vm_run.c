@@ -109,6 +109,32 @@ void vm_stop(struct vm *vm)
 	vm->running_threads = 0;
 }
 
+void vm_call(struct vm *vm, void (*fn)(void *opaque), void *opaque)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->call = fn;
+	vm->call_opaque = opaque;
+	vm->calls++;
+	vm->called = 0;
+	pthread_cond_broadcast(&vm->changed);
+	while (vm->called < vm->running_threads)
+		pthread_cond_wait(&vm->changed, &vm->lock);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+bool vm_vcpu_call(struct vm *vm, unsigned *calls)
+{
+	if (*calls == vm->calls)
+		return false;
+	*calls = vm->calls;
+	pthread_mutex_unlock(&vm->lock);
+	vm->call(vm->call_opaque);
+	pthread_mutex_lock(&vm->lock);
+	vm->called++;
+	pthread_cond_broadcast(&vm->changed);
+	return true;
+}
+
 /* Every vCPU parked. */
 static void vm_halt(struct vm *vm)
 {

@@ -9,8 +9,16 @@
 #include "vmm/endian.h"
 #include "vmm/err.h"
 #include "vmm/kvm.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
 #include "vmm/vcpu.h"
+
+SYSCALL_RULES(
+	/* A dump */
+	{ CALL(ioctl), ARG(1, KVM_GET_REGS), .threads = THREAD_MAIN, .needs = NEEDS_FILES },
+	{ CALL(ioctl), ARG(1, KVM_GET_SREGS), .threads = THREAD_MAIN, .needs = NEEDS_FILES },
+	{ CALL(ioctl), ARG(1, KVM_GET_MSRS), .threads = THREAD_MAIN, .needs = NEEDS_FILES },
+);
 
 #define PRSTATUS_PID 32
 #define PRSTATUS_REGS 112

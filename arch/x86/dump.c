@@ -10,9 +10,21 @@
 #include "vmm/guest_mem.h"
 #include "vmm/kvm.h"
 #include "vmm/log.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
 #include "vmm/vcpu.h"
 #include "vmm/vm.h"
+
+SYSCALL_RULES(
+	/* KVM cannot go on with a vCPU. */
+	{ CALL(ioctl), ARG(1, KVM_GET_REGS), .threads = THREAD_VCPU },
+	{ CALL(ioctl), ARG(1, KVM_GET_SREGS), .threads = THREAD_VCPU },
+	{ CALL(ioctl), ARG(1, KVM_TRANSLATE), .threads = THREAD_VCPU },
+	/* info registers */
+	{ CALL(ioctl), ARG(1, KVM_GET_REGS), .threads = THREAD_MAIN, .needs = NEEDS_FILES },
+	{ CALL(ioctl), ARG(1, KVM_GET_SREGS), .threads = THREAD_MAIN, .needs = NEEDS_FILES },
+	{ CALL(ioctl), ARG(1, KVM_TRANSLATE), .threads = THREAD_MAIN, .needs = NEEDS_FILES },
+);
 
 #define CODE_BYTES 16 /* the longest x86 instruction has 15 */
 

@@ -6,6 +6,12 @@
 #include "arch/x86/memmap.h"
 #include "vmm/err.h"
 #include "vmm/kvm.h"
+#include "vmm/syscall_rules.h"
+
+SYSCALL_RULES(
+	{ CALL(ioctl), ARG(1, KVM_SET_IRQCHIP), .threads = THREAD_MAIN }, /* reset */
+	{ CALL(ioctl), ARG(1, KVM_SET_PIT2), .threads = THREAD_MAIN },
+);
 
 #define PIC_SLAVE_FIRST 8
 

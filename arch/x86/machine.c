@@ -24,6 +24,7 @@
 #include "vmm/err.h"
 #include "vmm/guest_mem.h"
 #include "vmm/log.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/vcpu.h"
 #include "vmm/vm.h"
 
@@ -563,6 +564,10 @@ int machine_ready(struct machine *m, struct err *err)
 {
 	return m->board->settle ? m->board->settle(m, err) : 0;
 }
+
+SYSCALL_RULES(
+	{ CALL(ioctl), ARG(1, KVM_SIGNAL_MSI), .threads = THREAD_MAIN },
+);
 
 /* A message of delivery mode NMI to each local APIC (Intel SDM volume 3, 11.11), which no guest can mask. */
 int machine_inject_nmi(struct machine *m)

@@ -8,8 +8,14 @@
 #include "arch/x86/memmap.h"
 #include "vmm/err.h"
 #include "vmm/kvm.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/util.h"
 #include "vmm/vcpu.h"
+
+SYSCALL_RULES(
+	{ CALL(ioctl), ARG(1, KVM_GET_MSRS), .threads = THREAD_MAIN }, /* reset */
+	{ CALL(ioctl), ARG(1, KVM_SET_MSRS), .threads = THREAD_MAIN },
+);
 
 #define HWCR 0xc0010015
 #define HWCR_TSC_FREQ_SEL BIT64(24)

@@ -11,8 +11,26 @@
 #include "vmm/arch.h"
 #include "vmm/err.h"
 #include "vmm/kvm.h"
+#include "vmm/syscall_rules.h"
 #include "vmm/vcpu.h"
 #include "vmm/vm.h"
+
+SYSCALL_RULES(
+	/* Reset, and going on after a stop */
+	{ CALL(ioctl), ARG(1, KVM_SET_SREGS), .threads = THREAD_MAIN },
+	{ CALL(ioctl), ARG(1, KVM_SET_REGS), .threads = THREAD_MAIN },
+	{ CALL(ioctl), ARG(1, KVM_SET_DEBUGREGS), .threads = THREAD_MAIN },
+	{ CALL(ioctl), ARG(1, KVM_SET_LAPIC), .threads = THREAD_MAIN },
+	{ CALL(ioctl), ARG(1, KVM_SET_MP_STATE), .threads = THREAD_MAIN },
+	{ CALL(ioctl), ARG(1, KVM_GET_MP_STATE), .threads = THREAD_MAIN },
+	{ CALL(ioctl), ARG(1, KVM_SET_XSAVE), .threads = THREAD_MAIN },
+	{ CALL(ioctl), ARG(1, KVM_SET_FPU), .threads = THREAD_MAIN, .rare = THREAD_ANY }, /* without XSAVE */
+	{ CALL(ioctl), ARG(1, KVM_SET_XCRS), .threads = THREAD_MAIN },
+	{ CALL(ioctl), ARG(1, KVM_SET_VCPU_EVENTS), .threads = THREAD_MAIN },
+	{ CALL(ioctl), ARG(1, KVM_GET_NESTED_STATE), .threads = THREAD_MAIN, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, KVM_SET_NESTED_STATE), .threads = THREAD_MAIN, .rare = THREAD_ANY },
+	{ CALL(ioctl), ARG(1, KVM_KVMCLOCK_CTRL), .threads = THREAD_MAIN, .rare = THREAD_MAIN },
+);
 
 /* Intel SDM volume 3, 2.5: control registers; 2.2.1: EFER. */
 #define CR0_PE 0x1u

@@ -469,6 +469,18 @@ static void promise_names(const struct vm_config *cfg)
 		promise_device(&all, cfg->rngs[i].id, -1);
 }
 
+static void promise_sandbox(const struct vm_config *cfg)
+{
+	const struct config_sandbox *s = &cfg->sandbox;
+	bool moves = cfg->run_as || cfg->chroot_dir;
+
+	promise(none_or_text(cfg->run_as) && none_or_text(cfg->chroot_dir), "a user, a directory");
+	promise(s->on || !moves, "a sandbox that is on for -runas and -chroot");
+	promise(!s->on || !s->namespaces || (!moves && !config_reconnects(cfg)), "namespaces without what is out of their reach");
+	for (size_t i = 0; i < s->files.n; i++)
+		promise(is_text(s->files.v[i]), "directories with names");
+}
+
 static void promise_machine(const struct vm_config *cfg)
 {
 	const struct config_smp *smp = &cfg->smp;
@@ -492,6 +504,7 @@ static void promise_machine(const struct vm_config *cfg)
 static void config_keep_promises(const struct vm_config *cfg)
 {
 	promise_machine(cfg);
+	promise_sandbox(cfg);
 	promise_chardevs(cfg);
 	promise_drives(cfg);
 	for (size_t i = 0; i < cfg->n_disks; i++)

@@ -42,7 +42,7 @@ $(GUEST_B)/%.elf64: $(GUEST_B)/%.S.o $(GUEST)/rt/link.ld
 GUEST_HOST_WRAP := ioctl open mmap malloc calloc realloc strdup strndup open_memstream pthread_create fstat pread epoll_create1 epoll_ctl \
 	eventfd signalfd socket bind listen statx socketpair connect posix_memalign aligned_alloc reallocarray ftruncate lseek mprotect \
 	io_uring_queue_init_params io_uring_submit_and_wait io_uring_submit_and_get_events io_uring_peek_batch_cqe preadv2 pwritev2 pwrite fdatasync \
-	readv writev getrandom sendmsg sendmmsg recvmmsg epoll_wait epoll_pwait2
+	readv writev getrandom sendmsg sendmmsg recvmmsg epoll_wait epoll_pwait2 prctl setrlimit syscall
 GUEST_HOST := $(GUEST_B)/reset-state $(GUEST_B)/kite-control $(GUEST_B)/kite-faults
 payloads: $(GUEST_HOST)
 

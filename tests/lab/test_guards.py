@@ -131,7 +131,7 @@ def watchdog_linux(t):
 @case
 def dump_linux(t):
     """A dump of a guest that runs: an ELF core in which the kernel's banner stands, and the guest goes on."""
-    guest, qmp = start(t)
+    guest, qmp = start(t, "-sandbox", f"on,files={t.path('')}")
     core = t.path("core")
     qmp.ask("dump-guest-memory", paging=False, protocol=f"file:{core}")
     t.equal("the guest says", answer(guest, "echo al''ive"), "alive")

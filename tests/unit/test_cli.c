@@ -373,7 +373,7 @@ START_TEST(test_help_text)
 		for (size_t j = i + 1; j < cli_n_options; j++)
 			ck_assert_str_ne(opt->name, cli_options[j].name);
 	}
-	ck_assert_uint_eq(shown, cli_n_options - 9);
+	ck_assert_uint_eq(shown, cli_n_options - 10);
 	for (const char *p = text; *p; p += strcspn(p, "\n") + 1)
 		ck_assert_msg(strcspn(p, "\n") <= 125, "too wide: %.130s", p);
 }

@@ -19,7 +19,7 @@ static const struct {
 	/* options */
 	{ "-krenel x", "-krenel: unknown option; did you mean -kernel?" },
 	{ "--krenel x", "--krenel: unknown option; did you mean -kernel?" },
-	{ "-sandbox on", "-sandbox: unknown option; -help lists those there are" },
+	{ "-watchdog on", "-watchdog: unknown option; -help lists those there are" },
 	{ "-nographics", "did you mean -nographic?" },
 	{ "-", "-: unknown option" },
 	{ "--", "--: unknown option" },

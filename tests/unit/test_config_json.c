@@ -136,6 +136,8 @@ static const struct {
 	  "two watchdogs are at the same ports" },
 	{ "\"watchdog_action\": \"reset\"", "\"watchdog_action\": \"pause\"", NULL },
 	{ "\"watchdog_action\": \"reset\"", "\"watchdog_action\": \"bark\"", "not a value of it" },
+	{ "\"run_as\": null", "\"run_as\": \"\"", "-runas: expected a name" },
+	{ "\"chroot_dir\": null", "\"chroot_dir\": \"\"", "-chroot: expected a name" },
 	{ "\"fds\": []", "\"fds\": [{\"fd\": 2, \"set\": 0, \"opaque\": null}]", "a descriptor of -add-fd: fd: 2 is not from 3" },
 	{ "\"machine\": \"pc\"", "\"machine\": \"none\"", "the machine none runs nothing" },
 	{ "\"drive\": \"f\"", "\"drive\": \"c\"", "drive 'c' is not defined" },

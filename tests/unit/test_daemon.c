@@ -52,7 +52,7 @@ static int parent_status(int status, bool ready, int out)
 			struct stat null, in;
 			char said;
 
-			daemon_ready(&daemon, &err);
+			daemon_ready(&daemon);
 			said = stat("/dev/null", &null) == 0 && fstat(0, &in) == 0 && in.st_rdev == null.st_rdev && fstat(2, &in) == 0 &&
 			       in.st_rdev == null.st_rdev && getsid(0) == getpid() ? 'y' : 'n';
 			(void)!write(out, &said, 1);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <pthread.h>
+#include <sys/socket.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@ static unsigned n_done;
 /* Faults: the next `faults` results become -`fault`. */
 static atomic_int fault, faults;
 static int setup_error;
+static struct io_uring *last_ring;
 
 static bool fault_take(void)
 {
@@ -60,6 +62,7 @@ int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring, s
 		return -EINVAL;
 	if (setup_error && setup_error != EINVAL)
 		return -setup_error;
+	last_ring = ring;
 	return __real_io_uring_queue_init_params(entries, ring, p);
 }
 
@@ -416,6 +419,67 @@ START_TEST(fallbacks)
 }
 END_TEST
 
+/* What the kernel answers, or -1 when it does not take it at all. */
+static int foreign_op(void (*prepare)(struct io_uring_sqe *sqe))
+{
+	struct io_uring_cqe *cqe;
+	int result;
+
+	prepare(io_uring_get_sqe(last_ring));
+	if (io_uring_submit(last_ring) < 0 || io_uring_wait_cqe(last_ring, &cqe) < 0)
+		return -1;
+	result = cqe->res;
+	io_uring_cqe_seen(last_ring, cqe);
+	return result;
+}
+
+static void open_file(struct io_uring_sqe *sqe)
+{
+	io_uring_prep_openat(sqe, AT_FDCWD, "/etc/passwd", O_RDONLY, 0);
+}
+
+static void open_socket(struct io_uring_sqe *sqe)
+{
+	io_uring_prep_socket(sqe, AF_UNIX, SOCK_STREAM, 0, 0);
+}
+
+static void read_chained(struct io_uring_sqe *sqe)
+{
+	io_uring_prep_read(sqe, fd, NULL, 0, 0);
+	sqe->flags |= IOSQE_IO_LINK;
+}
+
+/* With the newest set-up, and with that of older kernels. */
+START_TEST(other_operations_are_refused)
+{
+	void (*const others[])(struct io_uring_sqe *sqe) = { open_file, open_socket, io_uring_prep_nop, read_chained };
+	char buf[8];
+
+	setup_error = _i ? EINVAL : 0;
+	start(0);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		ck_assert_int_eq(foreign_op(others[i]), -EACCES);
+	ck_assert_int_lt(io_uring_register_eventfd(last_ring, 0), 0);
+	ck_assert_int_eq(op_run(URING_READV, buf, 8, 0), 0);
+	stop();
+}
+END_TEST
+
+/* Threads that were there end, and others come. */
+START_TEST(renewed)
+{
+	char buf[8];
+
+	start(_i);
+	ck_assert_int_eq(op_run(URING_READV, buf, 8, 0), 0);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(uring_renew(uring), 0);
+		ck_assert_int_eq(op_run(URING_READV, buf, 8, 0), 0);
+	}
+	stop();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("uring");
@@ -433,6 +497,8 @@ int main(void)
 	tcase_add_loop_test(tc, idle, 0, 2);
 	tcase_add_loop_test(tc, threads, 0, 2);
 	tcase_add_test(tc, fallbacks);
+	tcase_add_loop_test(tc, other_operations_are_refused, 0, 2);
+	tcase_add_loop_test(tc, renewed, 0, 2);
 	tcase_set_timeout(tc, 30);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);

@@ -4,8 +4,8 @@
  * installed setuid root or with the file capability CAP_NET_ADMIN; who may use which bridge is in /etc/kite/bridge.conf and
  * /etc/qemu/bridge.conf (net/bridge_acl.h). Its command line and protocol are those of qemu-bridge-helper, so that either serves the other's VMM.
  *
- * Once /dev/net/tun is open it becomes its caller, with CAP_NET_ADMIN and nothing else of root's. So files are opened as the caller
- * may open them. The environment is not looked at. What it makes is gone when the descriptor is closed.
+ * Once /dev/net/tun is open it becomes its caller, with CAP_NET_ADMIN and nothing else of root's, and may make the system calls of filter.c only. So
+ * files are opened as the caller may open them. The environment is not looked at. What it makes is gone when the descriptor is closed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "net/bridge_acl.h"
+#include "tools/bridge-helper/filter.h"
 
 static const char *const acl_files[] = { "/etc/kite/bridge.conf", "/etc/qemu/bridge.conf" };
 
@@ -206,7 +207,7 @@ int main(int argc, char **argv)
 {
 	struct request r;
 	char ifname[IFNAMSIZ];
-	int tap, error;
+	int tap, error, rc;
 
 	/* 0 to 2 are there, so that no file opened here is taken for one of them. */
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
@@ -217,6 +218,9 @@ int main(int argc, char **argv)
 	tap = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 	error = errno;
 	drop_privileges();
+	rc = filter_enter();
+	if (rc < 0)
+		die("cannot filter system calls: %s", strerror(-rc));
 	r = parse(argc, argv);
 	check_allowed(r.bridge);
 	if (tap < 0)

@@ -20,7 +20,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -31,20 +33,25 @@
 static atomic_long calls;
 static atomic_bool running; /* the first KVM_RUN was made */
 
-static void note(const char *what, unsigned long detail, long number)
+long __real_syscall(long number, ...);
+
+/* Open from the start: in the sandbox no file can be opened. */
+static int note_fd = -1;
+
+static __attribute__((constructor)) void note_open(void)
 {
 	const char *path = getenv("KITE_FAULT_NOTE");
-	char text[96];
-	int fd, n;
 
-	if (!path)
-		return;
-	n = snprintf(text, sizeof(text), "%s %#lx call %ld\n", what, detail, number);
-	fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	if (fd >= 0) {
-		(void)!write(fd, text, (size_t)n);
-		close(fd);
-	}
+	if (path)
+		note_fd = (int)__real_syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
+
+static void note(const char *what, unsigned long detail, long number)
+{
+	char text[96];
+	int n = snprintf(text, sizeof(text), "%s %#lx call %ld\n", what, detail, number);
+
+	(void)!write(note_fd, text, (size_t)n);
 }
 
 /* Whether this is the call that fails. */
@@ -166,6 +173,32 @@ int __wrap_epoll_ctl(int ep, int op, int fd, struct epoll_event *e)
 	}
 	return __real_epoll_ctl(ep, op, fd, e);
 }
+
+/* The sandbox's. What a thread is called, and which sets of capabilities there are, is nothing to fail for. */
+int __real_prctl(int option, ...);
+int __wrap_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d);
+
+int __wrap_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)
+{
+	if (option == PR_SET_NO_NEW_PRIVS && fails("prctl", PR_SET_NO_NEW_PRIVS)) {
+		errno = EINVAL;
+		return -1;
+	}
+	return __real_prctl(option, a, b, c, d);
+}
+
+long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f);
+
+long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+	if (fails("syscall", (unsigned long)number)) {
+		errno = EPERM;
+		return -1;
+	}
+	return __real_syscall(number, a, b, c, d, e, f);
+}
+
+WRAP(int, setrlimit, resource, EPERM, -1, (int resource, const struct rlimit *limit), (resource, limit))
 
 int __real_ioctl(int fd, unsigned long request, void *arg);
 int __wrap_ioctl(int fd, unsigned long request, void *arg);
