@@ -44,11 +44,6 @@ $(FUZZ_SEEDS): tests/fuzz/make_seeds.py
 	@touch $@
 
 fuzz: $(FUZZ_BIN) $(FUZZ_SEEDS)
-	@for bin in $(FUZZ_BIN); do \
-		name=$$(basename $$bin | sed s/^fuzz_//); mkdir -p $(B)/fuzz/corpus/$$name; \
-		echo "fuzz: $$name, $(FUZZ_S) s"; \
-		$$bin -max_total_time=$(FUZZ_S) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 \
-			-artifact_prefix=$(B)/fuzz/$$name- $(B)/fuzz/corpus/$$name || exit 1; \
-	done
+	@FUZZ_S=$(FUZZ_S) tests/fuzz/run $(FUZZ_BIN)
 
 -include $(FUZZ_USERNET_OBJ:.o=.d) $(FUZZ_LIB_OBJ:.o=.d) $(FUZZ_SRC:%.c=$(B)/fuzz/obj/%.d)

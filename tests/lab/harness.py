@@ -285,15 +285,16 @@ class Test:
         return guest
 
     def guest(self, *options, do="shell", append="", kernel=None, memory=256, console="-nodefaults -serial stdio", reboot=False,
-              tools=False, **more):
-        """Starts a Linux guest: the cloud kernel, the initramfs, kite.do=`do`, and `options` after all that."""
-        return self.run(*self.linux(do, append, kernel, memory, tools), *shlex.split(console), *(() if reboot else ("-no-reboot",)),
+              tools=False, facts=False, **more):
+        """Starts a Linux guest: the cloud kernel, the initramfs, kite.do=`do`, and `options` after all that. With `facts` it says what the
+        kernel found, for Guest.facts(), which takes a while."""
+        return self.run(*self.linux(do, append, kernel, memory, tools, facts), *shlex.split(console), *(() if reboot else ("-no-reboot",)),
                         *options, **more)
 
-    def linux(self, do="shell", append="", kernel=None, memory=256, tools=False):
+    def linux(self, do="shell", append="", kernel=None, memory=256, tools=False, facts=False):
         """The options of guest() that say what runs in it."""
         return ("-m", memory, "-kernel", kernel or f"{self.cloud}/vmlinuz", "-initrd", self.tools if tools else self.initramfs,
-                "-append", f"console=ttyS0 quiet loglevel=1 panic=-1 kite.do={do} {append}".strip())
+                "-append", f"console=ttyS0 quiet loglevel=1 panic=-1 kite.do={do} {'kite.facts=yes ' if facts else ''}{append}".strip())
 
     @staticmethod
     def check(condition, text):

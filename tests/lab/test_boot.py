@@ -10,12 +10,12 @@ from harness import BOOT, case
 
 def boots(t, kernel, release):
     """The kernel starts, finds one CPU and KVM's clock and timers, and powers off through ACPI."""
-    guest = t.guest(kernel=kernel, do="poweroff")
+    guest = t.guest(kernel=kernel, do="poweroff", facts=True)
     facts = guest.facts()
     guest.ended(0)
     with open(f"{release}/release", encoding="ascii") as file:
         t.equal("the release", facts["release"], file.read().strip())
-    t.equal("the command line", facts["cmdline"], "console=ttyS0 quiet loglevel=1 panic=-1 kite.do=poweroff")
+    t.equal("the command line", facts["cmdline"], "console=ttyS0 quiet loglevel=1 panic=-1 kite.do=poweroff kite.facts=yes")
     t.equal("CPUs", facts["cpus"], "1")
     t.equal("the clock source", facts["clocksource"], "kvm-clock")
     t.equal("the CPU's timer", facts["percpu_timer"], "lapic-deadline")
@@ -63,7 +63,7 @@ def without_xsave_warning(log):
 
 def report(t, uuid):
     """Boots; what guest-init says, when that was, and the kernel's log."""
-    guest = t.guest("-uuid", uuid, "-serial", "null", "-serial", "null", "-serial", "null", do="report", append="log_buf_len=1M")
+    guest = t.guest("-uuid", uuid, "-serial", "null", "-serial", "null", "-serial", "null", do="report", append="log_buf_len=1M", facts=True)
     facts = guest.facts()
     now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
     guest.expect(rb"GUEST-LOG-END", BOOT)

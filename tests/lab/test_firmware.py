@@ -238,7 +238,7 @@ def smbios_dmidecode(t):
     """A kernel that is entered directly is told the same: its tables, read by dmidecode."""
     guest = t.guest("-smbios", "type=1,manufacturer=Maker,uuid=00112233-4455-6677-8899-aabbccddeeff", "-smbios", "type=11,value=one,value=two",
                     "-smbios", "type=17,speed=2666", "-fw_cfg", "opt/x,string=y", append="kite.modules=virtio")
-    guest.facts()
+    guest.expect(rb"GUEST-READY", BOOT)
     guest.send("cd /sys/firmware/dmi/tables; od -A n -v -t x1 smbios_entry_point; echo TA''BLE; od -A n -v -t x1 DMI; echo do''ne\n")
     entry = bytes.fromhex(guest.expect(rb"\n((?: [0-9a-f ]+\r?\n)+)TABLE")[1].decode())
     table = bytes.fromhex(guest.expect(rb"\n((?: [0-9a-f ]+\r?\n)+)done")[1].decode())

@@ -7,7 +7,7 @@ from disks import MIB, end, shell
 
 def sees(t, mib, size=None):
     """MemTotal is what was given less what a kernel takes for itself: its image, a 64th for page structures, some for ACPI."""
-    guest = t.guest(do="poweroff", memory=size or mib, kernel=f"{t.cloud}/vmlinux")
+    guest = t.guest(do="poweroff", facts=True, memory=size or mib, kernel=f"{t.cloud}/vmlinux")
     got = int(guest.facts()["memory"]) / 1024
     guest.ended(0)
     t.check(mib * 61 / 64 - 48 <= got <= mib, f"the guest sees {got:.0f} MiB of {mib}")

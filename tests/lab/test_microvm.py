@@ -86,7 +86,7 @@ def microvm_channel_and_rng(t):
 @case
 def microvm_minimal(t):
     """Without 8259s, timer and clock: the kernel boots, on two CPUs, and switches off."""
-    guest = t.guest("-M", "microvm,pic=off,pit=off,rtc=off", "-smp", "2", do="poweroff", kernel=f"{t.cloud}/vmlinux")
+    guest = t.guest("-M", "microvm,pic=off,pit=off,rtc=off", "-smp", "2", do="poweroff", facts=True, kernel=f"{t.cloud}/vmlinux")
     facts = guest.facts()
     t.equal("CPUs and clock", (facts["cpus"], facts["clocksource"], facts["rtc"]), ("2", "kvm-clock", ""))
     guest.ended(0, BOOT)
@@ -96,7 +96,7 @@ def microvm_minimal(t):
 def microvm_reboot(t):
     """A restart of the machine: the disk is found again."""
     disk = t.write("a.raw", b"", 16 * MIB)
-    guest = t.guest(*MICROVM, "-drive", f"file={disk},format=raw", do="reboot", append=VIRTIO, reboot=True, kernel=f"{t.cloud}/vmlinux")
+    guest = t.guest(*MICROVM, "-drive", f"file={disk},format=raw", do="reboot", append=VIRTIO, reboot=True, kernel=f"{t.cloud}/vmlinux", facts=True)
     first = guest.facts()
     second = guest.facts()
     t.equal("after a restart", (second["cpus"], second["memory"]), (first["cpus"], first["memory"]))
@@ -139,6 +139,6 @@ def microvm_bare_keyboard_reset(t):
 @case
 def microvm_generic(t):
     """Debian's generic kernel, as a bzImage."""
-    guest = t.guest(*MICROVM, "-device", "virtio-rng-device", do="poweroff", append=VIRTIO, kernel=f"{t.generic}/vmlinuz")
+    guest = t.guest(*MICROVM, "-device", "virtio-rng-device", do="poweroff", append=VIRTIO, facts=True, kernel=f"{t.generic}/vmlinuz")
     t.equal("clock", guest.facts()["clocksource"], "kvm-clock")
     guest.ended(0, BOOT)

@@ -8,7 +8,7 @@ from harness import BOOT, STEP, add_case, case
 @case
 def power_reboot(t):
     """The guest restarts itself, twice, in one Kite; memory and devices are as at the first start."""
-    guest = t.guest(do="reboot", reboot=True)
+    guest = t.guest(do="reboot", reboot=True, facts=True)
     first = guest.facts()
     second = guest.facts()
     third = guest.facts()

@@ -5,7 +5,7 @@ from harness import case
 
 @case
 def smp_2(t):
-    guest = t.guest("-smp", "2", do="poweroff")
+    guest = t.guest("-smp", "2", do="poweroff", facts=True)
     facts = guest.facts()
     t.equal("CPUs", (facts["cpus"], facts["online"]), ("2", "0-1"))
     guest.ended(0)
@@ -13,7 +13,7 @@ def smp_2(t):
 
 @case
 def smp_8(t):
-    guest = t.guest("-smp", "8,sockets=2,cores=2,threads=2", do="poweroff", memory=512)
+    guest = t.guest("-smp", "8,sockets=2,cores=2,threads=2", do="poweroff", memory=512, facts=True)
     facts = guest.facts()
     t.equal("CPUs", (facts["cpus"], facts["online"]), ("8", "0-7"))
     t.equal("sockets", facts["sockets"], "2")

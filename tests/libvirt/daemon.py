@@ -126,12 +126,38 @@ class Console:
         os.close(self.fd)
 
 
+def hide_libvirt():
+    """Empty directories in the place of this machine's, for this process alone. Nothing is written where they would be anybody else's."""
+    outside = f"/proc/{os.getppid()}"
+    if os.readlink("/proc/self/ns/mnt") == os.readlink(f"{outside}/ns/mnt"):
+        raise Fail("no mount namespace of its own: it would write to this machine's /etc")
+    for d in PRIVATE:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", d], check=True)
+        if os.stat(d).st_dev == os.stat(f"{outside}/root{d}").st_dev:
+            subprocess.run(["umount", d], check=False)
+            raise Fail(f"a mount at {d} shows outside of its namespace")
+
+
+def run_outside(unshare):
+    """Runs this program again in the namespaces that a command makes, as --inside; its status. Nothing stays of it."""
+    made = [d for d in PRIVATE if not os.path.exists(d)]
+    for d in made:
+        os.makedirs(d)
+    try:
+        return subprocess.run([*unshare, sys.executable, sys.argv[0], "--inside", *sys.argv[1:]], check=False).returncode
+    finally:
+        for d in made:
+            os.rmdir(d)
+
+
 def run_steps(steps, conf, domains, label, each=True):
     """In a mount namespace with nothing of another libvirtd: each step is called with a directory and the daemon; not `each`: up to the
     first that fails. The exit status."""
-    for d in PRIVATE:
-        os.makedirs(d, exist_ok=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", d], check=True)
+    try:
+        hide_libvirt()
+    except Fail as e:
+        print(f"not ok {label}: {e}\n{label}: 0 passed, 1 failed")
+        return 1
     with open("/etc/libvirt/qemu.conf", "w", encoding="utf-8") as f:
         f.write(conf)
     where = tempfile.mkdtemp(prefix="kite-libvirt-", dir="/var/tmp")

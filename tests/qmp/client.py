@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: MIT
 """A client of QMP, and a VMM with a socket for it."""
+import ctypes
 import json
 import os
 import resource
 import shlex
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
 BUILD = os.environ.get("B", "build")
 VMM = shlex.split(os.environ.get("KITE", f"{BUILD}/kite"))
 PATIENCE = 60
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
 
 
 class Fail(Exception):
@@ -32,7 +37,10 @@ class Client:
 
     def message(self):
         while b"\r\n" not in self.buf:
-            data = self.sock.recv(65536)
+            try:
+                data = self.sock.recv(65536)
+            except TimeoutError as e:
+                raise Fail(f"nothing came for {PATIENCE} s") from e
             if not data:
                 raise Fail("the connection ended")
             self.buf += data
@@ -53,7 +61,10 @@ class Client:
         if ident is not None:
             request["id"] = ident
         self.sock.sendall(json.dumps(request).encode() + b"\n")
-        return self.reply()
+        try:
+            return self.reply()
+        except Fail as e:
+            raise Fail(f"while waiting for the reply to {name}: {e}") from e
 
     def run(self, name, **args):
         r = self.ask(name, args)
@@ -66,7 +77,10 @@ class Client:
         while not any(e["event"] == event for e in self.events):
             if time.monotonic() > deadline:
                 raise Fail(f"no {event}")
-            m = self.message()
+            try:
+                m = self.message()
+            except Fail as e:
+                raise Fail(f"while waiting for {event}: {e}") from e
             if "event" in m:
                 self.events.append(m)
         self.events = [e for e in self.events if e["event"] != event]
@@ -76,6 +90,8 @@ class Kite:
     """A VMM with a QMP socket, ended at the end of a with statement."""
 
     def __init__(self, *args, guest=True, payload="flood", append="", disk_size=1 << 20, devices=True, qmp=True, werror="report", limit=None):
+        # A runner that is ended, as by timeout(1), leaves neither the directory nor the VMM; one that is killed leaves no VMM.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         self.dir = tempfile.TemporaryDirectory(prefix="kite-qmp-")
         self.path = f"{self.dir.name}/qmp"
         disk = f"{self.dir.name}/disk"
@@ -89,11 +105,17 @@ class Kite:
             argv += ["-device", "virtio-balloon-pci,id=b0", "-device", "i6300esb", "-device", "pvpanic"] if devices else []
         else:
             argv += ["-machine", "none"]
+        def prepare():
+            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if limit:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
         self.proc = subprocess.Popen(argv + list(args), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                     preexec_fn=limit and (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))))
+                                     preexec_fn=prepare)
         deadline = time.monotonic() + PATIENCE
         while qmp and not os.path.exists(self.path):
             if self.proc.poll() is not None or time.monotonic() > deadline:
+                self.proc.kill()
                 raise Fail(f"did not start: {self.proc.stdout.read().decode()}")
             time.sleep(0.01)
 
