@@ -121,6 +121,13 @@ int q_corrupt(struct qcow2 *q, const char *fmt, ...)
 	return -EIO;
 }
 
+void q_cut(struct qcow2 *q, uint64_t host)
+{
+	q->cut_known = true;
+	log_warn("%s: the file has been cut: data that should be at 0x%llx is behind its end, and reads as zeroes; kite-img check says what is missing",
+		 q->bd.name, (unsigned long long)host);
+}
+
 /* Requests */
 
 static struct qreq *qreq_get(struct qcow2 *q, struct blk_req *user)
@@ -202,8 +209,10 @@ static bool fast_read(struct qreq *r)
 
 	if (!q_map_try(q, user->off, user->len, &m) || m.len != user->len || m.type == Q_COMPRESSED)
 		return false;
-	if (m.type == Q_DATA)
+	if (m.type == Q_DATA) {
+		q_look_for_cut(q, m.host);
 		return forward(r, q->data, m.host);
+	}
 	if (m.type == Q_UNALLOCATED && q->bd.backing)
 		return forward(r, q->bd.backing, user->off);
 	iov_cursor_init(&c, user->iov, user->n);

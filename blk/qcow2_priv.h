@@ -224,6 +224,7 @@ struct qcow2 {
 	uint64_t free_hint;    /* no cluster before it is free */
 	uint64_t free_next;    /* where several are looked for */
 	uint64_t file_end;     /* the file has never been written from here on */
+	bool cut_known;        /* data was looked for behind file_end, and that was said */
 	uint64_t compress_off; /* where the next compressed cluster may go; 0: nowhere */
 	struct free_list unlinked, unlinked_synced;
 	struct qrange *ranges;
@@ -263,6 +264,15 @@ int qcow2_run(struct qcow2 *q, int (*fn)(struct qcow2 *q, void *arg), void *arg)
 struct qcow2 *qcow2_of(struct blockdev *bd);
 /* Something in the file is not as it can be: said in the log, marked in the image if it is writable, and nothing is written any more. -EIO. */
 int q_corrupt(struct qcow2 *q, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Says once that the file ends before `host`, where data of the image should be. It reads as zeroes, like any part that a file does not have. */
+void q_cut(struct qcow2 *q, uint64_t host);
+
+static inline void q_look_for_cut(struct qcow2 *q, uint64_t host)
+{
+	if (host >= q->file_end && q->data == q->bd.file && !q->cut_known)
+		q_cut(q, host);
+}
 
 /* qcow2_header.c (co): the fields of the header's first sector, or all of it */
 int q_header_write(struct qcow2 *q);

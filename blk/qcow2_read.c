@@ -33,6 +33,7 @@ int q_read(struct qcow2 *q, uint64_t off, const struct iovec *iov, size_t n, uin
 			iov_cursor_fill(&c, 0, m.len);
 			break;
 		case Q_DATA:
+			q_look_for_cut(q, m.host);
 			co_gather_rw(&g, q->data, BLK_READ, m.host, &c, m.len);
 			break;
 		case Q_COMPRESSED:

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "guest")]
 import boot  # noqa: E402
+import cirros  # noqa: E402
 import compare  # noqa: E402
 import run  # noqa: E402
 from common import CannotMeasure, Figure, ratios, same_work, summary  # noqa: E402
@@ -27,6 +29,29 @@ GUEST-INIT\r
 mark drivers 0.200000\r
 mark init 0.450000\r
 """
+
+
+class Cirros(unittest.TestCase):
+    def rounds(self, seconds):
+        """How many rounds there are, and in what order, when one takes `seconds`."""
+        clock, order = [0.0], []
+
+        def boot_of(name, *_):
+            order.append(name)
+            clock[0] += seconds / 2
+            return {}
+
+        with mock.patch.object(cirros, "boot", boot_of), mock.patch.object(cirros.time, "monotonic", lambda: clock[0]):
+            took = cirros.rounds({"kite": [], "qemu": []}, 3)
+        self.assertEqual([len(boots) for boots in took.values()], [len(order) // 2] * 2)
+        return order
+
+    def test_no_round_that_does_not_fit(self):
+        self.assertEqual(self.rounds(cirros.SECONDS / 3), ["kite", "qemu", "qemu", "kite", "kite", "qemu"])
+        self.assertEqual(self.rounds(cirros.SECONDS / 3 + 1), ["kite", "qemu", "qemu", "kite"])
+
+    def test_two_rounds_at_least(self):
+        self.assertEqual(len(self.rounds(2 * cirros.SECONDS)), 4)
 
 
 class Common(unittest.TestCase):

@@ -169,6 +169,33 @@ START_TEST(test_compressed_nonsense)
 }
 END_TEST
 
+static void keep_line(void *opaque, enum log_level level, const char *text)
+{
+	unsigned *lines = opaque;
+
+	*lines += level == LOG_LEVEL_WARN && strstr(text, "the file has been cut") && strstr(text, "0x100000");
+}
+
+/* Data behind the file's end reads as zeroes; the log says so, once. */
+START_TEST(test_cut)
+{
+	unsigned lines = 0;
+	struct log_sink sink = { .line = keep_line, .opaque = &lines, .level = LOG_LEVEL_WARN }, *before;
+
+	put(L2, BIT64(63) | UINT64_C(0x100000), 8);
+	qm_open(&m);
+	before = log_use_sink(&sink);
+	for (int i = 0; i < 3; i++) {
+		memset(buf, 0xee, 512);
+		ck_assert_int_eq(qm_do(&m, BLK_READ, 0, 0, buf, 512), 0);
+		ck_assert(buf[0] == 0 && memcmp(buf, buf + 1, 511) == 0);
+	}
+	log_use_sink(before);
+	ck_assert_uint_eq(lines, 1);
+	ck_assert(!is_corrupt());
+}
+END_TEST
+
 /* An L1 entry that says of no table that it is nobody else's. */
 START_TEST(test_own_nothing)
 {
@@ -195,6 +222,7 @@ int main(void)
 	tcase_add_test(tests, test_allocates_metadata);
 	tcase_add_loop_test(tests, test_reads_of_nonsense, 0, ARRAY_SIZE(entries));
 	tcase_add_loop_test(tests, test_compressed_nonsense, 0, 2);
+	tcase_add_test(tests, test_cut);
 	tcase_add_test(tests, test_own_nothing);
 	suite_add_tcase(suite, tests);
 	srunner_run_all(runner, CK_NORMAL);
