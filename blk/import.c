@@ -13,10 +13,10 @@
 #include "blk/import.h"
 
 #include <errno.h>
+#include <libdeflate.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "vmm/co.h"
 #include "vmm/err.h"
@@ -129,17 +129,18 @@ uint64_t import_be(const void *p, unsigned size)
 
 static int grain_unpack(const uint8_t *in, uint32_t in_len, uint8_t *out, uint32_t out_len)
 {
-	z_stream z = { .next_in = (Bytef *)in, .avail_in = in_len, .next_out = out, .avail_out = out_len };
-	int rc;
+	struct libdeflate_decompressor *d = libdeflate_alloc_decompressor();
+	enum libdeflate_result rc;
+	size_t got;
 
-	if (inflateInit(&z) != Z_OK)
+	if (!d)
 		return -ENOMEM;
-	rc = inflate(&z, Z_FINISH);
-	inflateEnd(&z);
-	/* A disk's last grain may hold less. */
-	if (rc != Z_STREAM_END)
+	rc = libdeflate_zlib_decompress_ex(d, in, in_len, out, out_len, NULL, &got); /* bytes may follow */
+	libdeflate_free_decompressor(d);
+	if (rc != LIBDEFLATE_SUCCESS)
 		return -EIO;
-	memset(z.next_out, 0, z.avail_out);
+	/* A disk's last grain may hold less. */
+	memset(out + got, 0, out_len - got);
 	return 0;
 }
 

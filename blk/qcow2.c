@@ -376,6 +376,7 @@ static void q_free(struct qcow2 *q)
 	qheader_fini(&q->h);
 	co_pool_destroy(q->pool);
 	q_inflater_free(q);
+	free(q->zstd);
 	free(q);
 }
 

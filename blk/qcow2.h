@@ -177,6 +177,12 @@ int qcow2_check(struct blockdev *bd, unsigned fix, void (*say)(void *opaque, con
  */
 int qcow2_compress(const struct blockdev *bd, const void *cluster, void *out);
 
+/*
+ * Loads the libraries that images may need, so that they can also be opened by a process that has no access to such files any more. What is
+ * not installed is missed by who needs it. An image that needs one loads it by itself when it is opened.
+ */
+void qcow2_preload(void);
+
 /* Changing */
 
 /* blockdev_resize does the same without preallocation. Shrinking gives up what is past the end. */

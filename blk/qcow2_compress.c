@@ -4,69 +4,113 @@
  * one is free, and every host cluster it touches counts it once. Bytes that share a sector with a neighbour make writes read
  * first, so they pass one at a time; compressing does not. qcow2_inflate.c reads them, qcow2_pack.c packs.
  *
- * Unpacking is libdeflate's, which takes half of zlib's time. What libdeflate does not take, zlib may: a stream that would go on past the
- * cluster.
+ * Unpacking zlib's is libdeflate's, which takes half of zlib's time. libzstd is loaded by an image whose clusters are packed with it.
  */
 #include <errno.h>
 #include <libdeflate.h>
 #include <stdlib.h>
-#include <zlib.h>
+#include <string.h>
 #include <zstd.h>
 
 #include "blk/qcow2_priv.h"
+#include "vmm/dynlib.h"
+#include "vmm/err.h"
 
-#define WINDOW_READ (-15) /* raw deflate of any window */
+struct q_zstd {
+	__typeof__(ZSTD_createDCtx) *create;
+	__typeof__(ZSTD_decompressStream) *decompress;
+	__typeof__(ZSTD_freeDCtx) *free;
+	__typeof__(ZSTD_isError) *is_error;
+};
 
-/* Whole streams only. */
-static bool undeflate(const uint8_t *in, size_t in_len, uint8_t *out, size_t out_len)
+static const struct dynlib zstd_lib = {
+	.file = "libzstd.so.1",
+	.functions = (const struct dynlib_function[]){
+		{ "ZSTD_createDCtx", offsetof(struct q_zstd, create) },
+		{ "ZSTD_decompressStream", offsetof(struct q_zstd, decompress) },
+		{ "ZSTD_freeDCtx", offsetof(struct q_zstd, free) },
+		{ "ZSTD_isError", offsetof(struct q_zstd, is_error) },
+	},
+	.n = 4,
+};
+
+int q_inflate_prepare(struct qcow2 *q, struct err *err)
+{
+	if (q->h.compression != QCOW2_ZSTD)
+		return 0;
+	q->zstd = malloc(sizeof(*q->zstd));
+	if (!q->zstd)
+		return err_set_errno(err, -ENOMEM, "%s", q->bd.name);
+	if (dynlib_load(&zstd_lib, q->zstd, err) < 0)
+		return err_prefix(err, "%s: is compressed with zstd", q->bd.name);
+	return 0;
+}
+
+void qcow2_preload(void)
+{
+	struct q_zstd zstd;
+	struct err err = ERR_INIT;
+
+	(void)dynlib_load(&zstd_lib, &zstd, &err); /* who then opens such an image is told */
+}
+
+/* `got` NULL: just `out_len` bytes. What follows in the last sector is somebody else's. */
+static enum libdeflate_result undeflate(const uint8_t *in, size_t in_len, uint8_t *out, size_t out_len, size_t *got)
 {
 	struct libdeflate_decompressor *d = libdeflate_alloc_decompressor();
+	enum libdeflate_result rc = LIBDEFLATE_BAD_DATA;
 	size_t used;
-	bool ok;
 
-	if (!d)
-		return false;
-	ok = libdeflate_deflate_decompress_ex(d, in, in_len, out, out_len, &used, NULL) == LIBDEFLATE_SUCCESS;
+	if (d)
+		rc = libdeflate_deflate_decompress_ex(d, in, in_len, out, out_len, &used, got);
 	libdeflate_free_decompressor(d);
-	return ok;
+	return rc;
 }
+
+/* A stream that goes on past the cluster, which no writer makes on purpose, is cut there, as QEMU does: up to so many clusters. */
+#define OVERLONG 4
 
 static int unzlib(const uint8_t *in, size_t in_len, uint8_t *out, size_t out_len)
 {
-	z_stream z = { .next_in = (uint8_t *)in, .avail_in = (unsigned)in_len, .next_out = out, .avail_out = (unsigned)out_len };
-	int rc;
+	enum libdeflate_result rc = undeflate(in, in_len, out, out_len, NULL);
+	uint8_t *more;
+	size_t got;
 
-	if (undeflate(in, in_len, out, out_len))
-		return 0;
-	if (inflateInit2(&z, WINDOW_READ) != Z_OK)
+	if (rc != LIBDEFLATE_INSUFFICIENT_SPACE)
+		return rc == LIBDEFLATE_SUCCESS ? 0 : -EIO;
+	more = malloc(OVERLONG * out_len);
+	if (!more)
 		return -ENOMEM;
-	rc = inflate(&z, Z_FINISH);
-	inflateEnd(&z);
-	/* More may follow in the last sector; a stream that would go on is cut at a cluster. */
-	return z.avail_out == 0 && (rc == Z_STREAM_END || rc == Z_BUF_ERROR || rc == Z_OK) ? 0 : -EIO;
+	rc = undeflate(in, in_len, more, OVERLONG * out_len, &got);
+	if (rc == LIBDEFLATE_SUCCESS)
+		memcpy(out, more, out_len);
+	free(more);
+	return rc == LIBDEFLATE_SUCCESS ? 0 : -EIO;
 }
 
-static int unzstd(const uint8_t *in, size_t in_len, uint8_t *out, size_t out_len)
+static int unzstd(const struct q_zstd *zstd, const uint8_t *in, size_t in_len, uint8_t *out, size_t out_len)
 {
 	ZSTD_inBuffer src = { in, in_len, 0 };
 	ZSTD_outBuffer dst = { out, out_len, 0 };
-	ZSTD_DCtx *ctx = ZSTD_createDCtx();
+	ZSTD_DCtx *ctx = zstd->create();
 
 	if (!ctx)
 		return -ENOMEM;
 	while (dst.pos < dst.size) {
-		size_t in_before = src.pos, out_before = dst.pos, left = ZSTD_decompressStream(ctx, &dst, &src);
+		size_t in_before = src.pos, out_before = dst.pos, left = zstd->decompress(ctx, &dst, &src);
 
-		if (ZSTD_isError(left) || (src.pos == in_before && dst.pos == out_before))
+		if (zstd->is_error(left) || (src.pos == in_before && dst.pos == out_before))
 			break;
 	}
-	ZSTD_freeDCtx(ctx);
+	zstd->free(ctx);
 	return dst.pos == dst.size ? 0 : -EIO;
 }
 
 int q_inflate(const struct qcow2 *q, const uint8_t *in, size_t in_len, uint8_t *out)
 {
-	return (q->h.compression == QCOW2_ZSTD ? unzstd : unzlib)(in, in_len, out, q->cluster_size);
+	if (q->h.compression == QCOW2_ZSTD)
+		return unzstd(q->zstd, in, in_len, out, q->cluster_size);
+	return unzlib(in, in_len, out, q->cluster_size);
 }
 
 /* Room for `len` bytes where the last ended, or else in a new cluster. `alloc_lock` and `compress_lock` are held. */

@@ -255,7 +255,9 @@ int q_open(struct qcow2 *q, const struct qcow2_open_config *cfg, struct err *err
 	if (cfg->lazy_refcounts > 0 && q->h.version < 3)
 		return err_set(err, -EINVAL, "%s: lazy-refcounts=on needs version 3 (compat=1.1) of qcow2; kite-img convert makes it", q->bd.name);
 	q->lazy = cfg->lazy_refcounts ? cfg->lazy_refcounts > 0 : q->lazy;
-	rc = children_open(q, cfg, err);
+	rc = q_inflate_prepare(q, err);
+	if (rc == 0)
+		rc = children_open(q, cfg, err);
 	if (rc == 0)
 		rc = qcow2_run(q, tables_job, &job);
 	if (rc < 0 || read_only)

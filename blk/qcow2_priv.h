@@ -236,6 +236,7 @@ struct qcow2 {
 	unsigned background; /* tasks of our own under way */
 
 	struct inflater *inflater; /* NULL before the first read of a compressed cluster */
+	struct q_zstd *zstd;       /* of libzstd what unpacks; NULL where the header names zlib */
 };
 
 static inline uint64_t q_clusters(const struct qcow2 *q, uint64_t bytes)
@@ -412,6 +413,8 @@ void q_inflater_free(struct qcow2 *q);
 
 /* qcow2_compress.c */
 int q_compressed_write(struct qcow2 *q, const struct blk_req *user); /* (co) */
+/* What q_inflate needs for the header's compression: `q->zstd`. */
+int q_inflate_prepare(struct qcow2 *q, struct err *err);
 /* Any thread, as q_deflate. 0 or -errno; `out` has room for a cluster. */
 int q_inflate(const struct qcow2 *q, const uint8_t *in, size_t in_len, uint8_t *out);
 /*

@@ -28,6 +28,7 @@
 #include "vmm/endian.h"
 #include "vmm/err.h"
 #include "vmm/guest_mem.h"
+#include "vmm/log.h"
 #include "vmm/util.h"
 
 #define SECTOR 512
@@ -351,6 +352,11 @@ static int unpack_payload(const struct boot *boot, const struct boot_platform *p
 	/* gzip data itself ends with the size; behind the others it was appended. */
 	rc = unpack(format, packed, format == UNPACK_GZIP ? len : len - 4, gm_map(platform->mem, image->base, image->size),
 		    image->size, &got, err);
+	if (rc == -ELIBACC) {
+		log_warn("%s: its %s; so it is left to unpack itself, which takes longer", boot->kernel.path, err->msg);
+		*err = (struct err)ERR_INIT;
+		return 0;
+	}
 	if (rc)
 		return err_prefix(err, "%s: its payload", boot->kernel.path);
 	if (got != image->size)

@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where it can be, decoding is a single pass over whole buffers: the output is its own history, so that no window has to be
- * kept and copied out of (zstd, lz4). zlib and liblzma keep one of their own. liblzma's may be as large as the unpacked kernel;
- * it is mapped, not taken from the heap, so that it surely goes back to the host.
+ * kept and copied out of (gzip, zstd, lz4). liblzma keeps one of its own, which may be as large as the unpacked kernel; it is mapped,
+ * not taken from the heap, so that it surely goes back to the host.
+ *
+ * A run unpacks one kernel or none. So libzstd, liblz4 and liblzma are loaded when a kernel wants one of them: to load it takes 0.2 ms, to
+ * unpack a hundred or more. A reset unpacks the kernel again, with the library that is there by then. libdeflate is part of the program
+ * anyway, for qcow2.
  */
 #include "firmware/unpack.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <libdeflate.h>
 #include <lz4.h>
 #include <lzma.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <zlib.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
+#include "vmm/dynlib.h"
 #include "vmm/endian.h"
 #include "vmm/err.h"
 #include "vmm/util.h"
@@ -36,47 +40,55 @@ static int too_large(enum unpack_format format, size_t cap, struct err *err)
 	return err_set(err, -EINVAL, "%s data unpacks to more than the %zu bytes it has room for", unpack_format_name(format), cap);
 }
 
+static int unloadable(enum unpack_format format, struct err *err)
+{
+	return err_prefix(err, "%s data needs a decoder", unpack_format_name(format));
+}
+
 static int unpack_gzip(const uint8_t *src, size_t len, uint8_t *dst, size_t cap, size_t *out, struct err *err)
 {
-	z_stream z = { 0 };
-	size_t in_left = len, out_left = cap;
-	int rc;
+	struct libdeflate_decompressor *d = libdeflate_alloc_decompressor();
+	enum libdeflate_result rc;
 
-	rc = inflateInit2(&z, 16 + MAX_WBITS); /* 16: a gzip header, and its checksum verified */
-	if (rc != Z_OK)
+	if (!d)
 		return err_set(err, -ENOMEM, "gzip: no memory for the decoder");
-	z.next_in = (Bytef *)src;
-	z.next_out = dst;
-	do {
-		/* zlib counts in unsigned int. */
-		uInt in = (uInt)min_u64(in_left, UINT_MAX), room = (uInt)min_u64(out_left, UINT_MAX);
-
-		z.avail_in = in;
-		z.avail_out = room;
-		rc = inflate(&z, Z_NO_FLUSH);
-		in_left -= in - z.avail_in;
-		out_left -= room - z.avail_out;
-		if (in == z.avail_in && room == z.avail_out && rc == Z_OK)
-			rc = Z_BUF_ERROR;
-	} while (rc == Z_OK);
-	*out = cap - out_left;
-	if (rc == Z_STREAM_END)
-		rc = 0;
-	else if (rc == Z_BUF_ERROR && out_left == 0)
-		rc = too_large(UNPACK_GZIP, cap, err);
-	else if (rc == Z_BUF_ERROR)
-		rc = corrupt(UNPACK_GZIP, "it ends early", err);
-	else
-		rc = corrupt(UNPACK_GZIP, z.msg ? z.msg : "not gzip", err);
-	inflateEnd(&z);
-	return rc;
+	rc = libdeflate_gzip_decompress_ex(d, src, len, dst, cap, NULL, out); /* verifies the checksum; bytes may follow */
+	libdeflate_free_decompressor(d);
+	switch (rc) {
+	case LIBDEFLATE_SUCCESS:
+		return 0;
+	case LIBDEFLATE_INSUFFICIENT_SPACE:
+		return too_large(UNPACK_GZIP, cap, err);
+	default:
+		return corrupt(UNPACK_GZIP, "it does not decode, or ends early", err);
+	}
 }
+
+struct zstd_functions {
+	__typeof__(ZSTD_decompress) *decompress;
+	__typeof__(ZSTD_getErrorCode) *error_code;
+	__typeof__(ZSTD_getErrorName) *error_name;
+};
+
+static const struct dynlib zstd_lib = {
+	.file = "libzstd.so.1",
+	.functions = (const struct dynlib_function[]){
+		{ "ZSTD_decompress", offsetof(struct zstd_functions, decompress) },
+		{ "ZSTD_getErrorCode", offsetof(struct zstd_functions, error_code) },
+		{ "ZSTD_getErrorName", offsetof(struct zstd_functions, error_name) },
+	},
+	.n = 3,
+};
 
 static int unpack_zstd(const uint8_t *src, size_t len, uint8_t *dst, size_t cap, size_t *out, struct err *err)
 {
-	size_t n = ZSTD_decompress(dst, cap, src, len);
+	struct zstd_functions zstd;
+	size_t n;
 
-	switch (ZSTD_getErrorCode(n)) {
+	if (dynlib_load(&zstd_lib, &zstd, err) < 0)
+		return unloadable(UNPACK_ZSTD, err);
+	n = zstd.decompress(dst, cap, src, len);
+	switch (zstd.error_code(n)) {
 	case ZSTD_error_no_error:
 		*out = n;
 		return 0;
@@ -85,15 +97,28 @@ static int unpack_zstd(const uint8_t *src, size_t len, uint8_t *dst, size_t cap,
 	case ZSTD_error_memory_allocation:
 		return err_set(err, -ENOMEM, "zstd: no memory for the decoder");
 	default:
-		return corrupt(UNPACK_ZSTD, ZSTD_getErrorName(n), err);
+		return corrupt(UNPACK_ZSTD, zstd.error_name(n), err);
 	}
 }
+
+struct lz4_functions {
+	__typeof__(LZ4_decompress_safe) *decompress;
+};
+
+static const struct dynlib lz4_lib = {
+	.file = "liblz4.so.1",
+	.functions = (const struct dynlib_function[]){ { "LZ4_decompress_safe", offsetof(struct lz4_functions, decompress) } },
+	.n = 1,
+};
 
 /* The frame has no end mark: it ends with its data. Another magic may stand between blocks, where two files were joined. */
 static int unpack_lz4(const uint8_t *src, size_t len, uint8_t *dst, size_t cap, size_t *out, struct err *err)
 {
 	size_t pos = 4, done = 0;
+	struct lz4_functions lz4;
 
+	if (dynlib_load(&lz4_lib, &lz4, err) < 0)
+		return unloadable(UNPACK_LZ4, err);
 	while (pos < len) {
 		uint32_t packed;
 		size_t room;
@@ -110,7 +135,7 @@ static int unpack_lz4(const uint8_t *src, size_t len, uint8_t *dst, size_t cap, 
 		if (packed > len - pos)
 			return corrupt(UNPACK_LZ4, "it ends early", err);
 		room = min_u64(LZ4_LEGACY_BLOCK, cap - done);
-		n = LZ4_decompress_safe((const char *)src + pos, (char *)dst + done, (int)packed, (int)room);
+		n = lz4.decompress((const char *)src + pos, (char *)dst + done, (int)packed, (int)room);
 		if (n < 0 && room < LZ4_LEGACY_BLOCK)
 			return err_set(err, -EINVAL, "lz4 data is corrupt, or unpacks to more than the %zu bytes it has room for",
 				       cap);
@@ -156,16 +181,36 @@ static void chunk_free(void *opaque, void *p)
 
 static const lzma_allocator chunk_allocator = { .alloc = chunk_alloc, .free = chunk_free };
 
-static int lzma_error(enum unpack_format format, lzma_ret rc, const lzma_stream *s, size_t cap, struct err *err)
+struct lzma_functions {
+	__typeof__(lzma_stream_decoder) *stream_decoder;
+	__typeof__(lzma_alone_decoder) *alone_decoder;
+	__typeof__(lzma_code) *code;
+	__typeof__(lzma_end) *end;
+	__typeof__(lzma_memusage) *memusage;
+};
+
+static const struct dynlib lzma_lib = {
+	.file = "liblzma.so.5",
+	.functions = (const struct dynlib_function[]){
+		{ "lzma_stream_decoder", offsetof(struct lzma_functions, stream_decoder) },
+		{ "lzma_alone_decoder", offsetof(struct lzma_functions, alone_decoder) },
+		{ "lzma_code", offsetof(struct lzma_functions, code) },
+		{ "lzma_end", offsetof(struct lzma_functions, end) },
+		{ "lzma_memusage", offsetof(struct lzma_functions, memusage) },
+	},
+	.n = 5,
+};
+
+static int lzma_error(enum unpack_format format, lzma_ret rc, uint64_t memory, size_t room, size_t cap, struct err *err)
 {
 	switch (rc) {
 	case LZMA_MEM_ERROR:
 		return err_set(err, -ENOMEM, "%s: no memory for the decoder", unpack_format_name(format));
 	case LZMA_MEMLIMIT_ERROR:
 		return err_set(err, -EINVAL, "%s data wants %ju MiB of memory to be unpacked; at most %ju are given",
-			       unpack_format_name(format), (uintmax_t)(lzma_memusage(s) / MIB), (uintmax_t)(LZMA_MEMORY_MAX / MIB));
+			       unpack_format_name(format), (uintmax_t)(memory / MIB), (uintmax_t)(LZMA_MEMORY_MAX / MIB));
 	case LZMA_BUF_ERROR:
-		return s->avail_out == 0 ? too_large(format, cap, err) : corrupt(format, "it ends early", err);
+		return room == 0 ? too_large(format, cap, err) : corrupt(format, "it ends early", err);
 	case LZMA_OPTIONS_ERROR:
 		return corrupt(format, "it is packed in a way that liblzma does not know", err);
 	default:
@@ -177,25 +222,28 @@ static int unpack_lzma(enum unpack_format format, const uint8_t *src, size_t len
 		       struct err *err)
 {
 	lzma_stream s = LZMA_STREAM_INIT;
+	struct lzma_functions lzma;
 	lzma_ret rc;
 	int ret = 0;
 
+	if (dynlib_load(&lzma_lib, &lzma, err) < 0)
+		return unloadable(format, err);
 	s.allocator = &chunk_allocator;
 	if (format == UNPACK_XZ)
-		rc = lzma_stream_decoder(&s, LZMA_MEMORY_MAX, 0);
+		rc = lzma.stream_decoder(&s, LZMA_MEMORY_MAX, 0);
 	else
-		rc = lzma_alone_decoder(&s, LZMA_MEMORY_MAX);
+		rc = lzma.alone_decoder(&s, LZMA_MEMORY_MAX);
 	s.next_in = src;
 	s.avail_in = len;
 	s.next_out = dst;
 	s.avail_out = cap;
 	/* A second call without progress is LZMA_BUF_ERROR. */
 	while (rc == LZMA_OK)
-		rc = lzma_code(&s, LZMA_FINISH);
+		rc = lzma.code(&s, LZMA_FINISH);
 	*out = cap - s.avail_out;
 	if (rc != LZMA_STREAM_END)
-		ret = lzma_error(format, rc, &s, cap, err);
-	lzma_end(&s);
+		ret = lzma_error(format, rc, lzma.memusage(&s), s.avail_out, cap, err);
+	lzma.end(&s);
 	return ret;
 }
 

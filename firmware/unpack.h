@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Unpacks the compressed payload of a Linux bzImage, from memory to memory, with the decoders of zlib, libzstd, liblz4 and
- * liblzma. The payload is a stranger's: output never goes past `cap`, memory for the decoder is limited, and every loop consumes
+ * Unpacks the compressed payload of a Linux bzImage, from memory to memory, with the decoders of libdeflate, libzstd, liblz4
+ * and liblzma. The payload is a stranger's: output never goes past `cap`, memory for the decoder is limited, and every loop consumes
  * input, so that the time is bounded by the sizes of both buffers.
  *
  * Thread: any; a pure function of its arguments.
@@ -33,7 +33,7 @@ const char *unpack_format_name(enum unpack_format format);
 
 /*
  * Unpacks `src` into `dst`, at most `cap` bytes; `*out` says how many. -EINVAL with `err` when the data is corrupt, ends early or
- * is more than `cap`; -ENOMEM when the decoder cannot get its memory. `dst` then holds rubbish.
+ * is more than `cap`; -ENOMEM when the decoder cannot get its memory; -ELIBACC when it is not installed. `dst` then holds rubbish.
  */
 int unpack(enum unpack_format format, const uint8_t *src, size_t len, uint8_t *dst, size_t cap, size_t *out, struct err *err);
 

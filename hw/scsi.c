@@ -79,10 +79,20 @@ static unsigned command_length(uint8_t opcode)
 	return lengths[opcode >> 5];
 }
 
+/* The last row, which does nothing, for what is not in the table. */
+static const struct scsi_command *find_command(const struct scsi_type *type, uint8_t opcode)
+{
+	const struct scsi_command *command = type->commands;
+
+	while (command->run && command->opcode != opcode)
+		command++;
+	return command;
+}
+
 static void run(struct scsi_req *req)
 {
 	struct scsi_unit *unit = req->unit;
-	const struct scsi_command *command = &unit->type->commands[req->cdb[0]];
+	const struct scsi_command *command = find_command(unit->type, req->cdb[0]);
 	unsigned control = command_length(req->cdb[0]) - 1;
 
 	req->state = SCSI_REQ_RUNNING;

@@ -7,10 +7,11 @@
 
 #include "hw/scsi_priv.h"
 
-static const struct scsi_command nobody_commands[256] = {
-	[SCSI_INQUIRY] = { scsi_inquiry, SCSI_ANYTIME },
-	[SCSI_REPORT_LUNS] = { scsi_report_luns, SCSI_ANYTIME },
-	[SCSI_REQUEST_SENSE] = { scsi_request_sense, SCSI_ANYTIME },
+static const struct scsi_command nobody_commands[] = {
+	{ SCSI_INQUIRY, SCSI_ANYTIME, scsi_inquiry },
+	{ SCSI_REPORT_LUNS, SCSI_ANYTIME, scsi_report_luns },
+	{ SCSI_REQUEST_SENSE, SCSI_ANYTIME, scsi_request_sense },
+	{ 0 },
 };
 
 static const struct scsi_type nobody_type = {
@@ -19,11 +20,12 @@ static const struct scsi_type nobody_type = {
 	.no_such_command = SCSI_NO_SUCH_LUN,
 };
 
-static const struct scsi_command well_known_commands[256] = {
-	[SCSI_INQUIRY] = { scsi_inquiry, SCSI_ANYTIME },
-	[SCSI_REPORT_LUNS] = { scsi_report_luns, SCSI_ANYTIME },
-	[SCSI_REQUEST_SENSE] = { scsi_request_sense, SCSI_ANYTIME },
-	[SCSI_TEST_UNIT_READY] = { scsi_test_unit_ready, 0 },
+static const struct scsi_command well_known_commands[] = {
+	{ SCSI_INQUIRY, SCSI_ANYTIME, scsi_inquiry },
+	{ SCSI_REPORT_LUNS, SCSI_ANYTIME, scsi_report_luns },
+	{ SCSI_REQUEST_SENSE, SCSI_ANYTIME, scsi_request_sense },
+	{ SCSI_TEST_UNIT_READY, 0, scsi_test_unit_ready },
+	{ 0 },
 };
 
 static const struct scsi_type well_known_type = {

@@ -18,8 +18,8 @@ enum scsi_flags {
 
 /* `run` ends the request, or starts what will. */
 struct scsi_command {
+	uint8_t opcode, flags;
 	void (*run)(struct scsi_req *req);
-	unsigned flags;
 };
 
 struct scsi_mode_page {
@@ -39,7 +39,7 @@ struct scsi_vpd_page {
 struct scsi_type {
 	uint8_t device_type;
 	uint16_t standard;                   /* the version descriptor of its command set */
-	const struct scsi_command *commands; /* 256, by opcode */
+	const struct scsi_command *commands; /* the frequent ones first; ends with a row of zeroes */
 	const struct scsi_mode_page *pages;  /* in order of their codes */
 	size_t n_pages;
 	const struct scsi_vpd_page *vpd;     /* the same */

@@ -13,6 +13,7 @@
 #ifndef VMM_CLI_PROPS_H
 #define VMM_CLI_PROPS_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -66,15 +67,20 @@ enum prop_type {
 	PROP_FIXED,    /* nothing: one of `names` (NULL: anything) is accepted and noted, the rest refused because of `why` */
 };
 
+/* Some 500 of them: dense. */
 struct prop_row {
 	const char *key; /* NULL ends a table */
-	enum prop_type type;
-	size_t offset;
-	uint64_t min, max, unit;
 	const char *const *names; /* ends with NULL */
-	const char *why;
+	union {
+		uint64_t max;
+		const char *why; /* PROP_FIXED */
+	};
+	uint32_t min, unit;
+	uint16_t offset;
+	enum prop_type type : 8;
 	bool required;
 };
+static_assert(sizeof(struct prop_row) == 40, "dense");
 
 struct prop_table {
 	const char *implied; /* the key of a first value without one; NULL: none */

@@ -109,7 +109,7 @@ static int set_number(const struct prop_row *row, const struct prop_item *item, 
 	uint64_t v;
 
 	if (!cli_value_uint(item->text, &v) || v < row->min || v > row->max)
-		return refuse(ctx, row->key, "expected a number from %" PRIu64 " to %" PRIu64 ", got '%s'", row->min, row->max,
+		return refuse(ctx, row->key, "expected a number from %" PRIu32 " to %" PRIu64 ", got '%s'", row->min, row->max,
 			      err_show(item->text).s);
 	if (row->type == PROP_U16)
 		*(uint16_t *)field = (uint16_t)v;

@@ -6,6 +6,7 @@
 #ifndef VMM_CONFIG_FIELDS_H
 #define VMM_CONFIG_FIELDS_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,21 +26,27 @@ enum config_kind {
 /* What names things: a string of one kind refers to the `id` of another. */
 enum config_names { CONFIG_NO_NAME, CONFIG_CHARDEV_NAME, CONFIG_DRIVE_NAME, CONFIG_IOTHREAD_NAME, CONFIG_NETDEV_NAME, CONFIG_RNG_NAME, CONFIG_NAMES };
 
+/* Some 350 of them: dense. */
 struct config_field {
 	const char *name;
-	enum config_kind kind;
-	size_t offset, size;       /* of one of them */
-	size_t max_count;          /* an array of so many; 0: one */
-	size_t count_offset, count_size; /* how many of them there are: a number of 4 or 8 bytes; size 0: all */
-	const struct config_table *table;
-	const char *const *names;
-	int64_t min;               /* of numbers; the bytes of a string */
-	uint64_t max;              /* the same; 0: as much as fits */
-	bool required;             /* of strings: not null */
-	bool power;                /* of two */
-	bool once;                 /* `refers`: nothing else may refer to the same */
-	enum config_names defines, refers;
+	union {
+		const struct config_table *table; /* CONFIG_STRUCT, CONFIG_POINTER */
+		const char *const *names;         /* CONFIG_ENUM */
+	};
+	int64_t min;           /* of numbers; the bytes of a string */
+	uint64_t max;          /* the same; 0: as much as fits */
+	uint32_t offset;
+	uint32_t count_offset; /* how many of them there are: a number of 4 or 8 bytes; size 0: all */
+	uint16_t size;         /* of one of them */
+	uint16_t max_count;    /* an array of so many; 0: one */
+	uint8_t count_size;
+	enum config_kind kind : 8;
+	enum config_names defines : 4, refers : 4;
+	bool required : 1;     /* of strings: not null */
+	bool power : 1;        /* of two */
+	bool once : 1;         /* `refers`: nothing else may refer to the same */
 };
+static_assert(sizeof(struct config_field) == 48, "dense");
 
 struct config_table {
 	const char *what; /* for messages */

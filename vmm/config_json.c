@@ -290,7 +290,7 @@ static int read_array(struct reader *r, const struct config_field *f, void *base
 	char *p = (char *)base + f->offset;
 
 	if (!json_is_array(value) || n > f->max_count || (!f->count_size && n != f->max_count))
-		return err_set(r->err, -E2BIG, "%s: %s: expected a list of %s%zu", r->table->what, f->name, f->count_size ? "at most " : "",
+		return err_set(r->err, -E2BIG, "%s: %s: expected a list of %s%u", r->table->what, f->name, f->count_size ? "at most " : "",
 			       f->max_count);
 	for (uint64_t i = 0; i < n; i++, p += f->size) {
 		uint64_t count = i + 1;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "blk/qcow2.h"
 #include "firmware/boot.h"
 #include "vmm/arch.h"
 #include "vmm/boot_clock.h"
@@ -156,6 +157,7 @@ static int launch_open_kernel(struct launch *l, struct err *err)
 
 static int launch_add_monitors(struct launch *l, struct err *err)
 {
+	qcow2_preload(); /* by when a monitor names an image, no library can be opened any more */
 	l->monitor = monitor_create(l, err);
 	if (!l->monitor)
 		return err->code;

@@ -18,6 +18,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct chardev;
 struct err;
@@ -45,13 +46,15 @@ struct qmp_member {
 
 struct qmp_type {
 	const char *name;
-	enum qmp_meta meta;
-	enum qmp_json json;                /* QMP_BUILTIN */
-	const struct qmp_member *members;  /* QMP_OBJECT; ends with a row without a name */
-	bool open;                         /* QMP_OBJECT: more members may come, which the command checks */
-	const char *const *values;         /* QMP_ENUM; ends with NULL */
-	const struct qmp_type *element;    /* QMP_ARRAY */
-	unsigned max;                      /* QMP_ARRAY, as an argument: how many at most; 0: QMP_ARRAY_MAX */
+	union {
+		const struct qmp_member *members; /* QMP_OBJECT; ends with a row without a name */
+		const char *const *values;        /* QMP_ENUM; ends with NULL */
+		const struct qmp_type *element;   /* QMP_ARRAY */
+	};
+	enum qmp_meta meta : 8;
+	enum qmp_json json : 8; /* QMP_BUILTIN */
+	bool open;              /* QMP_OBJECT: more members may come, which the command checks */
+	uint16_t max;           /* QMP_ARRAY, as an argument: how many at most; 0: QMP_ARRAY_MAX */
 };
 #define QMP_ARRAY_MAX 256
 

@@ -110,9 +110,9 @@ static void add_type(struct schema *s, const struct qmp_type *type)
 	set(s, entry, "name", name);
 	describe(s, type, entry);
 	schema_add(s, entry);
-	if (type->element)
+	if (type->meta == QMP_ARRAY)
 		add_type(s, type->element);
-	for (const struct qmp_member *m = type->members; m && m->name; m++)
+	for (const struct qmp_member *m = type->meta == QMP_OBJECT ? type->members : NULL; m && m->name; m++)
 		add_type(s, m->type);
 }
 

@@ -30,7 +30,7 @@ $(B)/fuzz/fuzz_%: $(B)/fuzz/obj/tests/fuzz/fuzz_%.o $(B)/fuzz/libkite.a
 	$(call say,LINK,$@)
 	$(Q)$(FUZZ_CC) $(FUZZ_CFLAGS) $(FUZZ_SAN) -fsanitize=fuzzer -o $@ $< $(B)/fuzz/libkite.a $(LIBS)
 
-$(B)/fuzz/fuzz_qcow2: LIBS := -Wl,-u,q_deflate $(LIBS)
+$(B)/fuzz/fuzz_qcow2: LIBS := -Wl,-u,q_deflate $(LIBS) $(PACK_LIBS)
 # Parts of kite-user-net that need no libslirp.
 $(filter $(B)/fuzz/fuzz_usernet_%,$(FUZZ_BIN)): $(B)/fuzz/libusernet.a
 $(filter $(B)/fuzz/fuzz_usernet_%,$(FUZZ_BIN)): LIBS := $(B)/fuzz/libusernet.a $(B)/fuzz/libkite.a $(LIBS)
