@@ -102,7 +102,7 @@ $(B)/kite-bridge-helper: $(BRIDGE_OBJ)
 SANDBOX_GEN := $(B)/tools/sandbox-gen/sandbox-gen
 # Not what a test that is built first adds for itself.
 SANDBOX_GEN_LINK := $(CFLAGS) $(LDFLAGS) -Wl,--no-gc-sections
-SANDBOX_GEN_LIBS := $(LIBS) -lseccomp
+SANDBOX_GEN_LIBS := $(LIBS) $(PACK_LIBS) -lseccomp
 SANDBOX_GEN_OBJ := $(B)/tools/sandbox-gen/main.o $(filter-out $(B)/vmm/sandbox_filters.o,$(LIB_OBJ))
 $(SANDBOX_GEN): $(SANDBOX_GEN_OBJ)
 	$(call say,LINK,$@)

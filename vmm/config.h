@@ -492,6 +492,8 @@ struct vm_config {
 	bool paused;            /* -S: somebody starts it later */
 	enum rtc_base rtc_base;
 	int64_t rtc_date;       /* RTC_BASE_DATE: seconds since the epoch at start */
+	struct config_sandbox sandbox;
+	char *run_as, *chroot_dir; /* NULL: not given */
 
 	struct config_chardev chardevs[CONFIG_MAX_CHARDEVS];
 	size_t n_chardevs;
@@ -540,8 +542,6 @@ struct vm_config {
 	bool boot_timer;        /* -device isa-boot-timer, at this port */
 	uint16_t boot_timer_port;
 	struct boot_clock clock; /* started by main if there is a boot timer */
-	struct config_sandbox sandbox;
-	char *run_as, *chroot_dir; /* NULL: not given */
 };
 
 /* Defaults: machine pc, 128 MiB, one vCPU, -cpu host, nothing else. Free with config_fini, which leaves zeroes. */
