@@ -58,12 +58,12 @@ USERNET_LIBS := -lslirp -l:libglib-2.0.so.0 -lseccomp
 LIBEXECDIR ?= $(PREFIX)/libexec/kite
 $(B)/net/user_helper.o: CPPFLAGS += -DKITE_LIBEXECDIR='"$(LIBEXECDIR)"'
 
-# What is on the way of an exit, a request or a frame is built to be fast; all else, to be small.
+# What is on the way of an exit, a request or a frame is built to be fast, and what builds each machine's tables byte by byte; all else, to be small.
 HOT := vmm/bucket vmm/bus vmm/co vmm/eventloop% vmm/exit vmm/guest_mem vmm/iov vmm/irq_kvm% vmm/msi_kvm vmm/pace vmm/uring% vmm/vcpu \
 	hw/pci_msix hw/scsi hw/scsi_block hw/scsi_bulk hw/scsi_disk hw/scsi_io hw/virtio hw/virtio_blk% hw/virtio_mmio hw/virtio_net hw/virtio_net_% \
 	hw/virtio_pci hw/virtio_pci_modern hw/virtio_scsi_req hw/virtq \
 	blk/blockdev blk/co_io blk/filter blk/probe_guard blk/qcow2 blk/qcow2_map blk/qcow2_meta blk/qcow2_read blk/qcow2_refcount blk/qcow2_table \
-	blk/qcow2_write blk/raw blk/throttle net/dgram net/framed net/netdev net/stream net/tap
+	blk/qcow2_write blk/raw blk/throttle net/dgram net/framed net/netdev net/stream net/tap firmware/blob
 ifndef SAN
 $(filter-out $(HOT:%=$(B)/%.o),$(LIB_OBJ)): OPT += -Os
 endif

@@ -126,11 +126,12 @@ unsigned pci_bus_intx_lines(struct pci_bus *bus)
 
 int pci_bus_assign(struct pci_bus *bus, struct err *err)
 {
-	struct placing *p = calloc(1, sizeof(*p));
+	struct placing *p = malloc(sizeof(*p));
 	int r = 0;
 
 	if (!p)
 		return err_set(err, -ENOMEM, "PCI bus: not enough memory on the host");
+	p->n = 0;
 	p->io = room_of(&bus->cfg.io);
 	p->mem32 = room_of(&bus->cfg.mem32);
 	p->mem64 = room_of(&bus->cfg.mem64);

@@ -164,21 +164,26 @@ static void cli_fini(struct cli *cli)
 
 int cli_parse(int argc, char *const argv[], struct vm_config *cfg, enum cli_action *action, struct err *err)
 {
-	struct cli cli = { .cfg = cfg, .action = CLI_RUN };
+	struct cli *cli = sparse_alloc(sizeof(*cli)); /* 20 KiB, of which few options need most */
 	int ret = 0;
 
-	for (int i = 1; i < argc && ret == 0 && cli.action == CLI_RUN; i++)
-		ret = take_option(&cli, argc, argv, &i, err);
-	if (ret == 0 && cli.action == CLI_RUN)
-		ret = cli.config_file ? read_config(&cli, err) : cli_finish(&cli, err);
+	if (!cli)
+		return err_set(err, -ENOMEM, "no memory to read the command line");
+	cli->cfg = cfg;
+	cli->action = CLI_RUN;
+	for (int i = 1; i < argc && ret == 0 && cli->action == CLI_RUN; i++)
+		ret = take_option(cli, argc, argv, &i, err);
+	if (ret == 0 && cli->action == CLI_RUN)
+		ret = cli->config_file ? read_config(cli, err) : cli_finish(cli, err);
 	if (ret == 0) {
-		*action = cli.action == CLI_RUN && cli.dump_config ? CLI_DUMP_CONFIG : cli.action;
+		*action = cli->action == CLI_RUN && cli->dump_config ? CLI_DUMP_CONFIG : cli->action;
 		/* Held back until here, because -d may come last. */
 		if (cfg->debug_log)
 			log_set_level(LOG_LEVEL_DEBUG);
-		for (size_t i = 0; i < cli.notes.n; i++)
-			log_debug("%s", cli.notes.v[i]);
+		for (size_t i = 0; i < cli->notes.n; i++)
+			log_debug("%s", cli->notes.v[i]);
 	}
-	cli_fini(&cli);
+	cli_fini(cli);
+	sparse_free(cli, sizeof(*cli));
 	return ret;
 }

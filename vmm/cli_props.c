@@ -19,7 +19,7 @@ int prop_list_add(struct prop_list *l, const char *key, const char *text, enum p
 	if (l->n == PROP_MAX_ITEMS)
 		return err_set(ctx->err, -E2BIG, "%s: more than %d properties", ctx->what, PROP_MAX_ITEMS);
 	if (!l->items) {
-		l->items = calloc(PROP_MAX_ITEMS, sizeof(*l->items));
+		l->items = malloc(PROP_MAX_ITEMS * sizeof(*l->items)); /* each is set as it is taken */
 		if (!l->items)
 			return err_set_errno(ctx->err, -ENOMEM, "%s", ctx->what);
 	}

@@ -480,12 +480,7 @@ struct vm_config {
 	struct config_cpu cpu;
 	char *kernel, *initrd, *append; /* NULL: not given */
 	char *bios;             /* the firmware, which runs without a kernel; NULL: SeaBIOS */
-	char *data_dirs[CONFIG_MAX_DATA_DIRS]; /* -L: where firmware is looked for first */
-	size_t n_data_dirs;
 	struct config_boot boot;
-	struct config_smbios smbios;
-	struct config_fw_cfg fw_cfg[CONFIG_MAX_FW_CFG];
-	size_t n_fw_cfg;
 	bool nodefaults, nographic, no_reboot, no_shutdown;
 	bool daemonize;
 	char *pidfile;          /* NULL: not given */
@@ -494,45 +489,8 @@ struct vm_config {
 	int64_t rtc_date;       /* RTC_BASE_DATE: seconds since the epoch at start */
 	struct config_sandbox sandbox;
 	char *run_as, *chroot_dir; /* NULL: not given */
-
-	struct config_chardev chardevs[CONFIG_MAX_CHARDEVS];
-	size_t n_chardevs;
-	struct config_serial serials[CONFIG_MAX_SERIALS];
-	size_t n_serials;
-	struct config_monitor monitors[CONFIG_MAX_MONITORS];
-	size_t n_monitors;
-	struct config_fd fds[CONFIG_MAX_FDS];
-	size_t n_fds;
-	struct config_debug_exit debug_exits[CONFIG_MAX_DEBUG_EXITS];
-	size_t n_debug_exits;
-	struct config_debugcon debugcons[CONFIG_MAX_DEBUGCONS];
-	size_t n_debugcons;
-	struct config_drive drives[CONFIG_MAX_DRIVES];
-	size_t n_drives;
-	struct config_disk disks[CONFIG_MAX_DISKS];
-	size_t n_disks;
-	struct config_iothread iothreads[CONFIG_MAX_IOTHREADS];
-	size_t n_iothreads;
-	struct config_throttle throttle_groups[CONFIG_MAX_THROTTLE_GROUPS]; /* -object throttle-group; `group` is the id */
-	size_t n_throttle_groups;
-	struct config_virtio_serial virtio_serials[CONFIG_MAX_VIRTIO_SERIALS];
-	size_t n_virtio_serials;
-	struct config_rng_source rng_sources[CONFIG_MAX_RNGS];
-	size_t n_rng_sources;
-	struct config_virtio_rng rngs[CONFIG_MAX_RNGS];
-	size_t n_rngs;
-	struct config_netdev netdevs[CONFIG_MAX_NETDEVS];
-	size_t n_netdevs;
-	struct config_nic nics[CONFIG_MAX_NICS];
-	size_t n_nics;
-	struct config_scsi scsis[CONFIG_MAX_SCSIS];
-	size_t n_scsis;
-	struct config_scsi_unit scsi_units[CONFIG_MAX_SCSI_UNITS];
-	size_t n_scsi_units;
 	struct config_balloon balloon;
 	bool has_balloon;
-	struct config_watchdog watchdogs[CONFIG_MAX_WATCHDOGS];
-	size_t n_watchdogs;
 	struct config_pvpanic pvpanic, pvpanic_pci;
 	enum watchdog_action watchdog_action;
 	enum panic_action panic_action;
@@ -542,6 +500,33 @@ struct vm_config {
 	bool boot_timer;        /* -device isa-boot-timer, at this port */
 	uint16_t boot_timer_port;
 	struct boot_clock clock; /* started by main if there is a boot timer */
+
+	/* How many there are in the lists, which come last: whoever finds that a list is empty has not touched its pages. */
+	size_t n_data_dirs, n_fw_cfg, n_chardevs, n_serials, n_monitors, n_fds, n_debug_exits, n_debugcons, n_drives, n_disks;
+	size_t n_iothreads, n_throttle_groups, n_virtio_serials, n_rng_sources, n_rngs, n_netdevs, n_nics, n_scsis, n_scsi_units;
+	size_t n_watchdogs;
+
+	struct config_smbios smbios;
+	char *data_dirs[CONFIG_MAX_DATA_DIRS]; /* -L: where firmware is looked for first */
+	struct config_fw_cfg fw_cfg[CONFIG_MAX_FW_CFG];
+	struct config_chardev chardevs[CONFIG_MAX_CHARDEVS];
+	struct config_serial serials[CONFIG_MAX_SERIALS];
+	struct config_monitor monitors[CONFIG_MAX_MONITORS];
+	struct config_fd fds[CONFIG_MAX_FDS];
+	struct config_debug_exit debug_exits[CONFIG_MAX_DEBUG_EXITS];
+	struct config_debugcon debugcons[CONFIG_MAX_DEBUGCONS];
+	struct config_drive drives[CONFIG_MAX_DRIVES];
+	struct config_disk disks[CONFIG_MAX_DISKS];
+	struct config_iothread iothreads[CONFIG_MAX_IOTHREADS];
+	struct config_throttle throttle_groups[CONFIG_MAX_THROTTLE_GROUPS]; /* -object throttle-group; `group` is the id */
+	struct config_virtio_serial virtio_serials[CONFIG_MAX_VIRTIO_SERIALS];
+	struct config_rng_source rng_sources[CONFIG_MAX_RNGS];
+	struct config_virtio_rng rngs[CONFIG_MAX_RNGS];
+	struct config_netdev netdevs[CONFIG_MAX_NETDEVS];
+	struct config_nic nics[CONFIG_MAX_NICS];
+	struct config_scsi scsis[CONFIG_MAX_SCSIS];
+	struct config_scsi_unit scsi_units[CONFIG_MAX_SCSI_UNITS];
+	struct config_watchdog watchdogs[CONFIG_MAX_WATCHDOGS];
 };
 
 /* Defaults: machine pc, 128 MiB, one vCPU, -cpu host, nothing else. Free with config_fini, which leaves zeroes. */

@@ -2,6 +2,7 @@
 /* The program `kite`: the only place that exits, prints errors, and takes the process's signals. */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -175,11 +176,14 @@ static int program_act(const struct vm_config *cfg, enum cli_action action, stru
 
 int main(int argc, char *argv[])
 {
-	struct vm_config *cfg = config_create();
+	struct vm_config *cfg;
 	enum cli_action action;
 	struct err err = ERR_INIT;
 	int status = STATUS_FAILED;
 
+	/* One heap for all threads: they allocate next to nothing while a guest runs, and each heap takes time to make, and pages. */
+	mallopt(M_ARENA_MAX, 1);
+	cfg = config_create();
 	if (!cfg)
 		err_set(&err, -ENOMEM, "no memory to start");
 	if (cfg && program_check_fds(&err) == 0 && cli_parse(argc, argv, cfg, &action, &err) == 0) {

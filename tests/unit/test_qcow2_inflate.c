@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "tests/unit/qcow2_model.h"
 #include "tests/unit/suite.h"
@@ -106,6 +107,49 @@ START_TEST(test_many)
 		get_is(&many[i], (uint8_t)(i + 1));
 	}
 	free(one.buf);
+}
+END_TEST
+
+/* A stream of `len` bytes of `what` where a cluster's should be. */
+static void put_stream(unsigned cluster, uint8_t what, size_t len)
+{
+	uint8_t packed[CLUSTER], *plain = malloc(len);
+	z_stream z = { .next_in = memset(plain, what, len), .avail_in = (unsigned)len, .next_out = packed, .avail_out = sizeof(packed) };
+	struct iovec iov = { plain, CLUSTER };
+	struct get g = { .done = false };
+
+	ck_assert_int_eq(deflateInit2(&z, 6, Z_DEFLATED, -12, 9, Z_DEFAULT_STRATEGY), Z_OK);
+	ck_assert_int_eq(deflate(&z, Z_FINISH), Z_STREAM_END);
+	deflateEnd(&z);
+	g.req = (struct blk_req){ .op = BLK_WRITE, .flags = BLK_REQ_COMPRESSED, .off = (uint64_t)cluster * CLUSTER, .len = CLUSTER, .iov = &iov,
+				  .n = 1, .packed = packed, .packed_len = (uint32_t)z.total_out, .done = get_done };
+	blockdev_submit(m.bd, &g.req);
+	blockdev_drain(m.bd);
+	ck_assert(g.done && g.result == 0);
+	free(plain);
+}
+
+/* What goes on past the cluster is cut, up to a few clusters; what ends before it is an error. */
+START_TEST(test_lengths)
+{
+	static const struct {
+		size_t len;
+		int result;
+	} streams[] = { { CLUSTER, 0 },	      { CLUSTER + 1, 0 },     { 4 * CLUSTER, 0 }, { 100 * CLUSTER, -EIO },
+			{ CLUSTER - 1, -EIO }, { CLUSTER / 2, -EIO }, { 0, -EIO } };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(streams); i++) {
+		struct get g;
+
+		put_stream(i, 9, streams[i].len);
+		get_start(&g, (uint64_t)i * CLUSTER, CLUSTER);
+		blockdev_drain(m.bd);
+		ck_assert_msg(g.result == streams[i].result, "%zu bytes: %d", streams[i].len, g.result);
+		if (g.result == 0)
+			get_is(&g, 9);
+		else
+			free(g.buf);
+	}
 }
 END_TEST
 
@@ -223,7 +267,7 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = { test_many, test_once, test_error, test_place_changes_hands, test_overwritten_while_read };
+	const TTest *const tests[] = { test_many, test_lengths, test_once, test_error, test_place_changes_hands, test_overwritten_while_read };
 
 	return suite_run("qcow2_inflate", tests, ARRAY_SIZE(tests), setup, teardown);
 }
