@@ -9,9 +9,11 @@ $(EMBED_B)/names: vmm/kite.h
 	@mkdir -p $(@D)
 	$(Q)grep -oE '\bkite_[a-z_]+\(' $< | tr -d '(' | sort -u >$@
 
-$(EMBED_B)/libkite.a: $(LIB_OBJ) $(EMBED_B)/names
+# As in kite, what only packs is not in it (blk/qcow2_pack.c), nor the libraries for that.
+EMBED_OBJ := $(filter-out %/blk/qcow2_pack.o,$(LIB_OBJ))
+$(EMBED_B)/libkite.a: $(EMBED_OBJ) $(EMBED_B)/names
 	$(call say,AR,  $@)
-	$(Q)$(LD) -r -o $(EMBED_B)/kite.o $(LIB_OBJ)
+	$(Q)$(LD) -r -o $(EMBED_B)/kite.o $(EMBED_OBJ)
 	$(Q)objcopy --keep-global-symbols=$(EMBED_B)/names $(EMBED_B)/kite.o
 	$(Q)rm -f $@ && $(AR) rcs $@ $(EMBED_B)/kite.o
 
