@@ -27,6 +27,8 @@ NEEDS = (
     ("memtest", "LAB_MEMTEST", lambda: script("package", "memtest86+", "boot/memtest86+x64.bin")),
     ("installer", "LAB_INSTALLER", lambda: script("package", "debian-installer-12-netboot-amd64", "*/text/debian-installer/amd64/linux",
                                                   "*/text/debian-installer/amd64/initrd.gz")),
+    ("installer_cd", "LAB_ISOLINUX", lambda: script("package", "isolinux", "usr/lib/ISOLINUX/isolinux.bin")),
+    ("installer_cd", "LAB_SYSLINUX", lambda: script("package", "syslinux-common", "usr/lib/syslinux/modules/bios/ldlinux.c32")),
     ("debian_systemd", "LAB_DEBIAN", lambda: script("debian-root")),
 )
 
