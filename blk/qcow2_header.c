@@ -154,6 +154,9 @@ static int parse_v3(struct qheader *h, const uint8_t *p, size_t len, const char 
 	h->autoclear = get_be64(p + 88);
 	h->refcount_order = get_be32(p + 96);
 	h->header_len = get_be32(p + 100);
+	/* Behind a file's end there are zeroes. */
+	if (h->header_len == 0)
+		return err_set(err, -EINVAL, "%s: its header ends early; was the file cut off?", name);
 	if (h->header_len < V3_HEADER || h->header_len > len || h->header_len % 8)
 		return err_set(err, -EINVAL, "%s: its header cannot be %u bytes long", name, h->header_len);
 	if (h->header_len > V3_HEADER)

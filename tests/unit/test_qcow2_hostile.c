@@ -75,6 +75,7 @@ static const struct bad headers[] = {
 	{ 88, 8, BIT64(1), "raw, but has none" },
 	{ 96, 4, 7, "refcounts of 2^7" },
 	{ 100, 4, 96, "cannot be 96 bytes long" },
+	{ 100, 4, 0, "was the file cut off?" },
 	{ 100, 4, 0xfffffff8, "bytes long" },
 	{ 104, 1, 2, "compression type 2" },
 	{ 8, 8, 16, "backing file's name is not inside" },
