@@ -152,11 +152,11 @@ def boot_test_status(t):
     said, suite = boot_test(t, works, "--expect", "NEVER", "--timeout", "5", status=1)
     t.check("'NEVER' did not come in 5 s" in said, said)
     t.check("NEVER" in suite[0].find("failure").get("message"), "JUnit's XML does not say why")
-    pieces = t.write("pieces", b"#!/bin/sh\n[ $1 != -help ] || exit 0\nfor word in 'Welcome to ' 'GRU' 'B!\n' 'Welcome to Debian\n' 'x login: '; do\n"
-                               b"printf \"$word\"; sleep 0.5; done\nsleep 9\n")
+    pieces = t.write("pieces", b"#!/bin/sh\n[ $1 != -help ] || exit 0\nfor word in 'Welcome to ' 'GRU' 'B!\n' '\\033[HWelcome to \\033[1;12HGRUB!\n' "
+                               b"'Linux version 6\n' 'Welcome to Debian\n' 'x login: '; do\nprintf \"$word\"; sleep 0.5; done\nsleep 9\n")
     os.chmod(pieces, 0o755)
     said, suite = boot_test(t, works, "--kite", pieces)
     stages = sorted((float(seconds), name) for name, seconds in re.findall(r"^#   (\w[\w ]*\w) +([\d.]+) s", said, re.M))
-    t.equal("the stages of words that come in pieces", [name for _, name in stages], ["boot loader", "init", "login"])
+    t.equal("the stages of words that come in pieces", [name for _, name in stages], ["boot loader", "kernel", "init", "login"])
     said, _ = boot_test(t, works, "--kite", t.path("no-kite"), status=2)
     t.check("does not start" in said, said)
