@@ -283,7 +283,13 @@ static void fuzz_smbios_file(struct input *in)
 static void fuzz_mptable(struct input *in)
 {
 	uint32_t ids[300];
-	struct mptable_platform p = { .apic_ids = ids, .n_cpus = take(in, 2) % ARRAY_SIZE(ids), .lapic_addr = (uint32_t)take(in, 4) };
+	static const char *const products[] = { "", "microvm", "more than twelve characters" };
+	struct mptable_platform p = {
+		.product = products[take(in, 1) % ARRAY_SIZE(products)],
+		.apic_ids = ids,
+		.n_cpus = take(in, 2) % ARRAY_SIZE(ids),
+		.lapic_addr = (uint32_t)take(in, 4),
+	};
 	struct mptable table;
 	struct err err = ERR_INIT;
 
@@ -293,6 +299,7 @@ static void fuzz_mptable(struct input *in)
 	p.isa_irqs = (uint32_t)take(in, 4);
 	p.level_irqs = (uint32_t)take(in, 4);
 	p.has_pic = take(in, 1) & 1;
+	p.pci_pin = take(in, 1) & 1 ? 16 + (unsigned)take(in, 1) % 5 : 0;
 	if (mptable_build(&p, (uint32_t)take(in, 4) & ~3u, take(in, 1) % 4 ? 64 * KIB : take(in, 2), &table, &err) < 0) {
 		check_error(&err);
 		return;
