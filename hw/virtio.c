@@ -529,6 +529,26 @@ void virtio_kick(struct virtio_dev *dev, unsigned q)
 		(void)!write(queue->bell.fd, &one, sizeof(one));
 }
 
+bool virtio_negotiated(struct virtio_dev *dev, uint64_t feature)
+{
+	bool has;
+
+	pthread_mutex_lock(&dev->lock);
+	has = virtio_has(dev, feature);
+	pthread_mutex_unlock(&dev->lock);
+	return has;
+}
+
+bool virtio_is_legacy(struct virtio_dev *dev)
+{
+	bool legacy;
+
+	pthread_mutex_lock(&dev->lock);
+	legacy = dev->legacy;
+	pthread_mutex_unlock(&dev->lock);
+	return legacy;
+}
+
 /* Configuration space */
 
 void virtio_config_read(struct virtio_dev *dev, uint64_t offset, uint8_t *buf, unsigned len)

@@ -151,6 +151,9 @@ static inline bool virtio_has(const struct virtio_dev *dev, uint64_t feature)
 {
 	return dev->chosen & feature;
 }
+/* For who holds no lock, as an access to configuration space, while a vCPU may reset the device: the feature, and the interface. */
+bool virtio_negotiated(struct virtio_dev *dev, uint64_t feature);
+bool virtio_is_legacy(struct virtio_dev *dev);
 
 /* hw/virtio_pci.c: transitional unless `modern_only`. Takes `dev` over on success. */
 struct virtio_pci_config {

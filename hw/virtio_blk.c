@@ -108,7 +108,7 @@ static void vblk_config_write(struct virtio_dev *dev, unsigned offset, const uin
 {
 	const unsigned at = offsetof(struct vblk_config, writeback);
 
-	if (offset <= at && at - offset < len && virtio_has(dev, VBLK_F_CONFIG_WCE))
+	if (offset <= at && at - offset < len && virtio_negotiated(dev, VBLK_F_CONFIG_WCE))
 		vblk_set_wce(vblk_of(dev), buf[at - offset] & 1);
 }
 

@@ -137,7 +137,7 @@ static void vnet_config_write(struct virtio_dev *dev, unsigned offset, const uin
 {
 	struct virtio_net *net = net_of(dev);
 
-	if (!dev->legacy || virtio_has(dev, VNET_F_CTRL_MAC_ADDR) || offset >= sizeof(net->config.mac))
+	if (offset >= sizeof(net->config.mac) || !virtio_is_legacy(dev) || virtio_negotiated(dev, VNET_F_CTRL_MAC_ADDR))
 		return;
 	pthread_mutex_lock(&net->lock);
 	memcpy(net->config.mac + offset, buf, min_u64(len, sizeof(net->config.mac) - offset));
