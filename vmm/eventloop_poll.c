@@ -10,9 +10,9 @@
  *  - One that woke the loop after a sleep of up to twice the longest look is worth a try: without the sleep and the waking it may well have
  *    come in time. The window becomes a quarter more than the sleep.
  *  - What a look finds brings the window down to about twice the time that it took.
- *  - A source that wakes the loop right after a look at it has found nothing was looked at for nothing, and is left alone for a number of
- *    wakings, which doubles with each failure in a row. There are such that cannot be found: a file system that completes direct writes in a
- *    worker on this processor does so only once the loop sleeps.
+ *  - A source that wakes the loop right after a look at it has found nothing was looked at for nothing. Once is no reason: some requests take
+ *    longer than others. After a second time in a row it is left alone for a number of wakings, which doubles with each failure. There are such
+ *    that cannot be found: a file system that completes direct writes in a worker on this processor does so only once the loop sleeps.
  *
  * With one window for all of a loop, a disk slower than the longest look would keep it at nothing, although the driver follows up each
  * completion at once. A source is looked at only between being at work and the next sleep: an idle one costs nothing.
@@ -41,6 +41,7 @@ static void window_trim(const struct poll_set *set, struct event_poll *poll, int
 
 	poll->window_ns = (int64_t)min_u64(max_u64((uint64_t)window, WINDOW_MIN), (uint64_t)set->max_ns);
 	poll->hold_off /= 2;
+	poll->missed_again = false;
 }
 
 bool poll_set_serve(struct poll_set *set, int64_t waited_ns)
@@ -86,7 +87,12 @@ static void window_learn(const struct poll_set *set, struct event_poll *poll)
 	poll->missed = false;
 	if (set->slept_ns < 0)
 		return;
-	if (missed) {
+	if (missed && !poll->missed_again) {
+		uint64_t waited = (uint64_t)poll->window_ns + (uint64_t)set->slept_ns;
+
+		poll->missed_again = true;
+		poll->window_ns = (int64_t)min_u64(waited + waited / 4, max);
+	} else if (missed) {
 		poll->hold_off = (unsigned)min_u64(2 * poll->hold_off + 1, HOLD_OFF_MAX);
 		poll->wakings_left = poll->hold_off;
 		poll->window_ns = 0;

@@ -138,6 +138,32 @@ START_TEST(in_vain)
 }
 END_TEST
 
+/* A look in vain now and then is made up for by the others; two in a row are not. */
+START_TEST(seldom_in_vain)
+{
+	struct poll_set set = { .max_ns = 32768, .slept_ns = 8000 };
+	struct source s;
+
+	source_init(&s, 0);
+	ck_assert(poll_set_start(&set, &s.poll, true));
+	for (int i = 0; i < 300; i++) {
+		if (i % 2) {
+			ck_assert(!poll_set_rest(&set));
+			set.slept_ns = 10000;
+			ck_assert(poll_set_start(&set, &s.poll, true));
+			ck_assert_int_gt(poll_set_window(&set), 12500); /* the look and the sleep */
+		} else {
+			atomic_store(&s.items, 1);
+			ck_assert(poll_set_serve(&set, 9000));
+		}
+	}
+	ck_assert_uint_eq(s.poll.hold_off, 0);
+	ck_assert(!poll_set_rest(&set));
+	ck_assert(!poll_set_start(&set, &s.poll, true));
+	ck_assert_uint_eq(s.poll.hold_off, 1);
+}
+END_TEST
+
 START_TEST(never)
 {
 	struct poll_set set = { .slept_ns = 10 };
@@ -367,7 +393,7 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = { window, in_vain, never, stop_in_walk, looks, nobody_starves, work_in_a_look, rest, interrupted };
+	const TTest *const tests[] = { window, in_vain, seldom_in_vain, never, stop_in_walk, looks, nobody_starves, work_in_a_look, rest, interrupted };
 
 	return suite_run("eventloop_poll", tests, ARRAY_SIZE(tests), setup, teardown);
 }
