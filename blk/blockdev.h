@@ -155,7 +155,6 @@ void blockdev_close(struct blockdev *bd);
 /* For back ends: ends a request, from the loop, possibly inside `submit` (then `done` is called on the next turn). */
 void blockdev_complete(struct blockdev *bd, struct blk_req *req, int result);
 
-/* What a file is opened as. Strings are borrowed during the call. */
 /* Who opens files in the stead of a thread that may not: a descriptor or -errno, as open(2) with `flags`, which create nothing. */
 struct blk_opener {
 	int (*open)(void *opaque, const char *path, int flags);
@@ -165,6 +164,7 @@ struct blk_opener {
 /* open(2), where `opener` is NULL. */
 int blk_open(const struct blk_opener *opener, const char *path, int flags);
 
+/* What a file is opened as. Strings are borrowed during the call. */
 struct blk_file_config {
 	const char *path;
 	const struct blk_opener *opener; /* borrowed during the call; NULL: this thread */

@@ -54,17 +54,20 @@ void qcow2_preload(void)
 	(void)dynlib_load(&zstd_lib, &zstd, &err); /* who then opens such an image is told */
 }
 
-/* `got` NULL: just `out_len` bytes. What follows in the last sector is somebody else's. */
-static enum libdeflate_result undeflate(const uint8_t *in, size_t in_len, uint8_t *out, size_t out_len, size_t *got)
+/* 0 or -errno: -ENOSPC for a stream that goes on past `out_len`. `got` NULL: just so many bytes. What follows in the last sector is somebody else's. */
+static int undeflate(const uint8_t *in, size_t in_len, uint8_t *out, size_t out_len, size_t *got)
 {
 	struct libdeflate_decompressor *d = libdeflate_alloc_decompressor();
-	enum libdeflate_result rc = LIBDEFLATE_BAD_DATA;
+	enum libdeflate_result rc;
 	size_t used;
 
-	if (d)
-		rc = libdeflate_deflate_decompress_ex(d, in, in_len, out, out_len, &used, got);
+	if (!d)
+		return -ENOMEM;
+	rc = libdeflate_deflate_decompress_ex(d, in, in_len, out, out_len, &used, got);
 	libdeflate_free_decompressor(d);
-	return rc;
+	if (rc == LIBDEFLATE_INSUFFICIENT_SPACE)
+		return -ENOSPC;
+	return rc == LIBDEFLATE_SUCCESS ? 0 : -EIO;
 }
 
 /* A stream that goes on past the cluster, which no writer makes on purpose, is cut there, as QEMU does: up to so many clusters. */
@@ -72,20 +75,20 @@ static enum libdeflate_result undeflate(const uint8_t *in, size_t in_len, uint8_
 
 static int unzlib(const uint8_t *in, size_t in_len, uint8_t *out, size_t out_len)
 {
-	enum libdeflate_result rc = undeflate(in, in_len, out, out_len, NULL);
+	int rc = undeflate(in, in_len, out, out_len, NULL);
 	uint8_t *more;
 	size_t got;
 
-	if (rc != LIBDEFLATE_INSUFFICIENT_SPACE)
-		return rc == LIBDEFLATE_SUCCESS ? 0 : -EIO;
+	if (rc != -ENOSPC)
+		return rc;
 	more = malloc(OVERLONG * out_len);
 	if (!more)
 		return -ENOMEM;
 	rc = undeflate(in, in_len, more, OVERLONG * out_len, &got);
-	if (rc == LIBDEFLATE_SUCCESS)
+	if (rc == 0)
 		memcpy(out, more, out_len);
 	free(more);
-	return rc == LIBDEFLATE_SUCCESS ? 0 : -EIO;
+	return rc == -ENOSPC ? -EIO : rc;
 }
 
 static int unzstd(const struct q_zstd *zstd, const uint8_t *in, size_t in_len, uint8_t *out, size_t out_len)

@@ -117,8 +117,8 @@ struct event_poll {
 	/* The loop's own, eventloop_poll.c: */
 	int64_t window_ns;
 	unsigned hold_off, wakings_left;
-	bool missed;       /* the last look at it found nothing */
-	bool missed_again; /* and so did the one before, or it is looked at for once after such */
+	bool missed;        /* the last look at it found nothing */
+	bool missed_before; /* nor did one since the last that found something */
 	struct event_poll *prev, *next;
 	bool active;
 };

@@ -41,7 +41,7 @@ static void window_trim(const struct poll_set *set, struct event_poll *poll, int
 
 	poll->window_ns = (int64_t)min_u64(max_u64((uint64_t)window, WINDOW_MIN), (uint64_t)set->max_ns);
 	poll->hold_off /= 2;
-	poll->missed_again = false;
+	poll->missed_before = false;
 }
 
 bool poll_set_serve(struct poll_set *set, int64_t waited_ns)
@@ -87,10 +87,10 @@ static void window_learn(const struct poll_set *set, struct event_poll *poll)
 	poll->missed = false;
 	if (set->slept_ns < 0)
 		return;
-	if (missed && !poll->missed_again) {
+	if (missed && !poll->missed_before) {
 		uint64_t waited = (uint64_t)poll->window_ns + (uint64_t)set->slept_ns;
 
-		poll->missed_again = true;
+		poll->missed_before = true;
 		poll->window_ns = (int64_t)min_u64(waited + waited / 4, max);
 	} else if (missed) {
 		poll->hold_off = (unsigned)min_u64(2 * poll->hold_off + 1, HOLD_OFF_MAX);
