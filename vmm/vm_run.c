@@ -84,7 +84,9 @@ int vm_start(struct vm *vm, struct err *err)
 		pthread_mutex_unlock(&vm->lock);
 		r = vcpu_start(&vm->vcpus[i], err);
 		if (r < 0) {
-			vm->running_threads--; /* this one never existed; the others park without looking at it */
+			pthread_mutex_lock(&vm->lock);
+			vm->running_threads--; /* this one never existed */
+			pthread_mutex_unlock(&vm->lock);
 			vm_stop(vm);
 			return r;
 		}
