@@ -6,8 +6,8 @@
 #include "victim.h"
 
 #define PIECE 4096
-#define HELD_MS 10000
-#define PATIENCE_MS 10000
+#define HELD_MS 20000
+#define PATIENCE_MS 20000
 
 static bool send(struct victim *v, unsigned ms)
 {

@@ -198,6 +198,9 @@ static bool interrupts(struct victim *v)
 		reg(MMIO_INTERRUPT_ACK, i);
 	virtq_interrupts(&v->vq, true);
 	ok = ok && victim_request(v);
+	/* The answer is in the ring before the interrupt is raised. */
+	for (uint64_t end = rdtsc() + tsc_khz() * 20000; !(reg_of(MMIO_INTERRUPT_STATUS) & 1) && rdtsc() < end;)
+		cpu_relax();
 	ok = ok && reg_of(MMIO_INTERRUPT_STATUS) & 1;
 	reg(MMIO_INTERRUPT_ACK, INTERRUPT_ACK_ALL);
 	ok = ok && reg_of(MMIO_INTERRUPT_STATUS) == 0;

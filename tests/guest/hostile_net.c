@@ -114,7 +114,7 @@ static bool give(const void *at, uint32_t len, bool writable)
 /* Sends frames until something is received or the device is broken: the other end sends them back. */
 static bool provoke(bool want_broken)
 {
-	for (unsigned i = 0; i < 200; i++) {
+	for (unsigned i = 0; i < 1000; i++) {
 		if (want_broken ? (virtio_status(&v->dev) & VIRTIO_NEEDS_RESET) != 0 : rx.used->idx != rx.next_used)
 			return true;
 		if (!want_broken || rx.used->idx == 0)
@@ -199,7 +199,7 @@ static bool merged(void)
 	for (unsigned i = 0; i < 60; i++)
 		ok = ok && give(big + 1024 * i, 600, true);
 	/* Short ones from before may be under way, and as long as they are the wire may have no room for it. */
-	for (unsigned i = 0; ok && total != LONG_FRAME && i < 5; i++) {
+	for (unsigned i = 0; ok && total != LONG_FRAME && i < 20; i++) {
 		ok = send(v->data, LONG_FRAME);
 		while (total != LONG_FRAME && (total = receive(frame, 1000)))
 			;

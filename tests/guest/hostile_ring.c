@@ -8,7 +8,7 @@
 #define F (VIRTIO_F_INDIRECT | VIRTIO_F_EVENT_IDX)
 #define DATA(v, at) ((uintptr_t)(v)->data + (at))
 #define TABLE(v) ((volatile struct vring_desc *)((v)->data + 32768))
-#define WAIT_MS 5000
+#define WAIT_MS 20000
 
 /* Whether the first buffers of its requests are the device's to write. */
 static uint16_t way(const struct victim *v)

@@ -6,7 +6,7 @@
 #include "rt.h"
 
 #define IRQ 4
-#define IDLE_MS 5000
+#define IDLE_MS 20000
 
 static volatile uint32_t bytes, hash, overruns;
 static uint64_t rest;

@@ -5,6 +5,8 @@
  */
 #include "rt.h"
 
+#define PATIENCE_MS 20000
+#define LOOK_MS 30
 #define DEVICES 2
 #define GSI 16 /* (4 + pin A) mod 4, from 16 on */
 #define VECTOR (VEC_IOAPIC + GSI)
@@ -121,7 +123,7 @@ static void ask(unsigned i)
 /* Its answer is there, whether or not an interrupt says so. */
 static bool answered(unsigned i)
 {
-	for (unsigned ms = 0; ms < 5000; ms++) {
+	for (unsigned ms = 0; ms < PATIENCE_MS; ms++) {
 		if (rngs[i].used[1] == rngs[i].sent)
 			return true;
 		delay_us(1000);
@@ -129,39 +131,50 @@ static bool answered(unsigned i)
 	return false;
 }
 
-/*
- * Interrupts on for a while: how many came. Where kernels are interpreted, KVM may deliver one of a line twice, with KVM_IRQ_LINE
- * too; so tests for silence look twice, and the second time counts.
- */
-static uint32_t look(unsigned ms)
+/* Interrupts on for a while: how many came. */
+static uint32_t look(void)
 {
 	uint32_t before = interrupts;
 
-	wait_count(&interrupts, before + 0x7fffffff, ms);
+	wait_count(&interrupts, before + 0x7fffffff, LOOK_MS);
 	return interrupts - before;
+}
+
+/*
+ * No more of them come. Where kernels are interpreted, KVM may deliver one of a line twice, with KVM_IRQ_LINE too, and a busy host lowers a line
+ * late; a line that stays up does not give in for seconds.
+ */
+static uint32_t restless(void)
+{
+	uint32_t n = look();
+
+	for (unsigned try = 0; n && try < 200; try++)
+		n = look();
+	return n;
 }
 
 static void test_one(void)
 {
 	serve_only(true, true);
 	ask(0);
-	test(wait_count(&served[0], 1, 5000) && answered(0), "an interrupt");
-	look(30);
-	test_equal(look(30), 0, "further ones, once it was claimed");
+	test(wait_count(&served[0], 1, PATIENCE_MS) && answered(0), "an interrupt");
+	test_equal(restless(), 0, "further ones, once it was claimed");
 }
 
 static void test_shared(void)
 {
+	uint32_t before;
+
 	serve_only(true, false);
 	ask(0);
 	ask(1);
 	test(answered(0) && answered(1), "two answers with interrupts off");
-	test(wait_count(&served[0], 2, 5000), "one device is served");
-	test(look(30) > 0, "the line comes again for the other one");
+	test(wait_count(&served[0], 2, PATIENCE_MS), "one device is served");
+	before = interrupts;
+	test(wait_count(&interrupts, before + 1, PATIENCE_MS), "the line comes again for the other one");
 	serve_only(true, true);
-	test(wait_count(&served[1], 1, 5000), "which is served then");
-	look(10);
-	test_equal(look(30), 0, "interrupts after that");
+	test(wait_count(&served[1], 1, PATIENCE_MS), "which is served then");
+	test_equal(restless(), 0, "interrupts after that");
 }
 
 static void test_unserved(void)
@@ -170,11 +183,10 @@ static void test_unserved(void)
 
 	serve_only(false, false);
 	ask(1);
-	test(wait_count(&interrupts, before + 5, 5000), "an interrupt that nobody serves comes again and again");
+	test(wait_count(&interrupts, before + 5, PATIENCE_MS), "an interrupt that nobody serves comes again and again");
 	serve_only(true, true);
-	test(wait_count(&served[1], 2, 5000), "until somebody does");
-	look(10);
-	test_equal(look(30), 0, "interrupts after that");
+	test(wait_count(&served[1], 2, PATIENCE_MS), "until somebody does");
+	test_equal(restless(), 0, "interrupts after that");
 }
 
 /* Taken away before it was delivered: at most one comes that nobody claims. */
@@ -185,9 +197,9 @@ static void test_polled(void)
 	serve_only(true, true);
 	ask(0);
 	test(answered(0) && claim(0), "served with interrupts off");
-	look(30);
+	look();
 	test(unclaimed - before <= 1, "%u interrupts that nobody claims", unclaimed - before);
-	test_equal(look(30), 0, "interrupts after that");
+	test_equal(restless(), 0, "interrupts after that");
 }
 
 static void test_disabled(void)
@@ -196,10 +208,10 @@ static void test_disabled(void)
 
 	config_write16(slots[0], COMMAND, (uint16_t)(command | COMMAND_INTX_DISABLE));
 	ask(0);
-	test(answered(0) && look(30) == 0, "no interrupt while INTx is disabled");
+	test(answered(0) && look() == 0, "no interrupt while INTx is disabled");
 	test(config_read(slots[0], COMMAND) & 0x80000, "the status register shows it");
 	config_write16(slots[0], COMMAND, (uint16_t)command);
-	test(wait_count(&served[0], have + 1, 5000), "it comes when INTx is enabled");
+	test(wait_count(&served[0], have + 1, PATIENCE_MS), "it comes when INTx is enabled");
 }
 
 static void test_many(void)
@@ -212,8 +224,8 @@ static void test_many(void)
 		ask(0);
 		if (n % 3)
 			ask(1);
-		all = answered(0) && answered(1) && wait_count(&served[0], have[0] + n, 5000) &&
-		      wait_count(&served[1], have[1] + n - n / 3, 5000);
+		all = answered(0) && answered(1) && wait_count(&served[0], have[0] + n, PATIENCE_MS) &&
+		      wait_count(&served[1], have[1] + n - n / 3, PATIENCE_MS);
 	}
 	test(all, "%u rounds without a lost interrupt", rounds);
 	print("intx: %u interrupts, %u of them unclaimed\n", interrupts, unclaimed);

@@ -193,7 +193,7 @@ static void test_random(void)
 		ring.avail_idx++;
 		barrier();
 		reg_write(rng, REG_QUEUE_NOTIFY, 0);
-		test(wait_count(&interrupts, i + 1, 5000), "interrupt %u comes", i + 1);
+		test(wait_count(&interrupts, i + 1, 20000), "interrupt %u comes", i + 1);
 		test_equal(ring.used_idx, i + 1, "used index");
 		test_equal(ring.used_ring[i].len, BYTES, "bytes written");
 		test_equal(reg_read(rng, REG_INTERRUPT_STATUS), 0, "InterruptStatus after the acknowledgement");

@@ -20,13 +20,13 @@ static void off(void *arg)
 	if (fadt->flags & FADT_HW_REDUCED) {
 		print("poweroff: sleep type %d to port 0x%lx\n", type, fadt->sleep_control.address);
 		outb((uint16_t)fadt->sleep_control.address, (uint8_t)(type << 2 | 1 << 5));
-		delay_us(2000000);
-		test_abort("still running 2 s after SLP_EN");
+		delay_us(10000000);
+		test_abort("still running 10 s after SLP_EN");
 	}
 	print("poweroff: sleep type %d to port 0x%x\n", type, fadt->pm1a_cnt);
 	outw((uint16_t)fadt->pm1a_cnt, (uint16_t)(1 | type << 10 | 1 << 13));
-	delay_us(2000000);
-	test_abort("still running 2 s after SLP_EN");
+	delay_us(10000000);
+	test_abort("still running 10 s after SLP_EN");
 }
 
 void payload_main(void)

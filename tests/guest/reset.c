@@ -251,9 +251,9 @@ static _Noreturn void reset(void)
 	} else {
 		pull(NULL);
 	}
-	delay_us(5000000);
+	delay_us(20000000);
 	console_init();
-	test_abort("still running 5 s after the reset");
+	test_abort("still running 20 s after the reset");
 }
 
 void payload_main(void)

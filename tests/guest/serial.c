@@ -5,6 +5,7 @@
  */
 #include "rt.h"
 
+#define PATIENCE_MS 10000
 #define RBR (COM1 + 0)
 #define THR (COM1 + 0)
 #define IER (COM1 + 1)
@@ -191,7 +192,7 @@ static void test_identification(void)
 		inb(RBR);
 	keep(inb(IIR), 0xc0 | IIR_NONE, "nothing after reading them");
 	outb(THR, 1);
-	end = rdtsc() + tsc_khz() * 500;
+	end = rdtsc() + tsc_khz() * PATIENCE_MS;
 	do
 		iir = inb(IIR);
 	while (iir == (0xc0 | IIR_NONE) && rdtsc() < end);
@@ -242,18 +243,18 @@ static void test_interrupts(bool ioapic)
 	quiet();
 	taken = 0;
 	outb(IER, 0x02);
-	wait_count(&taken, 1, 500);
+	wait_count(&taken, 1, PATIENCE_MS);
 	keep(taken, 1, ioapic ? "IOAPIC: THRE on enabling it" : "PIC: THRE on enabling it");
 	keep(taken_iir, IIR_THRE, "and IIR says so");
 	outb(THR, '\r'); /* leaves, and the transmitter is empty again */
-	wait_count(&taken, 2, 500);
+	wait_count(&taken, 2, PATIENCE_MS);
 	keep(taken, 2, "THRE once a byte has gone");
 	outb(IER, 0x01);
 	/* In loopback OUT2, which gates the interrupt on PCs, is off for some: it has to come once loopback ends, not before for all. */
 	outb(MCR, MCR_OUT2 | MCR_LOOP);
 	outb(THR, 0x33);
 	outb(MCR, MCR_OUT2);
-	wait_count(&taken, 3, 500);
+	wait_count(&taken, 3, PATIENCE_MS);
 	keep(taken, 3, "received data");
 	keep(taken_iir, IIR_DATA, "and IIR says so");
 	wait_count(&taken, 4, 20);

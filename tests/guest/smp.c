@@ -7,8 +7,9 @@
 
 #define VEC_COUNT 0x70
 #define ROUNDS 100
+#define PATIENCE_MS 20000
 
-static volatile uint32_t counter, ipis[MAX_CPUS];
+static volatile uint32_t counter, in_x2apic, ipis[MAX_CPUS];
 
 static void count(void *arg)
 {
@@ -44,11 +45,12 @@ static void to_x2apic(void *arg)
 {
 	(void)arg;
 	lapic_x2apic();
+	asm volatile("lock incl %0" : "+m"(in_x2apic) : : "memory");
 }
 
 static void test_counting(size_t cpus)
 {
-	uint64_t end = rdtsc() + tsc_khz() * 5000;
+	uint64_t end = rdtsc() + tsc_khz() * PATIENCE_MS;
 
 	counter = 0;
 	for (size_t cpu = 1; cpu < cpus; cpu++)
@@ -70,14 +72,14 @@ static void test_ipis(size_t cpus, const char *mode)
 	memset((void *)ipis, 0, sizeof(ipis));
 	for (size_t cpu = 1; cpu < cpus; cpu++)
 		lapic_ipi(smp_apic_id(cpu), 0x4000 | VEC_COUNT);
-	for (end = rdtsc() + tsc_khz() * 5000; all < cpus - 1 && rdtsc() < end;) {
+	for (end = rdtsc() + tsc_khz() * PATIENCE_MS; all < cpus - 1 && rdtsc() < end;) {
 		all = 0;
 		for (size_t cpu = 1; cpu < cpus; cpu++)
 			all += ipis[cpu] == 1;
 	}
 	test(all == cpus - 1, "%s: an interrupt to each, %u of %lu came once", mode, all, cpus - 1);
 	lapic_ipi(0, 0xc4000 | VEC_COUNT); /* all but self */
-	for (all = 0, end = rdtsc() + tsc_khz() * 5000; all < cpus - 1 && rdtsc() < end;) {
+	for (all = 0, end = rdtsc() + tsc_khz() * PATIENCE_MS; all < cpus - 1 && rdtsc() < end;) {
 		all = 0;
 		for (size_t cpu = 1; cpu < cpus; cpu++)
 			all += ipis[cpu] == 2;
@@ -85,7 +87,7 @@ static void test_ipis(size_t cpus, const char *mode)
 	test(all == cpus - 1, "%s: one to all but self, %u of %lu came", mode, all, cpus - 1);
 	for (size_t cpu = 1; cpu < cpus; cpu++)
 		smp_call_async(cpu, send_to_first, NULL);
-	wait_count(&ipis[0], 1, 5000);
+	wait_count(&ipis[0], 1, PATIENCE_MS);
 	test(ipis[0] >= 1, "%s: interrupts to the first, %u taken", mode, ipis[0]);
 }
 
@@ -109,7 +111,8 @@ void payload_main(void)
 	}
 	for (size_t cpu = 1; cpu < cpus; cpu++)
 		smp_call_async(cpu, to_x2apic, NULL);
-	delay_us(20000);
+	for (uint64_t end = rdtsc() + tsc_khz() * PATIENCE_MS; in_x2apic < cpus - 1 && rdtsc() < end;)
+		cpu_relax();
 	lapic_x2apic();
 	test_ipis(cpus, "x2APIC");
 }

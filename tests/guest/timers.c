@@ -5,6 +5,7 @@
  */
 #include "rt.h"
 
+#define PATIENCE_MS 10000
 #define PIT_IRQ 0
 #define RTC_IRQ 8
 #define PM_HZ 3579545
@@ -65,22 +66,28 @@ static uint32_t wait_ms(unsigned ms)
 	return (uint32_t)((rdtsc() - start) / tsc_khz());
 }
 
-/* Interrupts taken in `ms` at a rate of `hz`: a slow host may lose half of them, or make up for some of before. */
-static void test_rate(uint32_t ms, uint32_t hz, const char *name)
+/*
+ * Interrupts taken at a rate of `hz`: a slow host may lose half of them, or make up for some of before. One that did nothing for longer than
+ * that spoils a try, not ten.
+ */
+static void test_rate(uint32_t hz, const char *name)
 {
-	uint32_t n = ticks, want = ms * hz / 1000;
+	uint32_t n = 0, want = 0;
 
+	for (unsigned try = 0; try < 10; try++) {
+		ticks = 0;
+		want = wait_ms(300) * hz / 1000;
+		n = ticks;
+		if (n >= want / 2 && n <= want + want / 2)
+			break;
+	}
 	test(n >= want / 2 && n <= want + want / 2, "%s: %u interrupts of %u", name, n, want);
 }
 
 static void test_pit_periodic(const char *name)
 {
-	uint32_t ms;
-
-	ticks = 0;
 	pit_program(0, 2, PIT_HZ / 100);
-	ms = wait_ms(300);
-	test_rate(ms, 100, name);
+	test_rate(100, name);
 }
 
 /* On a busy host an interrupt of the mode before can come late and spoil a try, but not five. */
@@ -91,7 +98,7 @@ static void test_pit_one_shot(void)
 		wait_ms(1);
 		ticks = 0;
 		pit_program(0, 0, PIT_HZ / 200);
-		wait_count(&ticks, 1, 500);
+		wait_count(&ticks, 1, PATIENCE_MS);
 		wait_ms(20);
 		if (ticks == 1)
 			break;
@@ -117,7 +124,7 @@ static void test_pit(void)
 	test_pit_one_shot();
 	ticks = 0;
 	pit_program(0, 0, PIT_HZ / 100);
-	irq_wait();
+	irq_wait(); /* one that waits already ends it too: interrupts were off */
 	test(ticks == 1, "HLT ends with the interrupt");
 	pic_mask(PIT_IRQ, true);
 
@@ -140,26 +147,28 @@ static unsigned rtc_seconds(void)
 }
 
 /*
- * ms from one update-ended interrupt to the next; *before: the clock's second between the two. The first can be late: of an update
- * whose flag stood before its interrupt was enabled, or because the host was busy. Then the two after it are looked at.
+ * ms from one update-ended interrupt to the next; *before and *after: the clock's second between the two, and after them. The first can be late:
+ * of an update whose flag stood before its interrupt was enabled, or because the host was busy; and so can the second. Then those after them
+ * are looked at.
  */
-static uint32_t rtc_update_period(uint8_t b, unsigned *before)
+static uint32_t rtc_update_period(uint8_t b, unsigned *before, unsigned *after)
 {
 	uint64_t start = 0;
 
 	cmos_read(0x0c);
 	ticks = rtc_flags = 0;
 	cmos_write(0x0b, b | RTC_B_UIE);
-	wait_count(&ticks, 1, 3000);
-	for (unsigned try = 0; try < 5; try++) {
+	wait_count(&ticks, 1, PATIENCE_MS);
+	for (unsigned try = 0; try < 10; try++) {
 		uint64_t first = rdtsc();
 
 		*before = rtc_seconds();
 		ticks = 0;
-		wait_count(&ticks, 1, 3000);
+		wait_count(&ticks, 1, PATIENCE_MS);
 		start = (rdtsc() - first) / tsc_khz();
-		if (ticks == 1 && start > 700)
-			return (uint32_t)start;
+		*after = rtc_seconds();
+		if (ticks == 1 && start > 700 && start < 1500 && *after == (*before + 1) % 60)
+			break;
 	}
 	return (uint32_t)start;
 }
@@ -167,26 +176,25 @@ static uint32_t rtc_update_period(uint8_t b, unsigned *before)
 static void test_rtc(void)
 {
 	uint8_t b = cmos_read(0x0b) & ~(RTC_B_PIE | RTC_B_AIE | RTC_B_UIE);
-	unsigned pin = acpi_isa_pin(RTC_IRQ), before;
+	unsigned pin = acpi_isa_pin(RTC_IRQ), before, after;
 	uint32_t ms;
 
 	test(cmos_read(0x0d) & 0x80, "RTC: register D says that time and memory are valid");
-	cmos_write(0x0a, 0x28); /* the divider runs; rate 8 is 256 Hz */
+	cmos_write(0x0a, 0x2a); /* the divider runs; rate 10 is 64 Hz, which a busy host can keep up with */
 	cmos_write(0x0b, b);
 	cmos_read(0x0c);
 	trap_set(VEC_PIC + RTC_IRQ, rtc_pic);
 	pic_mask(RTC_IRQ, false);
-	ticks = rtc_flags = 0;
+	rtc_flags = 0;
 	cmos_write(0x0b, b | RTC_B_PIE);
-	ms = wait_ms(300);
+	test_rate(64, "RTC: periodic");
 	cmos_write(0x0b, b);
-	test_rate(ms, 256, "RTC: periodic");
 	test((rtc_flags & 0xc0) == 0xc0, "RTC: register C says IRQF and PF (0x%x)", rtc_flags);
 
-	ms = rtc_update_period(b, &before);
+	ms = rtc_update_period(b, &before, &after);
 	test(ms > 700 && ms < 1500, "RTC: update interrupts %u ms apart", ms);
 	test((rtc_flags & 0x90) == 0x90, "RTC: register C says IRQF and UF (0x%x)", rtc_flags);
-	test_equal(rtc_seconds(), (before + 1) % 60, "RTC: the second after");
+	test_equal(after, (before + 1) % 60, "RTC: the second after");
 	cmos_write(0x0b, b);
 	pic_mask(RTC_IRQ, true);
 
@@ -199,7 +207,7 @@ static void test_rtc(void)
 	cmos_write(0x03, 0xff);
 	cmos_write(0x05, 0xff);
 	cmos_write(0x0b, b | RTC_B_AIE);
-	wait_count(&ticks, 1, 3000);
+	wait_count(&ticks, 1, PATIENCE_MS);
 	cmos_write(0x0b, b);
 	test(ticks >= 1 && (rtc_flags & 0xa0) == 0xa0, "RTC: alarm, register C 0x%x", rtc_flags);
 	ioapic_mask(pin);
@@ -244,17 +252,23 @@ static void test_pm_timer(void)
 
 static void test_lapic(void)
 {
-	uint32_t a, b;
+	uint32_t a = 0, b = 0;
 
 	trap_set(VEC_LAPIC_TIMER, lapic_timer);
 	lapic_write(LAPIC_TIMER_DIVIDE, 0x0b); /* by 1 */
 	lapic_write(LAPIC_LVT_TIMER, VEC_LAPIC_TIMER);
-	lapic_ticks = 0;
-	lapic_write(LAPIC_TIMER_INIT, 10000000);
-	a = lapic_read(LAPIC_TIMER_NOW);
-	b = lapic_read(LAPIC_TIMER_NOW);
+	for (unsigned try = 0; try < 10; try++) { /* it may run out before it is read */
+		lapic_write(LAPIC_TIMER_INIT, 0);
+		wait_ms(1);
+		lapic_ticks = 0;
+		lapic_write(LAPIC_TIMER_INIT, 10000000);
+		a = lapic_read(LAPIC_TIMER_NOW);
+		b = lapic_read(LAPIC_TIMER_NOW);
+		if (b < a)
+			break;
+	}
 	test(b < a && a <= 10000000, "local APIC timer counts down");
-	wait_count(&lapic_ticks, 1, 3000);
+	wait_count(&lapic_ticks, 1, PATIENCE_MS);
 	wait_ms(30);
 	test_equal(lapic_ticks, 1, "local APIC timer, one shot: one interrupt");
 	test_equal(lapic_read(LAPIC_TIMER_NOW), 0, "and it stands at 0");
@@ -262,7 +276,7 @@ static void test_lapic(void)
 	lapic_ticks = 0;
 	lapic_write(LAPIC_LVT_TIMER, VEC_LAPIC_TIMER | 0x20000);
 	lapic_write(LAPIC_TIMER_INIT, 5000000);
-	test(wait_count(&lapic_ticks, 3, 3000), "periodic: again and again");
+	test(wait_count(&lapic_ticks, 3, PATIENCE_MS), "periodic: again and again");
 	lapic_write(LAPIC_LVT_TIMER, LAPIC_MASKED);
 	lapic_write(LAPIC_TIMER_INIT, 0);
 	wait_ms(1); /* one may be on its way */
@@ -281,16 +295,21 @@ static void test_deadline(void)
 	lapic_ticks = 0;
 	when = rdtsc() + tsc_khz() * 10;
 	wrmsr(MSR_TSC_DEADLINE, when);
-	test(wait_count(&lapic_ticks, 1, 3000), "TSC deadline: an interrupt");
+	test(wait_count(&lapic_ticks, 1, PATIENCE_MS), "TSC deadline: an interrupt");
 	/* KVM waits by its own measure of the TSC's rate, which is a little wrong on some hosts: 5 percent. */
 	test(lapic_when + tsc_khz() / 2 >= when, "TSC deadline: not before its time");
 	test_equal(rdmsr(MSR_TSC_DEADLINE), 0, "TSC deadline: disarmed by it");
 	wrmsr(MSR_TSC_DEADLINE, rdtsc() - 1);
-	test(wait_count(&lapic_ticks, 2, 3000), "TSC deadline: one in the past comes at once");
-	wrmsr(MSR_TSC_DEADLINE, rdtsc() + tsc_khz() * 20);
-	wrmsr(MSR_TSC_DEADLINE, 0);
-	wait_ms(40);
-	test_equal(lapic_ticks, 2, "TSC deadline: 0 disarms");
+	test(wait_count(&lapic_ticks, 2, PATIENCE_MS), "TSC deadline: one in the past comes at once");
+	for (unsigned try = 0; try < 10; try++) { /* it may come before it is disarmed */
+		lapic_ticks = 0;
+		wrmsr(MSR_TSC_DEADLINE, rdtsc() + tsc_khz() * 20);
+		wrmsr(MSR_TSC_DEADLINE, 0);
+		wait_ms(40);
+		if (lapic_ticks == 0)
+			break;
+	}
+	test_equal(lapic_ticks, 0, "TSC deadline: 0 disarms");
 	lapic_write(LAPIC_LVT_TIMER, LAPIC_MASKED);
 }
 

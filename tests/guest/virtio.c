@@ -31,7 +31,7 @@ static bool request_rng(struct virtio *dev, struct virtq *vq)
 	if (!virtq_setup(vq, dev, 0, 0))
 		return false;
 	virtio_ready(dev);
-	if (!virtio_request(vq, &b, 0, 1, &len, 5000) || len == 0 || len > 64)
+	if (!virtio_request(vq, &b, 0, 1, &len, 20000) || len == 0 || len > 64)
 		return false;
 	for (uint32_t i = 0; i < len; i++)
 		zeroes += !bytes[i];
@@ -46,7 +46,7 @@ static bool request_console(struct virtio *dev, struct virtq *vq)
 	if (!virtq_setup(vq, dev, PORT0_OUT, 0))
 		return false;
 	virtio_ready(dev);
-	return virtio_request(vq, &b, 1, 0, NULL, 5000);
+	return virtio_request(vq, &b, 1, 0, NULL, 20000);
 }
 
 static bool request(struct virtio *dev, struct virtq *vq)
@@ -73,7 +73,7 @@ static bool request_indirect(struct virtq *vq)
 		return false;
 	virtq_publish(vq, (uint16_t)head);
 	virtq_kick(vq);
-	return virtq_wait(vq, NULL, 5000) == head;
+	return virtq_wait(vq, NULL, 20000) == head;
 }
 
 static void use(struct virtio *dev, const char *how)

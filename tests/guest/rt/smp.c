@@ -5,6 +5,8 @@
  */
 #include "rt.h"
 
+#define PATIENCE_MS 20000
+
 extern char ap_trampoline[], ap_trampoline_end[];
 extern volatile uint32_t ap_next;
 void ap_main(uint64_t number);
@@ -68,7 +70,7 @@ size_t smp_start(void)
 		lapic_ipi(ids[i], 0x4600 | AP_START >> 12);
 		if (!wait_up((uint32_t)cpus, 20))
 			lapic_ipi(ids[i], 0x4600 | AP_START >> 12);
-		if (wait_up((uint32_t)cpus, 2000))
+		if (wait_up((uint32_t)cpus, PATIENCE_MS))
 			cpus++;
 	}
 	return cpus - 1;
@@ -94,10 +96,10 @@ void smp_call_async(size_t cpu, void (*fn)(void *arg), void *arg)
 
 void smp_call(size_t cpu, void (*fn)(void *arg), void *arg)
 {
-	uint64_t end = rdtsc() + tsc_khz() * 5000;
+	uint64_t end = rdtsc() + tsc_khz() * PATIENCE_MS;
 
 	smp_call_async(cpu, fn, arg);
 	while (mailboxes[cpu].fn)
 		if (rdtsc() > end)
-			test_abort("CPU %lu did not do what it was asked within 5 s", cpu);
+			test_abort("CPU %lu did not do what it was asked within %u ms", cpu, PATIENCE_MS);
 }

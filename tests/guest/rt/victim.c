@@ -7,7 +7,7 @@
 #define MAGIC UINT64_C(0x9e3779b97f4a7c15)
 #define MMIO_FIRST 0xfeb00000u /* a microvm's transports */
 #define MMIO_STEP 512
-#define ANSWER_MS 10000   /* generous: hosts are busy */
+#define ANSWER_MS 20000   /* generous: hosts are busy */
 
 struct victim victims[MAX_VICTIMS];
 size_t n_victims;

@@ -210,7 +210,7 @@ int blk_request(struct virtq *vq, uint32_t type, uint64_t sector, void *data, ui
 	if (len)
 		b[n++] = (struct buffer){ data, len };
 	b[n++] = (struct buffer){ status, 1 };
-	if (!virtio_request(vq, b, out ? n - 1 : 1, out ? 1 : n - 1, NULL, 5000))
+	if (!virtio_request(vq, b, out ? n - 1 : 1, out ? 1 : n - 1, NULL, 20000))
 		return -1;
 	return *status;
 }
