@@ -6,7 +6,7 @@
 #include <check.h>
 #include <stddef.h>
 
-#define SUITE_TEST_SECONDS 30
+#define SUITE_TEST_SECONDS 30 /* tests/unit/run makes more of them */
 
 static inline int suite_run(const char *name, const TTest *const *tests, size_t n, void (*setup)(void), void (*teardown)(void))
 {

@@ -346,7 +346,7 @@ START_TEST(rest)
 	src.item_at_rest = true;
 	eventloop_set_polling(loop, MAX_NS);
 	ck_assert(eventloop_poll_start(loop, &src.poll, false));
-	eventloop_arm(loop, &timer, now_ns() + 5000000);
+	eventloop_arm(loop, &timer, now_ns() + 200000000);
 	ck_assert_int_eq(eventloop_run(loop), 0);
 	ck_assert_uint_eq(src.rested, 1);
 	ck_assert_uint_eq(src.served, 1);
@@ -373,7 +373,7 @@ static void rang_enough(void *opaque, uint32_t revents)
 START_TEST(interrupted)
 {
 	struct sigaction act = { .sa_handler = ring_in_handler }, old;
-	struct itimerval in = { .it_value.tv_usec = 200000 };
+	struct itimerval in = { .it_value.tv_usec = 900000 };
 
 	source_init(&src, 0);
 	eventloop_set_polling(loop, MAX_NS);

@@ -151,10 +151,10 @@ START_TEST(full_pipe)
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (unsigned i = 0; i < 1000; i++)
 		log_warn("lost");
-	ck_assert_int_lt(elapsed_ms(&start), 900);
+	ck_assert_int_lt(elapsed_ms(&start), 20000);
 	ck_assert_uint_eq(n_writes, 0);
 	log_error("waited for");
-	ck_assert_int_lt(elapsed_ms(&start), 5000);
+	ck_assert_int_lt(elapsed_ms(&start), 40000);
 	ck_assert_uint_eq(n_writes, 0);
 	ck_assert_int_eq(read(fd, page, sizeof(page)), sizeof(page));
 	log_warn("there again");

@@ -118,7 +118,7 @@ struct user {
 	struct blockdev *bd;
 	const uint64_t *sizes;
 	unsigned n_sizes, next;
-	uint64_t ops, bytes;
+	uint64_t ops, bytes, seen;
 	bool stopped;
 	struct user_req {
 		struct blk_req req;
@@ -178,6 +178,19 @@ static void user_forget(void *opaque)
 static void on_loop(struct user *u, void (*fn)(void *opaque))
 {
 	eventloop_call_sync(u->loop->loop, fn, u);
+}
+
+static void user_look(void *opaque)
+{
+	struct user *u = opaque;
+
+	u->seen = u->ops;
+}
+
+static uint64_t user_ops(struct user *u)
+{
+	on_loop(u, user_look);
+	return u->seen;
 }
 
 /* ---- tests ---- */
@@ -276,8 +289,10 @@ START_TEST(coming_and_going)
 	}
 	for (unsigned i = 0; i < LOOPS; i++)
 		on_loop(&u[i], user_forget);
-	nanosleep(&(struct timespec){ .tv_nsec = 300000000 }, NULL);
+	/* A busy machine may take its time, but not for ever. */
 	for (unsigned i = 0; i < LOOPS; i++) {
+		for (unsigned try = 0; try < 10000 && user_ops(&u[i]) == 0; try++)
+			nanosleep(&moment, NULL);
 		on_loop(&u[i], user_stop);
 		ck_assert_uint_gt(u[i].ops, 0);
 	}

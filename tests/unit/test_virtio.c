@@ -338,7 +338,7 @@ START_TEST(traffic)
 		else
 			fake_ring_add(&f.ring[q], &buf, 1);
 		fake_virtio_kick(&f, q);
-		ck_assert(fake_virtio_wait(&f, q, 1, 1000));
+		ck_assert(fake_virtio_wait(&f, q, 1, 20000));
 		ck_assert(fake_ring_used(&f.ring[q], &head, &len) && len == 64);
 	}
 	ck_assert_uint_eq(atomic_load(&f.queue_interrupts[0]), 34);
@@ -535,10 +535,16 @@ static void *stress_config(void *arg)
 	return NULL;
 }
 
+static void stress_look(void *arg)
+{
+	*(unsigned *)arg = echo.activated;
+}
+
 START_TEST(races)
 {
 	struct event_work begins = { .run = stress_begins };
 	pthread_t loop, t[5];
+	unsigned activated = 0;
 
 	for (unsigned q = 0; q < QUEUES; q++)
 		fake_ring_init(&f.ring[q], &f, 4, false, false);
@@ -555,6 +561,8 @@ START_TEST(races)
 	pthread_create(&t[3], NULL, stress_kick, NULL);
 	pthread_create(&t[4], NULL, stress_config, NULL);
 	usleep(STRESS_MS * 1000);
+	for (int64_t end = now_ns() + 60 * NS_PER_SEC; activated <= 10 && now_ns() < end;)
+		eventloop_call_sync(f.loop, stress_look, &activated);
 	atomic_store(&stress_end, true);
 	for (unsigned i = 0; i < ARRAY_SIZE(t); i++)
 		pthread_join(t[i], NULL);

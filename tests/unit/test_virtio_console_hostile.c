@@ -38,12 +38,12 @@ START_TEST(flood_takes_turns)
 	console_kick(dev, q);
 	ck_assert_uint_eq(used(q), CONSOLE_TURN);
 	fake_virtio_turn(&f);
-	ck_assert(fake_virtio_wait(&f, q, 128, 1000));
+	ck_assert(fake_virtio_wait(&f, q, 128, 20000));
 	for (unsigned i = 0; i < 128; i++)
 		fake_ring_add(&f.ring[0], &(struct fake_buf){ 0x1000, 0, true }, 1);
 	say(0, CONSOLE_PORT_OPEN, 1);
 	hvc0.fe->can_receive(hvc0.opaque);
-	ck_assert(fake_virtio_wait(&f, 0, 128, 1000)); /* receive buffers without room come back */
+	ck_assert(fake_virtio_wait(&f, 0, 128, 20000)); /* receive buffers without room come back */
 	ck_assert_uint_eq(hvc0.fe->can_receive(hvc0.opaque), 0);
 }
 END_TEST

@@ -177,7 +177,7 @@ START_TEST(huge_requests)
 	source.given = 0;
 	rng_kick(dev, 0);
 	ck_assert_uint_eq(source.given, RNG_PIECE);
-	ck_assert(fake_virtio_wait(&f, 0, 8, 1000));
+	ck_assert(fake_virtio_wait(&f, 0, 8, 20000));
 	ck_assert_uint_eq(source.given, 8 * RNG_PIECE);
 	/* 4 GiB, which memory does not have */
 	ask(UINT32_MAX);
@@ -303,7 +303,7 @@ START_TEST(slow_file)
 	ck_assert_int_eq(answer(), -1);
 	ck_assert_ptr_null(armed); /* no need to look again and again */
 	ck_assert_int_eq(write(fds[1], "abc", 3), 3);
-	ck_assert(fake_virtio_wait(&f, 0, 1, 1000));
+	ck_assert(fake_virtio_wait(&f, 0, 1, 20000));
 	ck_assert_int_eq(answer(), 3);
 	ask(8);
 	close(fds[1]);
