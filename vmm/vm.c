@@ -22,6 +22,30 @@ SYSCALL_RULES(
 
 #define PIO_LAST UINT64_C(0xffff)
 
+#if defined(__SANITIZE_THREAD__)
+#define VM_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define VM_TSAN 1
+#endif
+#endif
+
+/*
+ * From here on there is a guest, which the thread sanitizer cannot see: it writes to its memory when it likes, and may tell two devices to use the
+ * same buffer. That is no mistake here, since whoever reads guest memory copies once and goes by the copy. Tests of rings have no guest, and there
+ * the sanitizer does look at the order of what is read and written.
+ */
+static void share_with_guest(const struct gm_region *region)
+{
+#ifdef VM_TSAN
+	void AnnotateBenignRaceSized(const char *file, int line, const volatile void *mem, size_t size, const char *what);
+
+	AnnotateBenignRaceSized(__FILE__, __LINE__, region->hva, region->size, "guest memory");
+#else
+	(void)region;
+#endif
+}
+
 static int slot_ioctl(struct vm *vm, unsigned id, const struct vm_slot *s)
 {
 	struct kvm_userspace_memory_region slot = {
@@ -59,6 +83,7 @@ static int vm_map_memory(struct vm *vm, const struct gm_range *unmapped, struct 
 		const struct vm_slot slot = { .gpa = region->gpa + skip, .size = region->size - skip, .hva = region->hva + skip };
 		int r = slot_ioctl(vm, (unsigned)i, &slot);
 
+		share_with_guest(region);
 		if (r < 0)
 			return err_set_errno(err, r, "KVM refuses %" PRIu64 " MiB of memory at guest address 0x%" PRIx64,
 					     region->size / MIB, region->gpa);
