@@ -2,6 +2,8 @@
 """Guests that use disks: how the tests start them, ask them and end them, and where the disks' files are."""
 import hashlib
 import os
+import re
+import time
 
 from harness import BOOT, STEP, Skip
 
@@ -63,6 +65,19 @@ def host_fs(t, name, size):
     t.host("mkfs.ext4", "-q", "-E", "root_owner=0:0", "-m", "0", image)
     t.host("mount", "-o", "loop", image, directory, undo=("umount", "-l", directory))
     return directory
+
+
+def let_go(t, *paths):
+    """Waits until nobody has locks on files: of who was killed, the kernel closes an io_uring, and the files with it, a moment later."""
+    inodes = {os.stat(path).st_ino for path in paths}
+    deadline = time.monotonic() + STEP
+    while True:
+        with open("/proc/locks", encoding="ascii") as file:
+            held = {int(inode) for inode in re.findall(r" \w+:\w+:(\d+) ", file.read())}
+        if not held & inodes:
+            return
+        t.check(time.monotonic() < deadline, f"locks on {' or '.join(paths)} outlive who had them")
+        time.sleep(0.05)
 
 
 def loop_device(t, path, *options):

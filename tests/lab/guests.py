@@ -11,7 +11,7 @@ from harness import BOOT, STEP, Skip
 HERE = os.path.dirname(os.path.realpath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 CIRROS = "cirros-0.5.3-x86_64.qcow2"
-SLOW = 6 * BOOT  # CirrOS through its own boot loader, of which a busy machine makes minutes
+SLOW = 1800  # CirrOS through its own boot loader, of which a busy machine makes minutes
 URL = "https://download.cirros-cloud.net/0.5.3/cirros-0.5.3-x86_64-disk.img"
 
 

@@ -20,9 +20,9 @@ import tempfile
 import termios
 import time
 
-BOOT = 150  # seconds from exec to the guest's shell
-STEP = 40   # for one thing that a running guest does
-EXIT = 30   # to end, once told to or once the guest is off
+BOOT = 400  # seconds from exec to the guest's shell
+STEP = 120  # for one thing that a running guest does
+EXIT = 90   # to end, once told to or once the guest is off
 
 
 class Failure(Exception):

@@ -113,7 +113,7 @@ def boot_test(t, *arguments, status=0):
         raise Skip("no tools/boot-test")
     report = t.path("report.xml")
     done = subprocess.run([f"{ROOT}/tools/boot-test", "--kite", t.kite, "--logs", t.path("logs"), "--junit", report, *arguments],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SLOW + EXIT, check=False)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SLOW + 3 * BOOT + EXIT, check=False)
     t.check(done.returncode == status, f"boot-test's status is {done.returncode}, not {status}: {done.stdout[-600:]}")
     return done.stdout, ElementTree.parse(report).getroot() if status < 2 else None
 

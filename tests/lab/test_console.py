@@ -11,7 +11,7 @@ import termios
 import time
 import tty
 
-from harness import BOOT, EXIT, Failure, Peer, case
+from harness import BOOT, EXIT, STEP, Failure, Peer, case
 
 F_SETPIPE_SZ = 1031
 
@@ -34,14 +34,16 @@ def console_shell(t):
     guest.expect(rb"echo he''llo\r+\nhello\r+\n")
 
     paste = "".join(f"{i:04d} {'abcdefghijklmnopqrstuvwxyz' * 2}12345\n" for i in range(64)) + "x" * 128 + "\n"
-    guest.send("stty -echo; cat >/tmp/paste; md5sum /tmp/paste; stty echo\n")
+    guest.send("stty -echo; echo re''ady; cat >/tmp/paste; md5sum /tmp/paste; stty echo\n")
+    guest.expect(rb"ready")
     time.sleep(1)
     guest.send(paste + "\x04")
     got = guest.expect(rb"([0-9a-f]{32})  /tmp/paste")[1].decode()
     t.equal("what arrived of a paste of 4 KiB", got, hashlib.md5(paste.encode()).hexdigest())
 
     # Ctrl-c and Ctrl-z are the guest's.
-    guest.send("sleep 1000\n")
+    guest.send("echo sle''eps; sleep 1000\n")
+    guest.expect(rb"sleeps")
     time.sleep(1)
     guest.send("\x03")
     guest.expect(rb"guest# ")
@@ -96,10 +98,14 @@ def console_pty(t):
         if number == 1:
             peer.expect(rb"GUEST-READY", BOOT)
             peer.expect(rb"guest# ")
-        else:
-            time.sleep(2)  # nothing tells that the other side has seen us come
-        peer.send(f"echo $((6 * 7 * {number}))\n")
-        peer.expect(rf"\b{42 * number}\b")
+        for left in range(10, -1, -1):  # nothing tells that the other side has seen us come
+            peer.send(f"echo $((6 * 7 * {number}))\n")
+            try:
+                peer.expect(rf"\b{42 * number}\b", 5 if left else STEP)
+                break
+            except Failure:
+                if not left:
+                    raise
         peer.expect(rb"guest# ")
         os.close(fd)
     guest.kill(signal.SIGTERM)

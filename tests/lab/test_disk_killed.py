@@ -5,7 +5,7 @@ import re
 import signal
 import time
 
-from disks import MIB, answer, end, host_fs, new_file, shell
+from disks import MIB, answer, end, host_fs, let_go, new_file, shell
 from harness import case
 
 RECORD = 4096
@@ -55,6 +55,7 @@ def disk_killed(t):
         check_files(t, guest, acknowledged)
         for disk, records in kill_writers(t, guest, turn * 1000, random.randrange(3, 20)).items():
             acknowledged[disk] += records
+        let_go(t, *paths)
         for disk, path in zip(acknowledged, paths):
             check_records(t, f"{path} (seed {seed}, turn {turn})", path, acknowledged[disk])
     guest = shell(t, *options, tools=True)

@@ -3,7 +3,7 @@
 import signal
 
 from disks import MIB, answer, drivers_ready, end, fio, host_fs, new_file, shell
-from harness import BOOT, case
+from harness import BOOT, STEP, case
 
 LOAD = ("fio --thread --rw=randrw --bs=4k --direct=1 --ioengine=libaio --iodepth=32 --time_based --runtime=600 "
         "--filename=/dev/vda --name=a --name=b >/dev/null 2>&1 &\n")
@@ -21,7 +21,7 @@ def loaded(t, *options, disk=None, cache="writeback", **more):
 
 def start_load(t, guest):
     guest.send(LOAD)
-    for _ in range(20):
+    for _ in range(100):
         if answer(guest, MOVING) == "1":
             return
     t.check(False, "the load does not start")
@@ -37,10 +37,10 @@ def disk_unbind_busy(t):
                              ("PCI driver", f"echo 0000:00:05.0 >{pci}/drivers/virtio-pci/unbind", f"echo 0000:00:05.0 >{pci}/drivers/virtio-pci/bind"),
                              ("function", f"echo 1 >{device}/remove", f"echo 1 >{pci}/rescan")):
         guest.send(f"V={device}/virtio*; {away}; wait; ls /dev/vda; echo go''ne\n")
-        guest.expect(rb"No such file[^\n]*\s+gone", 90)
+        guest.expect(rb"No such file[^\n]*\s+gone", STEP)
         guest.send(f"{back}; while [ ! -e /dev/vda ]; do sleep 0.1; done; echo ba''ck\n")
-        guest.expect(rb"back", 60)
-        fio(t, guest, "--rw=randwrite --verify=crc32c --bs=4k --direct=1 --ioengine=libaio --iodepth=16 --size=1m --filename=/dev/vda", {"again": ""}, 60)
+        guest.expect(rb"back")
+        fio(t, guest, "--rw=randwrite --verify=crc32c --bs=4k --direct=1 --ioengine=libaio --iodepth=16 --size=1m --filename=/dev/vda", {"again": ""})
         if text != "function":
             start_load(t, guest)
     end(guest)

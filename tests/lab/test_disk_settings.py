@@ -51,10 +51,13 @@ def disk_limited(t):
     guest.send("t() { s=$(cut -d. -f1 /proc/uptime); \"$@\" 2>/dev/null; e=$(cut -d. -f1 /proc/uptime); echo $((e - s)); }\n")
     start = time.monotonic()
     took = int(answer(guest, "t dd if=/dev/zero of=/dev/vda bs=64k count=80 oflag=direct"))  # 5 MiB at 1 MiB/s
-    t.check(3 <= took <= 15 and time.monotonic() - start >= 3, f"5 MiB at 1 MiB/s take {took} s")
+    t.check(3 <= took <= 60 and time.monotonic() - start >= 3, f"5 MiB at 1 MiB/s take {took} s")
     took = int(answer(guest, "t dd if=/dev/zero of=/dev/vdb bs=4k count=250 oflag=direct"))  # at 50/s
-    t.check(3 <= took <= 15, f"250 writes at 50/s take {took} s")
-    t.equal("reads are free", answer(guest, "t dd if=/dev/vdb of=/dev/null bs=4k count=250 iflag=direct >/tmp/t; [ $(cat /tmp/t) -le 2 ]; echo $?"), "0")
-    t.equal("a disk beside", answer(guest, "dd if=/dev/zero of=/dev/vda bs=64k count=30 oflag=direct 2>/dev/null & "
-                                    "t dd if=/dev/zero of=/dev/vdc bs=64k count=32 oflag=direct >/tmp/t; [ $(cat /tmp/t) -le 2 ]; echo $?"), "0")
+    t.check(3 <= took <= 60, f"250 writes at 50/s take {took} s")
+    # A busy machine has several tries, a limit fails them all.
+    t.equal("reads are free", answer(guest, "for i in $(seq 10); do t dd if=/dev/vdb of=/dev/null bs=4k count=250 iflag=direct >/tmp/t; "
+                                     "[ $(cat /tmp/t) -gt 2 ] || break; done; [ $(cat /tmp/t) -le 2 ]; echo $?"), "0")
+    t.equal("a disk beside", answer(guest, "for i in $(seq 10); do dd if=/dev/zero of=/dev/vda bs=64k count=30 oflag=direct 2>/dev/null & "
+                                    "t dd if=/dev/zero of=/dev/vdc bs=64k count=32 oflag=direct >/tmp/t; wait; [ $(cat /tmp/t) -gt 2 ] || break; "
+                                    "done; [ $(cat /tmp/t) -le 2 ]; echo $?"), "0")
     end(guest)

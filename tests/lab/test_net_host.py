@@ -6,7 +6,7 @@ import time
 
 from disks import answer, end
 from harness import STEP, case
-from net import address, answers, guest, iperf, need_root, ping, serve
+from net import address, answers, client, guest, iperf, need_root, ping, serve
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 KITE_NET = f"{ROOT}/tools/kite-net"
@@ -137,14 +137,14 @@ def net_two(t):
             address(t, first, "eth1", "10.6.0.1/24")
             address(t, second, "eth1", "10.6.0.2/24")
         for way in ("", "-R", "-u -b 2M", "-u -b 2M -R"):
-            said = answer(first, f"iperf3 -c {target} -t 1 {way} >/tmp/out 2>&1 && echo good || tail -3 /tmp/out", STEP)
+            said = answer(first, client(f"{target} -t 1 {way}"))
             t.equal(f"iperf3 {way} to {target}", said, "good")
     # passt: DHCP from it, and TCP through it to a server here.
     said = answer(first, "ip link set eth2 up; udhcpc -i eth2 -n -q -s /bin/true -t 10 -T 1 2>&1 | grep -o 'lease of [0-9.]*'")
     t.equal("what passt's DHCP gives", said, "lease of 10.66.0.15")
     t.equal("passt", answer(first, "ip addr add 10.66.0.15/24 dev eth2; ip route add default via 10.66.0.254 && echo set"), "set")
     t.host("iperf3", "-s", "-D", "-1", "-p", "5299", "-I", t.path("iperf.pid"))
-    said = answer(first, "iperf3 -c 10.66.0.254 -p 5299 -t 1 >/tmp/out 2>&1 && echo good || tail -3 /tmp/out")
+    said = answer(first, client("10.66.0.254 -p 5299 -t 1"))
     t.equal("iperf3 through passt", said, "good")
     # The tap with its script.
     address(t, first, "eth3", "10.7.0.2/24")

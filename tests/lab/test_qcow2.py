@@ -6,7 +6,7 @@ import re
 import signal
 import time
 
-from disks import MIB, answer, blocks, drivers_ready, end, fio, host_fs, loop_device, md5, new_file, shell
+from disks import MIB, answer, blocks, drivers_ready, end, fio, host_fs, let_go, loop_device, md5, new_file, shell
 from harness import STEP, case
 from test_resize import controlled, order, wait_size
 
@@ -166,6 +166,7 @@ def qcow2_space_and_kill(t):
     time.sleep(random.uniform(0, 0.3))
     guest.kill(signal.SIGKILL)
     guest.wait()
+    let_go(t, full, device, *(path for path, _ in killed.values()))
     for path in (full, device):
         check_image(t, path, leaks=True)
     for disk, (path, _) in killed.items():
