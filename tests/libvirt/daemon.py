@@ -13,7 +13,7 @@ import time
 
 VERBOSE = "-v" in sys.argv
 PRIVATE = ("/etc/libvirt", "/run/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt")
-PATIENCE = int(os.environ.get("PATIENCE", "60"))  # seconds for one thing
+PATIENCE = int(os.environ.get("PATIENCE", "180"))  # seconds for one thing
 
 
 class Fail(Exception):
@@ -176,7 +176,7 @@ def run_steps(steps, conf, domains, label, each=True):
                 print(f"not ok {label}_{step.__name__[5:]}: {e} ({time.monotonic() - start:.1f} s)", flush=True)
                 if not each:
                     break
-    except Fail as e:
+    except (Fail, OSError, subprocess.SubprocessError) as e:
         failed += 1
         print(f"not ok {label}: {e}", flush=True)
     finally:

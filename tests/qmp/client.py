@@ -14,7 +14,7 @@ import time
 
 BUILD = os.environ.get("B", "build")
 VMM = shlex.split(os.environ.get("KITE", f"{BUILD}/kite"))
-PATIENCE = 60
+PATIENCE = 180
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 
@@ -23,13 +23,27 @@ class Fail(Exception):
     """Why a case failed, in words."""
 
 
+def connect(path):
+    """A connection to a socket that somebody listens at, or is about to: it has its name a moment before."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(PATIENCE)
+        try:
+            sock.connect(path)
+            return sock
+        except (ConnectionRefusedError, FileNotFoundError):
+            sock.close()
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
 class Client:
     """A client that reads everything; events are kept in .events."""
 
     def __init__(self, path, negotiate=True):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE)
-        self.sock.connect(path)
+        self.sock = connect(path)
         self.buf, self.events = b"", []
         self.greeting = self.message()
         if negotiate:
@@ -126,14 +140,16 @@ class Kite:
         """Waits until the guest's console has `expected`, and sends it a line."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            with open(f"{self.dir.name}/log", "rb") as f:
-                if expected in f.read():
-                    break
+            try:
+                with open(f"{self.dir.name}/log", "rb") as f:
+                    if expected in f.read():
+                        break
+            except FileNotFoundError: # not there yet
+                pass
             if time.monotonic() > deadline:
                 raise Fail(f"the guest does not say {expected}")
             time.sleep(0.05)
-        with socket.socket(socket.AF_UNIX) as s:
-            s.connect(f"{self.dir.name}/serial")
+        with connect(f"{self.dir.name}/serial") as s:
             for char in line:
                 s.sendall(char.encode())
                 time.sleep(0.002)
