@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """What tests boot: CirrOS, boot sectors of our own, and what Debian has packages of. And how they talk to CirrOS."""
+import http.client
 import os
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 
 from harness import BOOT, STEP, Skip
@@ -57,12 +59,18 @@ def find():
             return place
     os.makedirs(kept, exist_ok=True)
     image = os.path.join(kept, CIRROS)
-    try:
-        with urllib.request.urlopen(URL, timeout=60) as source, open(f"{image}.part", "wb") as target:
-            shutil.copyfileobj(source, target)
-    except OSError as error:
-        print(f"run: no guests' images: {URL}: {error}", file=sys.stderr)
-        return None
+    for left in range(4, -1, -1):
+        try:
+            with urllib.request.urlopen(URL, timeout=60) as source, open(f"{image}.part", "wb") as target:
+                shutil.copyfileobj(source, target)
+                if target.tell() != int(source.headers.get("Content-Length", target.tell())):
+                    raise OSError("it ends before its end")
+            break
+        except (OSError, http.client.HTTPException) as error:
+            if not left:
+                print(f"run: no guests' images: {URL}: {error}", file=sys.stderr)
+                return None
+            time.sleep(5)
     os.replace(f"{image}.part", image)
     print(f"run: guests' images are those of {URL}", file=sys.stderr)
     return kept

@@ -60,7 +60,7 @@ lab_apt_setup() {
 		-o "Dir::Cache::archives=$d/archives" -o "Dir::Etc::sourcelist=$d/etc/sources.list" -o Dir::Etc::sourceparts=/dev/null
 		-o "Dir::State::status=/dev/null" -o APT::Sandbox::User=root -o Debug::NoLocking=1)
 	[ -n "$(find "$d/lists" -name '*_Packages*' -mtime -7 2>/dev/null)" ] ||
-		apt-get "${lab_apt[@]}" -qq update >&2 || lab_die "cannot fetch Debian's package lists"
+		apt-get "${lab_apt[@]}" -o Acquire::Retries=5 -qq update >&2 || lab_die "cannot fetch Debian's package lists"
 }
 
 # lab_package NAME PATH...: sets `package` to the directory that holds the files PATH (patterns, from the root on, without the first slash) of Debian's
@@ -100,7 +100,7 @@ lab_package_fetch() {
 		cd "$tmp"
 		mkdir deb out
 		cd deb
-		apt-get "${lab_apt[@]}" -qq download "$what" >../log 2>&1 || { cat ../log >&2; exit 1; }
+		apt-get "${lab_apt[@]}" -o Acquire::Retries=5 -qq download "$what" >../log 2>&1 || { cat ../log >&2; exit 1; }
 		dpkg-deb --fsys-tarfile ./*.deb | tar -C ../out -x --no-same-owner --wildcards "${@/#/./}"
 	) || lab_die "cannot fetch or unpack $what"
 	mv -T "$tmp/out" "$dir"
@@ -167,7 +167,7 @@ lab_kernel_fetch() {
 		cd "$tmp"
 		mkdir deb x out
 		cd deb
-		apt-get "${lab_apt[@]}" -qq download "$1" >../log 2>&1 || { cat ../log >&2; exit 1; }
+		apt-get "${lab_apt[@]}" -o Acquire::Retries=5 -qq download "$1" >../log 2>&1 || { cat ../log >&2; exit 1; }
 		dpkg-deb -x ./*.deb ../x
 		cd ../x
 		[ -d lib/modules ] || ln -s usr/lib lib
