@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 
-from harness import BOOT, STEP, Skip
+from harness import STEP, Skip
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
