@@ -23,7 +23,6 @@
 #include "vmm/err.h"
 #include "vmm/util.h"
 
-#define MS INT64_C(1000000)
 #define PIPE_SIZE 65536
 
 static struct eventloop *loop;
