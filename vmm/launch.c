@@ -219,8 +219,6 @@ static int launch_init(struct launch *l, struct err *err)
 		r = machine_ready(l->machine, err);
 	if (r == 0)
 		r = launch_net_ready(l->net, err);
-	if (r == 0)
-		r = vm_start(l->vm, err);
 	return r;
 }
 
@@ -247,6 +245,11 @@ struct launch *launch_create_in(const struct vm_config *cfg, struct eventloop *l
 		return NULL;
 	}
 	return l;
+}
+
+int launch_start(struct launch *l, const struct vm_entry *entry, struct err *err)
+{
+	return vm_start(l->vm, entry, err);
 }
 
 static void launch_begin(void *opaque)

@@ -82,7 +82,7 @@ static int program_run(struct program *p, const struct vm_config *cfg, struct er
 	p->launch = launch_create(cfg, p->loop, err);
 	if (!p->launch)
 		return err->code == -EINTR ? EXIT_SUCCESS : STATUS_FAILED;
-	if (pidfile_create(&p->pidfile, cfg->pidfile, err) == 0 && launch_sandbox(p->launch, err) == 0) {
+	if (pidfile_create(&p->pidfile, cfg->pidfile, err) == 0 && launch_start_inside(p->launch, err) == 0) {
 		daemon_ready(&p->daemon);
 		status = launch_run(p->launch, err);
 	}

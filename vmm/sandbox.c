@@ -2,7 +2,8 @@
 /*
  * Theory of operation
  *
- * Privileges, Landlock and filters belong to threads, so each thread enters by itself, and what it starts later begins inside. The filters
+ * Privileges, Landlock and filters belong to threads, so each thread enters by itself, and what it starts later begins inside: with nothing
+ * left to drop, or with a filter, too, depending on how far it was. The filters
  * are made when Kite is built: making them of their rules takes a library longer than everything else that a start does. They come as
  * const programs for the kernel's classic BPF, in which two things are put in as they are loaded: the process's id, for tgkill, and
  * what is done about other calls.
@@ -160,21 +161,10 @@ static int filter_load(const struct sandbox_filter *filter, bool log, struct err
 	return 0;
 }
 
-int sandbox_enter(const struct sandbox *s, enum sandbox_thread kind, struct err *err)
+int sandbox_drop(const struct sandbox *s, struct err *err)
 {
-	const enum sandbox_filter_kind filters[] = {
-		[SANDBOX_MAIN] = s->main,
-		[SANDBOX_LOOP] = s->loop,
-		[SANDBOX_LOOP_PEERS] = s->loop + NEEDS_PEERS,
-		[SANDBOX_VCPU] = FILTER_VCPU,
-	};
-	sigset_t trap;
-	int rc;
+	int rc = sandbox_enter_namespaces(&s->namespaces);
 
-	sigemptyset(&trap);
-	sigaddset(&trap, SIGSYS);
-	pthread_sigmask(SIG_UNBLOCK, &trap, NULL);
-	rc = sandbox_enter_namespaces(&s->namespaces);
 	if (rc < 0)
 		return err_set_errno(err, rc, "-sandbox: cannot leave the host's namespaces; leave out namespaces=on");
 	rc = drop_capabilities(err);
@@ -183,6 +173,22 @@ int sandbox_enter(const struct sandbox *s, enum sandbox_thread kind, struct err 
 	rc = sandbox_landlock_enter(s->landlock);
 	if (rc < 0)
 		return err_set_errno(err, rc, "-sandbox: cannot use Landlock; -sandbox off runs without");
+	return 0;
+}
+
+int sandbox_filter(const struct sandbox *s, enum sandbox_thread kind, struct err *err)
+{
+	const enum sandbox_filter_kind filters[] = {
+		[SANDBOX_MAIN] = s->main,
+		[SANDBOX_LOOP] = s->loop,
+		[SANDBOX_LOOP_PEERS] = s->loop + NEEDS_PEERS,
+		[SANDBOX_VCPU] = FILTER_VCPU,
+	};
+	sigset_t trap;
+
+	sigemptyset(&trap);
+	sigaddset(&trap, SIGSYS);
+	pthread_sigmask(SIG_UNBLOCK, &trap, NULL);
 	return filter_load(&sandbox_filters[filters[kind]], s->log, err);
 }
 

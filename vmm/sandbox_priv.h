@@ -17,7 +17,7 @@ enum sandbox_filter_kind {
 	FILTERS = FILTER_MAIN + 4,
 };
 
-#define FILTER_MAX 1024 /* instructions */
+#define FILTER_MAX 256 /* instructions */
 
 struct sandbox_filter {
 	const struct sock_filter *code;

@@ -26,7 +26,6 @@ struct vcpu {
 	pthread_t thread;
 	bool thread_started;
 	_Atomic pid_t tid; /* the thread's own id, which it writes when it begins; 0: it has not run yet */
-	unsigned calls;     /* of vm_call that it has made; the VM's lock */
 	struct arch_vcpu *arch; /* the architecture's own */
 	struct exit_stats *exits; /* -d exits; NULL: not counted. The thread's while it runs */
 };
