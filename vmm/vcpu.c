@@ -70,7 +70,7 @@ int vcpu_create(struct vcpu *vcpu, struct vm *vm, unsigned index, uint32_t kvm_i
 {
 	int r;
 
-	*vcpu = (struct vcpu){ .vm = vm, .index = index, .fd = -1 };
+	*vcpu = (struct vcpu){ .vm = vm, .index = index, .kvm_id = kvm_id, .fd = -1 };
 	r = kvm_ioctl(vm->fd, KVM_CREATE_VCPU, (void *)(uintptr_t)kvm_id);
 	if (r < 0)
 		return err_set_errno(err, r, "KVM cannot create vCPU %u", index);

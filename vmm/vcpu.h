@@ -20,6 +20,7 @@ struct vm;
 struct vcpu {
 	struct vm *vm;
 	unsigned index;
+	uint32_t kvm_id;
 	int fd;
 	struct kvm_run *run; /* shared with the kernel */
 	size_t run_size;
