@@ -326,6 +326,12 @@ struct blockdev *launch_drive(const struct launch *l, const char *id)
 	return launch_disks_drive(l->disks, id);
 }
 
+void launch_leave(struct launch *l)
+{
+	l->vm->left = true;
+	launch_destroy(l);
+}
+
 void launch_destroy(struct launch *l)
 {
 	if (!l)

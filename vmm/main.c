@@ -21,6 +21,7 @@
 #include "vmm/log.h"
 #include "vmm/sandbox.h"
 #include "vmm/signals.h"
+#include "vmm/util.h"
 #include "vmm/vcpu.h"
 
 #define STATUS_FAILED 1
@@ -86,7 +87,10 @@ static int program_run(struct program *p, const struct vm_config *cfg, struct er
 		daemon_ready(&p->daemon);
 		status = launch_run(p->launch, err);
 	}
-	launch_destroy(p->launch);
+	if (SANITIZED)
+		launch_destroy(p->launch);
+	else
+		launch_leave(p->launch);
 	p->launch = NULL;
 	pidfile_remove(&p->pidfile);
 	return status;
@@ -193,6 +197,7 @@ int main(int argc, char *argv[])
 	}
 	if (status != EXIT_SUCCESS && err.code != 0)
 		log_error("%s", err.msg);
-	config_destroy(cfg);
+	if (SANITIZED)
+		config_destroy(cfg);
 	return status;
 }

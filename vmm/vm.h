@@ -112,6 +112,7 @@ struct vm {
 	int blocked_kick; /* see vcpu.c: 0, or the signal that ends KVM_RUN without a handler; before vm_start */
 	atomic_bool reset_ends; /* -no-reboot; written by the main thread, vCPU threads name it in a message */
 	bool shutdown_pauses;   /* -no-shutdown; main thread */
+	bool left; /* by launch_leave: not taken down any more; main thread */
 	bool triple_fault_said; /* vCPU threads; under lock */
 	enum vm_state state; /* main thread */
 
