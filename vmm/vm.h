@@ -184,7 +184,7 @@ struct vm_entry {
 
 /* Starts the vCPU threads, paused, and has them all go through `entry`, which may be NULL. 0 or -errno with `err`, then none runs. */
 int vm_start(struct vm *vm, const struct vm_entry *entry, struct err *err);
-/* Ends and joins them. */
+/* Ends and joins them; in a machine that is left, unless all are parked. */
 void vm_stop(struct vm *vm);
 
 /*

@@ -139,9 +139,16 @@ static void vm_kick_all(struct vm *vm)
 
 void vm_stop(struct vm *vm)
 {
+	bool stay;
+
 	pthread_mutex_lock(&vm->lock);
-	vm_set_goal(vm, VCPU_QUIT);
+	/* Who is parked does nothing, and goes with the process. */
+	stay = vm->left && vm->parked == vm->running_threads;
+	if (!stay)
+		vm_set_goal(vm, VCPU_QUIT);
 	pthread_mutex_unlock(&vm->lock);
+	if (stay)
+		return;
 	vm_kick_all(vm);
 	for (unsigned i = 0; i < vm->n_vcpus; i++)
 		vcpu_join(&vm->vcpus[i]);
