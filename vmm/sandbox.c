@@ -77,6 +77,17 @@ static void line_add_number(struct line *l, uint64_t v, unsigned base)
 	line_add(l, digits + i);
 }
 
+static const char *call_name(size_t nr)
+{
+	const char *name = sandbox_call_names;
+
+	if (nr >= sandbox_n_call_names)
+		return "of number";
+	while (nr-- > 0)
+		name += strlen(name) + 1;
+	return *name ? name : "of number";
+}
+
 /* Async-signal-safe, and no calls but those of the rules above and of terminal.c. */
 static void trapped(int sig, siginfo_t *info, void *context)
 {
@@ -89,7 +100,7 @@ static void trapped(int sig, siginfo_t *info, void *context)
 	line_add(&l, "kite: the sandbox does not allow thread '");
 	line_add(&l, thread);
 	line_add(&l, "' the system call ");
-	line_add(&l, nr < sandbox_n_call_names && sandbox_call_names[nr] ? sandbox_call_names[nr] : "of number");
+	line_add(&l, call_name(nr));
 	line_add(&l, " (");
 	line_add_number(&l, nr, 10);
 #ifdef __x86_64__

@@ -23,7 +23,7 @@
 
 /* For the library that is linked to this program. */
 const struct sandbox_filter sandbox_filters[FILTERS];
-const char *const sandbox_call_names[1];
+const char sandbox_call_names[1];
 const size_t sandbox_n_call_names;
 
 /* By the linker: what SYSCALL_RULES put there. */
@@ -134,15 +134,22 @@ static unsigned print_filter(unsigned kind)
 
 static void print_names(void)
 {
-	printf("const char *const sandbox_call_names[] = {\n");
+	int n = 0, gap = 0;
+
+	printf("const char sandbox_call_names[] =");
 	for (int nr = 0; nr < CALLS_MAX; nr++) {
 		char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, nr);
 
-		if (name)
-			printf("\t[%d] = \"%s\",\n", nr, name);
+		for (gap++; name && gap > 1; gap--)
+			printf("\n\t\"\\0\"");
+		if (name) {
+			printf("\n\t\"%s\\0\"", name);
+			n = nr + 1;
+			gap = 0;
+		}
 		free(name);
 	}
-	printf("};\nconst size_t sandbox_n_call_names = sizeof(sandbox_call_names) / sizeof(sandbox_call_names[0]);\n");
+	printf(";\nconst size_t sandbox_n_call_names = %d;\n", n);
 }
 
 static void print_source(void)
