@@ -247,7 +247,7 @@ struct launch *launch_create_in(const struct vm_config *cfg, struct eventloop *l
 	return l;
 }
 
-int launch_start(struct launch *l, const struct vm_entry *entry, struct err *err)
+int launch_start(struct launch *l, struct vm_entry *entry, struct err *err)
 {
 	return vm_start(l->vm, entry, err);
 }

@@ -40,7 +40,7 @@ void launch_powerdown(struct launch *launch);
 struct chardev *launch_chardev(const struct launch *launch, const char *id);
 
 /* Starts the vCPUs' threads, as vm_start. 0 or -errno with `err`: then it can only be destroyed. */
-int launch_start(struct launch *launch, const struct vm_entry *entry, struct err *err);
+int launch_start(struct launch *launch, struct vm_entry *entry, struct err *err);
 
 /* After launch_start: runs the machine until it ends. Returns the process's exit status; `err` is filled when it is 1 for a reason not yet logged. */
 int launch_run(struct launch *launch, struct err *err);

@@ -154,7 +154,7 @@ static int loop_enters(void *opaque, const char *iothread, struct eventloop *loo
 
 static int enter_all(struct launch *l, struct entry *e, struct err *err)
 {
-	const struct vm_entry of_vcpus = { .enter = vcpu_enters, .opaque = e };
+	struct vm_entry of_vcpus = { .enter = vcpu_enters, .opaque = e, .err = ERR_INIT };
 
 	if (sandbox_drop(e->sandbox, err) < 0 || launch_start(l, &of_vcpus, err) < 0)
 		return err->code;

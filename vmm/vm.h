@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "vmm/device.h"
+#include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/guest_mem.h"
 #include "vmm/irq_kvm.h"
@@ -31,7 +32,6 @@
 #include "vmm/vm_tell.h"
 
 struct bus;
-struct err;
 struct guest_mem;
 struct vcpu;
 struct vm_config;
@@ -122,8 +122,7 @@ struct vm {
 	_Atomic int goal; /* enum vcpu_goal; see vcpu.c for its ordering with immediate_exit */
 	unsigned parked, running_threads;
 	bool serve_when_parked; /* the last vCPU to park posts request_work */
-	const struct vm_entry *entry; /* of vm_start, while it waits; NULL: none */
-	struct err *entry_err;        /* where a thread says why it could not go through it; under lock */
+	struct vm_entry *entry; /* of vm_start, while that waits; NULL: none */
 	unsigned requests; /* not served yet: a bit for each enum vm_request */
 	struct vm_asked asked[VM_REQUESTS];
 	struct event_work request_work;
@@ -180,10 +179,11 @@ void vm_run_fini(struct vm *vm);
 struct vm_entry {
 	int (*enter)(void *opaque, struct err *err);
 	void *opaque;
+	struct err err; /* of a thread that could not; the VM's */
 };
 
 /* Starts the vCPU threads, paused, and has them all go through `entry`, which may be NULL. 0 or -errno with `err`, then none runs. */
-int vm_start(struct vm *vm, const struct vm_entry *entry, struct err *err);
+int vm_start(struct vm *vm, struct vm_entry *entry, struct err *err);
 /* Ends and joins them; in a machine that is left, unless all are parked. */
 void vm_stop(struct vm *vm);
 

@@ -99,19 +99,17 @@ static int wait_for_entry(struct vm *vm, struct err *err)
 	pthread_mutex_lock(&vm->lock);
 	while (vm->parked < vm->running_threads)
 		pthread_cond_wait(&vm->all_parked, &vm->lock);
-	if (vm->entry_err->code < 0)
-		*err = *vm->entry_err;
+	if (vm->entry->err.code < 0)
+		*err = vm->entry->err;
 	pthread_mutex_unlock(&vm->lock);
-	return vm->entry_err->code;
+	return vm->entry->err.code;
 }
 
-int vm_start(struct vm *vm, const struct vm_entry *entry, struct err *err)
+int vm_start(struct vm *vm, struct vm_entry *entry, struct err *err)
 {
-	struct err entry_err = ERR_INIT;
 	int r;
 
 	vm->entry = entry;
-	vm->entry_err = &entry_err;
 	r = start_threads(vm, err);
 	if (r == 0 && entry)
 		r = wait_for_entry(vm, err);
@@ -127,7 +125,7 @@ void vm_vcpu_enters(struct vm *vm)
 	if (!vm->entry || vm->entry->enter(vm->entry->opaque, &err) == 0)
 		return;
 	pthread_mutex_lock(&vm->lock);
-	*vm->entry_err = err;
+	vm->entry->err = err;
 	pthread_mutex_unlock(&vm->lock);
 }
 

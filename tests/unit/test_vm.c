@@ -542,7 +542,7 @@ static int enter(void *opaque, struct err *e)
 /* All vCPUs have been through it when vm_start returns, and one that could not ends them all. */
 START_TEST(start_through_an_entry)
 {
-	const struct vm_entry entry = { .enter = enter, .opaque = &entered };
+	struct vm_entry entry = { .enter = enter, .opaque = &entered };
 
 	entered = 0;
 	entry_fails = N_VCPUS;
