@@ -103,7 +103,7 @@ SANDBOX_GEN := $(B)/tools/sandbox-gen/sandbox-gen
 # Not what a test that is built first adds for itself.
 SANDBOX_GEN_LINK := $(CFLAGS) $(LDFLAGS) -Wl,--no-gc-sections
 SANDBOX_GEN_LIBS := $(LIBS) $(PACK_LIBS) -lseccomp
-SANDBOX_GEN_OBJ := $(B)/tools/sandbox-gen/main.o $(filter-out $(B)/vmm/sandbox_filters.o,$(LIB_OBJ))
+SANDBOX_GEN_OBJ := $(B)/tools/sandbox-gen/main.o $(B)/tools/sandbox-gen/shrink.o $(filter-out $(B)/vmm/sandbox_filters.o,$(LIB_OBJ))
 $(SANDBOX_GEN): $(SANDBOX_GEN_OBJ)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(SANDBOX_GEN_LINK) -o $@ $^ $(SANDBOX_GEN_LIBS)

@@ -230,11 +230,7 @@ static void vblk_resume(struct virtio_dev *dev)
 
 static void vblk_free(struct vblk *b)
 {
-	if (b->queues)
-		for (unsigned i = 0; i < b->n_queues; i++) {
-			free(b->queues[i].reqs);
-			free(b->queues[i].iovs);
-		}
+	free(b->pools);
 	free(b->queues);
 	pthread_mutex_destroy(&b->lock);
 	free(b);
@@ -260,24 +256,30 @@ static const struct virtio_dev_ops vblk_ops = {
 	.destroy = vblk_destroy,
 };
 
-/* Memory for the pools. calloc leaves it untouched until requests need it. */
+/* Memory for the pools, one piece for all queues. calloc leaves it untouched until requests need it. */
 static int vblk_init_queues(struct vblk *b, unsigned n, unsigned size)
 {
+	unsigned max_buffers = (unsigned)min_u64(size, VBLK_MAX_BUFFERS);
+	size_t reqs = (size_t)n * size;
+	struct vblk_req *req;
+	struct iovec *iov;
+
 	b->n_queues = n;
 	b->queues = calloc(n, sizeof(*b->queues));
-	if (!b->queues)
+	b->pools = calloc(reqs, sizeof(*req) + max_buffers * sizeof(*iov));
+	if (!b->queues || !b->pools)
 		return -ENOMEM;
+	req = b->pools;
+	iov = (struct iovec *)(req + reqs);
 	for (unsigned i = 0; i < n; i++) {
 		struct vblk_queue *q = &b->queues[i];
 
 		q->vblk = b;
 		q->index = i;
-		q->max_buffers = (unsigned)min_u64(size, VBLK_MAX_BUFFERS);
+		q->max_buffers = max_buffers;
 		q->n_reqs = size;
-		q->reqs = calloc(size, sizeof(*q->reqs));
-		q->iovs = calloc((size_t)size * q->max_buffers, sizeof(*q->iovs));
-		if (!q->reqs || !q->iovs)
-			return -ENOMEM;
+		q->reqs = req + (size_t)i * size;
+		q->iovs = iov + (size_t)i * size * max_buffers;
 		q->notify = (struct event_work){ .run = vblk_notify, .opaque = q };
 		q->more = (struct event_work){ .run = vblk_run_more, .opaque = q };
 	}

@@ -56,6 +56,7 @@ struct vblk {
 	struct blockdev *bd; /* borrowed */
 	struct vblk_queue *queues;
 	unsigned n_queues;
+	void *pools; /* of all queues */
 	unsigned in_flight;        /* requests taken, over all queues */
 	uint64_t capacity;         /* sectors of 512 bytes; the loop's copy of what config says */
 	uint32_t block;            /* bytes: logical */

@@ -6,15 +6,6 @@
 
 #include "vmm/util.h"
 
-/* A sanitizer's run-time makes calls of its own. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANDBOX_DEFAULT false
-#elif defined(__has_feature)
-#define SANDBOX_DEFAULT (!__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer))
-#else
-#define SANDBOX_DEFAULT true
-#endif
-
 const char *const config_watchdog_actions[] = {
 	[WATCHDOG_RESET] = "reset", [WATCHDOG_SHUTDOWN] = "shutdown", [WATCHDOG_POWEROFF] = "poweroff", [WATCHDOG_PAUSE] = "pause",
 	[WATCHDOG_DEBUG] = "debug", [WATCHDOG_NONE] = "none", [WATCHDOG_INJECT_NMI] = "inject-nmi", NULL,
@@ -31,7 +22,7 @@ static void set_defaults(struct vm_config *cfg)
 	cfg->ram_size = CONFIG_DEFAULT_RAM;
 	cfg->smp = (struct config_smp){ .cpus = 1, .sockets = 1, .cores = 1, .threads = 1 };
 	cfg->rtc_base = RTC_BASE_UTC;
-	cfg->sandbox.on = SANDBOX_DEFAULT;
+	cfg->sandbox.on = !SANITIZED;
 	cfg->boot = (struct config_boot){ .order = CONFIG_BOOT_ORDER, .splash_time = -1, .reboot_timeout = -1 };
 	cfg->watchdog_action = WATCHDOG_RESET;
 	cfg->panic_action = PANIC_SHUTDOWN;

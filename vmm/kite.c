@@ -286,8 +286,10 @@ static int bring_up(struct kite *k, struct err *err)
 	if (!k->loop)
 		return err->code;
 	k->launch = launch_create_in(&k->cfg, k->loop, &k->launch_host, err);
-	if (k->launch)
+	if (k->launch && launch_start(k->launch, NULL, err) == 0)
 		return 0;
+	launch_destroy(k->launch);
+	k->launch = NULL;
 	eventloop_destroy(k->loop);
 	k->loop = NULL;
 	return err->code;

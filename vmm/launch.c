@@ -219,8 +219,6 @@ static int launch_init(struct launch *l, struct err *err)
 		r = machine_ready(l->machine, err);
 	if (r == 0)
 		r = launch_net_ready(l->net, err);
-	if (r == 0)
-		r = vm_start(l->vm, err);
 	return r;
 }
 
@@ -247,6 +245,11 @@ struct launch *launch_create_in(const struct vm_config *cfg, struct eventloop *l
 		return NULL;
 	}
 	return l;
+}
+
+int launch_start(struct launch *l, struct vm_entry *entry, struct err *err)
+{
+	return vm_start(l->vm, entry, err);
 }
 
 static void launch_begin(void *opaque)
@@ -321,6 +324,12 @@ struct launch_scsi *launch_scsi(struct launch *l)
 struct blockdev *launch_drive(const struct launch *l, const char *id)
 {
 	return launch_disks_drive(l->disks, id);
+}
+
+void launch_leave(struct launch *l)
+{
+	l->vm->left = true;
+	launch_destroy(l);
 }
 
 void launch_destroy(struct launch *l)

@@ -16,9 +16,10 @@ struct launch;
 struct launch_scsi;
 struct vm;
 struct vm_config;
+struct vm_entry;
 struct vm_observer_ops;
 
-/* `cfg` and `loop` are borrowed. NULL with `err`, and nothing is left behind; -EINTR when the user ended it meanwhile. */
+/* All but the vCPUs' threads. `cfg` and `loop` are borrowed. NULL with `err`, and nothing is left behind; -EINTR when the user ended it meanwhile. */
 struct launch *launch_create(const struct vm_config *cfg, struct eventloop *loop, struct err *err);
 
 /* What a program that embeds Kite adds; borrowed. All zeroes: nothing. */
@@ -38,7 +39,10 @@ void launch_powerdown(struct launch *launch);
 /* NULL: there is none of that name. */
 struct chardev *launch_chardev(const struct launch *launch, const char *id);
 
-/* Runs the machine until it ends. Returns the process's exit status; `err` is filled when it is 1 for a reason not yet logged. */
+/* Starts the vCPUs' threads, as vm_start. 0 or -errno with `err`: then it can only be destroyed. */
+int launch_start(struct launch *launch, struct vm_entry *entry, struct err *err);
+
+/* After launch_start: runs the machine until it ends. Returns the process's exit status; `err` is filled when it is 1 for a reason not yet logged. */
 int launch_run(struct launch *launch, struct err *err);
 
 /* Ends the machine from outside: launch_run returns 0. Loop thread. */
@@ -58,5 +62,10 @@ struct launch_scsi *launch_scsi(struct launch *launch);
 struct blockdev *launch_drive(const struct launch *launch, const char *id);
 
 void launch_destroy(struct launch *launch);
+/*
+ * The same in a process that ends next: the guest's memory and KVM's objects are left for the kernel, which takes them all back at once and not one
+ * mapping after the other.
+ */
+void launch_leave(struct launch *launch);
 
 #endif

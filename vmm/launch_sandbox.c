@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every thread enters by itself: vCPUs where they are parked, loops by a call to them, the main thread last. Workers, which a loop has for file
- * I/O and for what takes the processor's time, end, and come again as children of a loop that is inside.
+ * Privileges, Landlock's domain and namespaces go on to the threads that a thread starts: so the main thread gives up its own first, and starts the
+ * vCPUs then, which have only their filter left to load. Loops, which have opened files before, enter by a call to them. The main thread's filter,
+ * under which there are no vCPUs, comes last.
+ *
+ * Workers, which a loop has for file I/O and for what takes the processor's time, end, and come again as children of a loop that is inside.
  */
 #include "vmm/launch_sandbox.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -116,20 +118,13 @@ static struct sandbox *make_sandbox(const struct vm_config *cfg, struct err *err
 struct entry {
 	const struct vm_config *cfg;
 	const struct sandbox *sandbox;
-	pthread_mutex_t lock; /* for the error, of vCPUs */
-	struct err err;
 };
 
-static void vcpu_enters(void *opaque)
+static int vcpu_enters(void *opaque, struct err *err)
 {
-	struct entry *e = opaque;
-	struct err err = ERR_INIT;
+	const struct entry *e = opaque;
 
-	if (sandbox_enter(e->sandbox, SANDBOX_VCPU, &err) == 0)
-		return;
-	pthread_mutex_lock(&e->lock);
-	e->err = err;
-	pthread_mutex_unlock(&e->lock);
+	return sandbox_filter(e->sandbox, SANDBOX_VCPU, err);
 }
 
 /* Whether a network's socket that listens, or connects again, is on the loop of that iothread. */
@@ -150,45 +145,38 @@ static bool has_peers(const struct vm_config *cfg, const char *iothread)
 static int loop_enters(void *opaque, const char *iothread, struct eventloop *loop, struct err *err)
 {
 	const struct entry *e = opaque;
+	int rc;
 
 	eventloop_offload_rest(loop);
-	return sandbox_enter(e->sandbox, has_peers(e->cfg, iothread) ? SANDBOX_LOOP_PEERS : SANDBOX_LOOP, err);
-}
-
-static int vcpus_enter(struct launch *l, struct entry *e, struct err *err)
-{
-	pthread_mutex_init(&e->lock, NULL);
-	vm_call(machine_vm(l->machine), vcpu_enters, e);
-	pthread_mutex_destroy(&e->lock);
-	if (e->err.code < 0)
-		*err = e->err;
-	return e->err.code;
+	rc = sandbox_drop(e->sandbox, err);
+	return rc < 0 ? rc : sandbox_filter(e->sandbox, has_peers(e->cfg, iothread) ? SANDBOX_LOOP_PEERS : SANDBOX_LOOP, err);
 }
 
 static int enter_all(struct launch *l, struct entry *e, struct err *err)
 {
-	/* -machine none has only a main thread. */
-	if (l->machine && vcpus_enter(l, e, err) < 0)
+	struct vm_entry of_vcpus = { .enter = vcpu_enters, .opaque = e, .err = ERR_INIT };
+
+	if (sandbox_drop(e->sandbox, err) < 0 || launch_start(l, &of_vcpus, err) < 0)
 		return err->code;
 	if (l->disks && launch_disks_on_threads(l->disks, loop_enters, e, err) < 0)
 		return err->code;
 	if (l->net && launch_net_on_thread(l->net, loop_enters, e, err) < 0)
 		return err->code;
 	eventloop_offload_rest(l->loop);
-	return sandbox_enter(e->sandbox, SANDBOX_MAIN, err);
+	return sandbox_filter(e->sandbox, SANDBOX_MAIN, err);
 }
 
-int launch_sandbox(struct launch *l, struct err *err)
+int launch_start_inside(struct launch *l, struct err *err)
 {
 	struct sandbox *sandbox;
 	int rc;
 
 	if (!l->cfg->sandbox.on)
-		return 0;
+		return launch_start(l, NULL, err);
 	sandbox = make_sandbox(l->cfg, err);
 	if (!sandbox)
 		return err->code;
-	rc = enter_all(l, &(struct entry){ .cfg = l->cfg, .sandbox = sandbox, .err = ERR_INIT }, err);
+	rc = enter_all(l, &(struct entry){ .cfg = l->cfg, .sandbox = sandbox }, err);
 	sandbox_destroy(sandbox);
 	return rc;
 }

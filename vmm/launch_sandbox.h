@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Puts a machine's threads into the sandbox (vmm/sandbox.h), as its configuration says.
+ * Starts a machine's vCPUs, and puts all of its threads into the sandbox (vmm/sandbox.h) if its configuration says so.
  *
- * Thread: main, with everything open, before launch_run.
+ * Thread: main, with everything open, between launch_create and launch_run.
  */
 #ifndef VMM_LAUNCH_SANDBOX_H
 #define VMM_LAUNCH_SANDBOX_H
@@ -11,6 +11,6 @@ struct err;
 struct launch;
 
 /* 0, or -errno with `err`: some may be inside already, so the machine can only be destroyed. */
-int launch_sandbox(struct launch *launch, struct err *err);
+int launch_start_inside(struct launch *launch, struct err *err);
 
 #endif

@@ -21,6 +21,7 @@
 #include "vmm/log.h"
 #include "vmm/sandbox.h"
 #include "vmm/signals.h"
+#include "vmm/util.h"
 #include "vmm/vcpu.h"
 
 #define STATUS_FAILED 1
@@ -82,11 +83,14 @@ static int program_run(struct program *p, const struct vm_config *cfg, struct er
 	p->launch = launch_create(cfg, p->loop, err);
 	if (!p->launch)
 		return err->code == -EINTR ? EXIT_SUCCESS : STATUS_FAILED;
-	if (pidfile_create(&p->pidfile, cfg->pidfile, err) == 0 && launch_sandbox(p->launch, err) == 0) {
+	if (pidfile_create(&p->pidfile, cfg->pidfile, err) == 0 && launch_start_inside(p->launch, err) == 0) {
 		daemon_ready(&p->daemon);
 		status = launch_run(p->launch, err);
 	}
-	launch_destroy(p->launch);
+	if (SANITIZED)
+		launch_destroy(p->launch);
+	else
+		launch_leave(p->launch);
 	p->launch = NULL;
 	pidfile_remove(&p->pidfile);
 	return status;
@@ -193,6 +197,7 @@ int main(int argc, char *argv[])
 	}
 	if (status != EXIT_SUCCESS && err.code != 0)
 		log_error("%s", err.msg);
-	config_destroy(cfg);
+	if (SANITIZED)
+		config_destroy(cfg);
 	return status;
 }

@@ -2,7 +2,8 @@
 /*
  * Theory of operation
  *
- * Privileges, Landlock and filters belong to threads, so each thread enters by itself, and what it starts later begins inside. The filters
+ * Privileges, Landlock and filters belong to threads, so each thread enters by itself, and what it starts later begins inside: with nothing
+ * left to drop, or with a filter, too, depending on how far it was. The filters
  * are made when Kite is built: making them of their rules takes a library longer than everything else that a start does. They come as
  * const programs for the kernel's classic BPF, in which two things are put in as they are loaded: the process's id, for tgkill, and
  * what is done about other calls.
@@ -76,6 +77,17 @@ static void line_add_number(struct line *l, uint64_t v, unsigned base)
 	line_add(l, digits + i);
 }
 
+static const char *call_name(size_t nr)
+{
+	const char *name = sandbox_call_names;
+
+	if (nr >= sandbox_n_call_names)
+		return "of number";
+	while (nr-- > 0)
+		name += strlen(name) + 1;
+	return *name ? name : "of number";
+}
+
 /* Async-signal-safe, and no calls but those of the rules above and of terminal.c. */
 static void trapped(int sig, siginfo_t *info, void *context)
 {
@@ -88,7 +100,7 @@ static void trapped(int sig, siginfo_t *info, void *context)
 	line_add(&l, "kite: the sandbox does not allow thread '");
 	line_add(&l, thread);
 	line_add(&l, "' the system call ");
-	line_add(&l, nr < sandbox_n_call_names && sandbox_call_names[nr] ? sandbox_call_names[nr] : "of number");
+	line_add(&l, call_name(nr));
 	line_add(&l, " (");
 	line_add_number(&l, nr, 10);
 #ifdef __x86_64__
@@ -160,21 +172,10 @@ static int filter_load(const struct sandbox_filter *filter, bool log, struct err
 	return 0;
 }
 
-int sandbox_enter(const struct sandbox *s, enum sandbox_thread kind, struct err *err)
+int sandbox_drop(const struct sandbox *s, struct err *err)
 {
-	const enum sandbox_filter_kind filters[] = {
-		[SANDBOX_MAIN] = s->main,
-		[SANDBOX_LOOP] = s->loop,
-		[SANDBOX_LOOP_PEERS] = s->loop + NEEDS_PEERS,
-		[SANDBOX_VCPU] = FILTER_VCPU,
-	};
-	sigset_t trap;
-	int rc;
+	int rc = sandbox_enter_namespaces(&s->namespaces);
 
-	sigemptyset(&trap);
-	sigaddset(&trap, SIGSYS);
-	pthread_sigmask(SIG_UNBLOCK, &trap, NULL);
-	rc = sandbox_enter_namespaces(&s->namespaces);
 	if (rc < 0)
 		return err_set_errno(err, rc, "-sandbox: cannot leave the host's namespaces; leave out namespaces=on");
 	rc = drop_capabilities(err);
@@ -183,6 +184,22 @@ int sandbox_enter(const struct sandbox *s, enum sandbox_thread kind, struct err 
 	rc = sandbox_landlock_enter(s->landlock);
 	if (rc < 0)
 		return err_set_errno(err, rc, "-sandbox: cannot use Landlock; -sandbox off runs without");
+	return 0;
+}
+
+int sandbox_filter(const struct sandbox *s, enum sandbox_thread kind, struct err *err)
+{
+	const enum sandbox_filter_kind filters[] = {
+		[SANDBOX_MAIN] = s->main,
+		[SANDBOX_LOOP] = s->loop,
+		[SANDBOX_LOOP_PEERS] = s->loop + NEEDS_PEERS,
+		[SANDBOX_VCPU] = FILTER_VCPU,
+	};
+	sigset_t trap;
+
+	sigemptyset(&trap);
+	sigaddset(&trap, SIGSYS);
+	pthread_sigmask(SIG_UNBLOCK, &trap, NULL);
 	return filter_load(&sandbox_filters[filters[kind]], s->log, err);
 }
 

@@ -48,8 +48,12 @@ int sandbox_detach(int *status, struct err *err);
  * `err`. Main thread; there may be others.
  */
 struct sandbox *sandbox_create(const struct sandbox_config *cfg, struct err *err);
-/* Puts the calling thread in, and all that it starts. There is no way back. 0 or -errno with `err`. Any thread. */
-int sandbox_enter(const struct sandbox *sandbox, enum sandbox_thread kind, struct err *err);
+/*
+ * The two halves of going in, in this order; there is no way back from either. sandbox_drop takes namespaces, capabilities and files from the
+ * calling thread, and from all that it starts from then on; sandbox_filter its system calls. 0 or -errno with `err`. Any thread.
+ */
+int sandbox_drop(const struct sandbox *sandbox, struct err *err);
+int sandbox_filter(const struct sandbox *sandbox, enum sandbox_thread kind, struct err *err);
 /* NULL is fine. The threads stay in. */
 void sandbox_destroy(struct sandbox *sandbox);
 

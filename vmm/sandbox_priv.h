@@ -17,7 +17,7 @@ enum sandbox_filter_kind {
 	FILTERS = FILTER_MAIN + 4,
 };
 
-#define FILTER_MAX 1024 /* instructions */
+#define FILTER_MAX 256 /* instructions */
 
 struct sandbox_filter {
 	const struct sock_filter *code;
@@ -26,8 +26,8 @@ struct sandbox_filter {
 };
 
 extern const struct sandbox_filter sandbox_filters[FILTERS];
-/* By number; NULL: there is none of it. */
-extern const char *const sandbox_call_names[];
+/* By number, each with its terminator; empty: there is none of it. Not pointers, which every start would have to relocate. */
+extern const char sandbox_call_names[];
 extern const size_t sandbox_n_call_names;
 
 /* ---- sandbox_landlock.c ---- */

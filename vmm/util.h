@@ -18,6 +18,15 @@
 
 #define NS_PER_SEC INT64_C(1000000000)
 
+/* Built with a sanitizer, whose run-time makes system calls of its own, and tells what memory was lost. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED true
+#elif defined(__has_feature)
+#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define SANITIZED false
+#endif
+
 static inline uint64_t min_u64(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;

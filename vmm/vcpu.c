@@ -70,7 +70,7 @@ int vcpu_create(struct vcpu *vcpu, struct vm *vm, unsigned index, uint32_t kvm_i
 {
 	int r;
 
-	*vcpu = (struct vcpu){ .vm = vm, .index = index, .fd = -1 };
+	*vcpu = (struct vcpu){ .vm = vm, .index = index, .kvm_id = kvm_id, .fd = -1 };
 	r = kvm_ioctl(vm->fd, KVM_CREATE_VCPU, (void *)(uintptr_t)kvm_id);
 	if (r < 0)
 		return err_set_errno(err, r, "KVM cannot create vCPU %u", index);
@@ -125,8 +125,7 @@ static enum vcpu_goal vcpu_park(struct vcpu *vcpu)
 	if (atomic_load(&vm->goal) == VCPU_PAUSE) {
 		vm_vcpu_parked(vm);
 		while (atomic_load(&vm->goal) == VCPU_PAUSE)
-			if (!vm_vcpu_call(vm, &vcpu->calls))
-				pthread_cond_wait(&vm->changed, &vm->lock);
+			pthread_cond_wait(&vm->changed, &vm->lock);
 		vm->parked--;
 	}
 	goal = (enum vcpu_goal)atomic_load(&vm->goal);
@@ -212,6 +211,7 @@ static void *vcpu_thread(void *arg)
 
 	vcpu_name_thread(vcpu);
 	atomic_store(&vcpu->tid, gettid()); /* for vcpu_tid, which looks before it parks */
+	vm_vcpu_enters(vcpu->vm);
 	while (vcpu_park(vcpu) == VCPU_RUN)
 		vcpu_run(vcpu);
 	return NULL;

@@ -20,13 +20,13 @@ struct vm;
 struct vcpu {
 	struct vm *vm;
 	unsigned index;
+	uint32_t kvm_id;
 	int fd;
 	struct kvm_run *run; /* shared with the kernel */
 	size_t run_size;
 	pthread_t thread;
 	bool thread_started;
 	_Atomic pid_t tid; /* the thread's own id, which it writes when it begins; 0: it has not run yet */
-	unsigned calls;     /* of vm_call that it has made; the VM's lock */
 	struct arch_vcpu *arch; /* the architecture's own */
 	struct exit_stats *exits; /* -d exits; NULL: not counted. The thread's while it runs */
 };

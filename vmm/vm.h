@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "vmm/device.h"
+#include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/guest_mem.h"
 #include "vmm/irq_kvm.h"
@@ -31,7 +32,6 @@
 #include "vmm/vm_tell.h"
 
 struct bus;
-struct err;
 struct guest_mem;
 struct vcpu;
 struct vm_config;
@@ -112,6 +112,7 @@ struct vm {
 	int blocked_kick; /* see vcpu.c: 0, or the signal that ends KVM_RUN without a handler; before vm_start */
 	atomic_bool reset_ends; /* -no-reboot; written by the main thread, vCPU threads name it in a message */
 	bool shutdown_pauses;   /* -no-shutdown; main thread */
+	bool left; /* by launch_leave: not taken down any more; main thread */
 	bool triple_fault_said; /* vCPU threads; under lock */
 	enum vm_state state; /* main thread */
 
@@ -121,10 +122,7 @@ struct vm {
 	_Atomic int goal; /* enum vcpu_goal; see vcpu.c for its ordering with immediate_exit */
 	unsigned parked, running_threads;
 	bool serve_when_parked; /* the last vCPU to park posts request_work */
-	/* vm_call: what, how often there was one, and how many have done the last one. */
-	void (*call)(void *opaque);
-	void *call_opaque;
-	unsigned calls, called;
+	struct vm_entry *entry; /* of vm_start, while that waits; NULL: none */
 	unsigned requests; /* not served yet: a bit for each enum vm_request */
 	struct vm_asked asked[VM_REQUESTS];
 	struct event_work request_work;
@@ -177,12 +175,17 @@ void vm_remove_observer(struct vm *vm, void *opaque);
 void vm_run_init(struct vm *vm, bool no_reboot);
 void vm_run_fini(struct vm *vm);
 
-/* Starts the vCPU threads, paused. 0 or -errno with `err`, then none runs. */
-int vm_start(struct vm *vm, struct err *err);
-/* Ends and joins them. */
+/* What each vCPU thread goes through before all else, any number of them at a time. 0 or -errno with `err`. */
+struct vm_entry {
+	int (*enter)(void *opaque, struct err *err);
+	void *opaque;
+	struct err err; /* of a thread that could not; the VM's */
+};
+
+/* Starts the vCPU threads, paused, and has them all go through `entry`, which may be NULL. 0 or -errno with `err`, then none runs. */
+int vm_start(struct vm *vm, struct vm_entry *entry, struct err *err);
+/* Ends and joins them; in a machine that is left, unless all are parked. */
 void vm_stop(struct vm *vm);
-/* Has `fn` run in every vCPU thread, any number at a time, and waits for it. Main thread, between vm_start and the first vm_resume. */
-void vm_call(struct vm *vm, void (*fn)(void *opaque), void *opaque);
 
 /*
  * Main thread. vm_pause returns with every vCPU parked outside KVM_RUN and its last I/O completed. It waits for them, and one of them may be
@@ -214,10 +217,10 @@ void vm_tell(struct vm *vm, enum machine_news news);
 void vm_tell_init(struct vm *vm);
 void vm_tell_fini(struct vm *vm);
 
+/* For vcpu.c: the calling thread goes through the entry of vm_start. */
+void vm_vcpu_enters(struct vm *vm);
 /* For vcpu.c, under `lock`: the calling vCPU is parked from now on. */
 void vm_vcpu_parked(struct vm *vm);
-/* The same: makes the call of vm_call, if it is not the last one that `*calls` counted; the lock is not held meanwhile. Whether it did. */
-bool vm_vcpu_call(struct vm *vm, unsigned *calls);
 
 /* A triple fault: says so once in the life of the VM, then a reset. vCPU threads. */
 void vm_triple_fault(struct vm *vm, unsigned vcpu_index);

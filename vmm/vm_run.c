@@ -74,7 +74,7 @@ static void vm_set_goal(struct vm *vm, enum vcpu_goal goal)
 		pthread_cond_broadcast(&vm->changed);
 }
 
-int vm_start(struct vm *vm, struct err *err)
+static int start_threads(struct vm *vm, struct err *err)
 {
 	for (unsigned i = 0; i < vm->n_vcpus; i++) {
 		int r;
@@ -87,11 +87,46 @@ int vm_start(struct vm *vm, struct err *err)
 			pthread_mutex_lock(&vm->lock);
 			vm->running_threads--; /* this one never existed */
 			pthread_mutex_unlock(&vm->lock);
-			vm_stop(vm);
 			return r;
 		}
 	}
 	return 0;
+}
+
+/* They park behind the entry. */
+static int wait_for_entry(struct vm *vm, struct err *err)
+{
+	pthread_mutex_lock(&vm->lock);
+	while (vm->parked < vm->running_threads)
+		pthread_cond_wait(&vm->all_parked, &vm->lock);
+	if (vm->entry->err.code < 0)
+		*err = vm->entry->err;
+	pthread_mutex_unlock(&vm->lock);
+	return vm->entry->err.code;
+}
+
+int vm_start(struct vm *vm, struct vm_entry *entry, struct err *err)
+{
+	int r;
+
+	vm->entry = entry;
+	r = start_threads(vm, err);
+	if (r == 0 && entry)
+		r = wait_for_entry(vm, err);
+	if (r < 0)
+		vm_stop(vm);
+	return r;
+}
+
+void vm_vcpu_enters(struct vm *vm)
+{
+	struct err err = ERR_INIT;
+
+	if (!vm->entry || vm->entry->enter(vm->entry->opaque, &err) == 0)
+		return;
+	pthread_mutex_lock(&vm->lock);
+	vm->entry->err = err;
+	pthread_mutex_unlock(&vm->lock);
 }
 
 static void vm_kick_all(struct vm *vm)
@@ -102,39 +137,20 @@ static void vm_kick_all(struct vm *vm)
 
 void vm_stop(struct vm *vm)
 {
+	bool stay;
+
 	pthread_mutex_lock(&vm->lock);
-	vm_set_goal(vm, VCPU_QUIT);
+	/* Who is parked does nothing, and goes with the process. */
+	stay = vm->left && vm->parked == vm->running_threads;
+	if (!stay)
+		vm_set_goal(vm, VCPU_QUIT);
 	pthread_mutex_unlock(&vm->lock);
+	if (stay)
+		return;
 	vm_kick_all(vm);
 	for (unsigned i = 0; i < vm->n_vcpus; i++)
 		vcpu_join(&vm->vcpus[i]);
 	vm->running_threads = 0;
-}
-
-void vm_call(struct vm *vm, void (*fn)(void *opaque), void *opaque)
-{
-	pthread_mutex_lock(&vm->lock);
-	vm->call = fn;
-	vm->call_opaque = opaque;
-	vm->calls++;
-	vm->called = 0;
-	pthread_cond_broadcast(&vm->changed);
-	while (vm->called < vm->running_threads)
-		pthread_cond_wait(&vm->changed, &vm->lock);
-	pthread_mutex_unlock(&vm->lock);
-}
-
-bool vm_vcpu_call(struct vm *vm, unsigned *calls)
-{
-	if (*calls == vm->calls)
-		return false;
-	*calls = vm->calls;
-	pthread_mutex_unlock(&vm->lock);
-	vm->call(vm->call_opaque);
-	pthread_mutex_lock(&vm->lock);
-	vm->called++;
-	pthread_cond_broadcast(&vm->changed);
-	return true;
 }
 
 /* Every vCPU parked. */

@@ -516,6 +516,9 @@ void machine_destroy(struct machine *m)
 
 		dev->ops->destroy(dev);
 	}
+	/* Memory and descriptors, and nothing else, from here on. */
+	if (m->vm && m->vm->left)
+		return;
 	pc_firmware_close(m->firmware);
 	machine_smbios_free(&m->smbios);
 	irq_resample_fini(&m->intx);

@@ -13,8 +13,7 @@
 #include "vmm/vcpu.h"
 
 SYSCALL_RULES(
-	{ CALL(ioctl), ARG(1, KVM_GET_MSRS), .threads = THREAD_MAIN }, /* reset */
-	{ CALL(ioctl), ARG(1, KVM_SET_MSRS), .threads = THREAD_MAIN },
+	{ CALL(ioctl), ARG(1, KVM_SET_MSRS), .threads = THREAD_MAIN }, /* reset */
 );
 
 #define HWCR 0xc0010015
@@ -92,13 +91,6 @@ static const struct msr_range power_on[] = {
 #define MTRR_PHYS_BASE0 0x200
 #define MTRR_PHYS_MASK0 0x201
 
-static const struct msr_range mtrr_fixed[] = {
-	{ 0x250, 1, MTRR_WB8 }, /* 0x00000, 64 KiB each */
-	{ 0x258, 1, MTRR_WB8 }, /* 0x80000, 16 KiB each */
-	{ 0x259, 1, MTRR_UC },  /* 0xa0000: video window */
-	{ 0x268, 8, MTRR_WB8 }, /* 0xc0000, 4 KiB each */
-};
-
 #define MSRS_MAX 255 /* KVM takes as many in one call, and no list here has more */
 
 struct msr_list {
@@ -142,7 +134,7 @@ int msr_reset(struct vcpu *vcpu, struct err *err)
 }
 
 /* Without fast strings, which KVM leaves off, Linux takes the slow ways of copying memory on Intel's processors. */
-static int msr_set_misc_enable(struct vcpu *vcpu, struct err *err)
+int msr_firmware_misc_enable(struct vcpu *vcpu, uint64_t *value, struct err *err)
 {
 	const struct msr_range misc_enable = { MISC_ENABLE, 1, 0 };
 	struct msr_list list;
@@ -152,28 +144,26 @@ static int msr_set_misc_enable(struct vcpu *vcpu, struct err *err)
 	r = kvm_ioctl(vcpu->fd, KVM_GET_MSRS, &list);
 	if (r < 0)
 		return err_set_errno(err, r, "vCPU %u: KVM_GET_MSRS", vcpu->index);
-	if (r == 0)
-		return 0; /* KVM does not have it */
-	list.head.entries[0].data &= MISC_ENABLE_READ_ONLY;
-	list.head.entries[0].data |= MISC_ENABLE_FAST_STRINGS;
-	r = kvm_ioctl(vcpu->fd, KVM_SET_MSRS, &list);
-	return r < 0 ? err_set_errno(err, r, "vCPU %u: KVM_SET_MSRS", vcpu->index) : 0;
+	*value = r == 0 ? 0 : (list.head.entries[0].data & MISC_ENABLE_READ_ONLY) | MISC_ENABLE_FAST_STRINGS;
+	return 0;
 }
 
-int msr_set_firmware(struct vcpu *vcpu, unsigned phys_bits, struct err *err)
+int msr_set_firmware(struct vcpu *vcpu, unsigned phys_bits, uint64_t misc_enable, struct err *err)
 {
 	/* The mask has every address bit of the processor: with fewer, Linux reports a broken BIOS. */
 	uint64_t mask = (BIT64(phys_bits) - 1) & ~(MEM_HIGH_START - MEM_LOW_MAX - 1);
-	const struct msr_range variable[] = {
+	const struct msr_range all[] = {
+		{ MISC_ENABLE, misc_enable ? 1 : 0, misc_enable },
+		{ 0x250, 1, MTRR_WB8 }, /* 0x00000, 64 KiB each */
+		{ 0x258, 1, MTRR_WB8 }, /* 0x80000, 16 KiB each */
+		{ 0x259, 1, MTRR_UC },  /* 0xa0000: video window */
+		{ 0x268, 8, MTRR_WB8 }, /* 0xc0000, 4 KiB each */
 		{ MTRR_PHYS_BASE0, 1, MEM_LOW_MAX | MTRR_UC },
 		{ MTRR_PHYS_MASK0, 1, mask | MTRR_PHYS_VALID },
 		{ MTRR_DEF_TYPE, 1, MTRR_DEF_ENABLED | MTRR_WB },
 		/* AMD's: without, Linux reports a firmware bug. KVM has it since Linux 6.7. */
 		{ HWCR, 1, HWCR_TSC_FREQ_SEL },
 	};
-	int r = msr_set_misc_enable(vcpu, err);
 
-	if (r == 0)
-		r = msr_write(vcpu, mtrr_fixed, ARRAY_SIZE(mtrr_fixed), err);
-	return r < 0 ? r : msr_write(vcpu, variable, ARRAY_SIZE(variable), err);
+	return msr_write(vcpu, all, ARRAY_SIZE(all), err);
 }

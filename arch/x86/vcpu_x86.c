@@ -50,9 +50,27 @@ struct arch_vcpu {
 	struct kvm_sregs sregs;
 	struct kvm_lapic_state lapic;
 	struct kvm_mp_state mp_state;
+	uint64_t misc_enable; /* see msr.h */
 	unsigned phys_bits;
 	bool firmware; /* runs: registers stay as at power-on */
 };
+
+/*
+ * All but the first vCPU, which is the boot processor, are made alike. A call for each of their registers would cost a start with many more than it
+ * takes KVM to make them.
+ */
+#define FIRST_AP 1
+
+/* Intel SDM volume 3, 11.4.6: the id is in the highest byte of the register at 0x20. It is all that tells them apart. */
+static void power_on_copy(struct vcpu *vcpu, const struct arch_vcpu *from)
+{
+	const uint32_t id = vcpu->kvm_id << 24;
+
+	vcpu->arch->sregs = from->sregs;
+	vcpu->arch->lapic = from->lapic;
+	memcpy(vcpu->arch->lapic.regs + 0x20, &id, sizeof(id));
+	vcpu->arch->mp_state = from->mp_state;
+}
 
 int arch_vcpu_init(struct vcpu *vcpu, struct err *err)
 {
@@ -62,6 +80,10 @@ int arch_vcpu_init(struct vcpu *vcpu, struct err *err)
 	if (!arch)
 		return err_set(err, -ENOMEM, "no memory for vCPU %u", vcpu->index);
 	vcpu->arch = arch;
+	if (vcpu->index > FIRST_AP) {
+		power_on_copy(vcpu, vcpu->vm->vcpus[FIRST_AP].arch);
+		return 0;
+	}
 	r = kvm_ioctl(vcpu->fd, KVM_GET_SREGS, &arch->sregs);
 	if (r < 0)
 		return err_set_errno(err, r, "vCPU %u: KVM_GET_SREGS", vcpu->index);
@@ -82,7 +104,7 @@ void arch_vcpu_fini(struct vcpu *vcpu)
 
 static int set_firmware_msrs(struct vcpu *vcpu, struct err *err)
 {
-	return vcpu->arch->firmware ? 0 : msr_set_firmware(vcpu, vcpu->arch->phys_bits, err);
+	return vcpu->arch->firmware ? 0 : msr_set_firmware(vcpu, vcpu->arch->phys_bits, vcpu->arch->misc_enable, err);
 }
 
 int vcpu_x86_setup(struct vcpu *vcpu, const struct cpuid_template *template, uint32_t apic_id, bool firmware, struct err *err)
@@ -91,6 +113,10 @@ int vcpu_x86_setup(struct vcpu *vcpu, const struct cpuid_template *template, uin
 
 	vcpu->arch->phys_bits = template->phys_bits;
 	vcpu->arch->firmware = firmware;
+	if (r == 0 && vcpu->index == 0)
+		r = msr_firmware_misc_enable(vcpu, &vcpu->arch->misc_enable, err);
+	else
+		vcpu->arch->misc_enable = vcpu->vm->vcpus[0].arch->misc_enable;
 	return r < 0 ? r : set_firmware_msrs(vcpu, err);
 }
 

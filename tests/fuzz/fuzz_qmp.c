@@ -95,6 +95,7 @@ static void run_machine(int server, int client, const uint8_t *data, size_t size
 	require(loop && cli_parse(ARRAY_SIZE(argv), argv, &cfg, &action, &err) == 0, err.msg);
 	launch = launch_create(&cfg, loop, &err);
 	require(launch != NULL, err.msg);
+	require(launch_start(launch, NULL, &err) == 0, err.msg);
 	require(send(client, hello, sizeof(hello) - 1, MSG_NOSIGNAL) > 0, "the client's greeting");
 	run_some(loop, 8);
 	for (size_t at = 0, k = 0; at < size; k++) {

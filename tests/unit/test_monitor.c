@@ -125,6 +125,7 @@ static void setup(void)
 	loop = fake_loop();
 	launch = launch_create(&cfg, loop, &err);
 	ck_assert_msg(launch != NULL, "%s", err.msg);
+	ck_assert_msg(launch_start(launch, NULL, &err) == 0, "%s", err.msg);
 	connect_client();
 }
 

@@ -114,21 +114,28 @@ END_TEST
 
 START_TEST(none_taken)
 {
+	uint64_t misc_enable = 5;
+
 	lacks = lacks_all;
 	ck_assert_int_eq(msr_reset(&vcpu, &err), 0);
 	ck_assert_uint_eq(n_calls, range_total());
-	ck_assert_int_eq(msr_set_firmware(&vcpu, 40, &err), 0);
+	ck_assert_int_eq(msr_firmware_misc_enable(&vcpu, &misc_enable, &err), 0);
+	ck_assert_uint_eq(misc_enable, 0);
+	ck_assert_int_eq(msr_set_firmware(&vcpu, 40, misc_enable, &err), 0);
 	ck_assert_uint_eq(n_written, 0);
 }
 END_TEST
 
 START_TEST(errors)
 {
+	uint64_t misc_enable;
+
 	lacks = lacks_none;
 	fail_with = -EFAULT;
 	ck_assert_int_eq(msr_reset(&vcpu, &err), -EFAULT);
 	ck_assert_ptr_nonnull(strstr(err.msg, "vCPU 2"));
-	ck_assert_int_eq(msr_set_firmware(&vcpu, 40, &err), -EFAULT);
+	ck_assert_int_eq(msr_firmware_misc_enable(&vcpu, &misc_enable, &err), -EFAULT);
+	ck_assert_int_eq(msr_set_firmware(&vcpu, 40, 1, &err), -EFAULT);
 }
 END_TEST
 
@@ -137,13 +144,19 @@ START_TEST(firmware)
 {
 	static const unsigned widths[] = { 36, 39, 40, 46, 48, 52 };
 
+	uint64_t misc_enable;
+
 	lacks = lacks_none;
 	misc_enable_now = 0x401881; /* a guest's own bits, and those that are not its to write */
+	ck_assert_int_eq(msr_firmware_misc_enable(&vcpu, &misc_enable, &err), 0);
+	ck_assert_uint_eq(misc_enable, 0x1881);
+	n_calls = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(widths); i++) {
 		uint64_t top = (UINT64_C(1) << widths[i]) - 1;
 
 		n_written = 0;
-		ck_assert_int_eq(msr_set_firmware(&vcpu, widths[i], &err), 0);
+		ck_assert_int_eq(msr_set_firmware(&vcpu, widths[i], misc_enable, &err), 0);
+		ck_assert_uint_eq(n_calls, i + 1);
 		ck_assert_uint_eq(msr(0x200), 0xc0000000);
 		ck_assert_uint_eq(msr(0x201), (top & ~UINT64_C(0x3fffffff)) | 0x800);
 	}
@@ -154,8 +167,12 @@ START_TEST(firmware)
 	ck_assert_uint_eq(msr(0x26f), 0x0606060606060606);
 	ck_assert_uint_eq(msr(0x1a0), 0x1881);
 	misc_enable_now = 0;
-	ck_assert_int_eq(msr_set_firmware(&vcpu, 40, &err), 0);
-	ck_assert_uint_eq(msr(0x1a0), 1);
+	ck_assert_int_eq(msr_firmware_misc_enable(&vcpu, &misc_enable, &err), 0);
+	ck_assert_uint_eq(misc_enable, 1);
+	n_written = 0;
+	ck_assert_int_eq(msr_set_firmware(&vcpu, 40, 0, &err), 0);
+	for (size_t i = 0; i < n_written; i++)
+		ck_assert_uint_ne(written[i].index, 0x1a0);
 }
 END_TEST
 

@@ -262,7 +262,7 @@ static pid_t start(int (*attempt)(void), enum sandbox_thread kind, struct sandbo
 	cfg.directories = directories;
 	cfg.n_directories = 1;
 	sandbox = sandbox_create(&cfg, &err);
-	if (!sandbox || sandbox_enter(sandbox, kind, &err) < 0)
+	if (!sandbox || sandbox_drop(sandbox, &err) < 0 || sandbox_filter(sandbox, kind, &err) < 0)
 		_exit(BROKEN);
 	/* No exit_group for a vCPU. */
 	syscall(SYS_exit, attempt());

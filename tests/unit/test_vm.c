@@ -252,7 +252,7 @@ static void start(bool no_reboot)
 {
 	vm = create(N_VCPUS, no_reboot);
 	ck_assert_msg(vm != NULL, "%s", err.msg);
-	ck_assert_int_eq(vm_start(vm, &err), 0);
+	ck_assert_int_eq(vm_start(vm, NULL, &err), 0);
 }
 
 static void wait_inside(void)
@@ -529,13 +529,49 @@ START_TEST(creation_failures)
 }
 END_TEST
 
+static atomic_uint entered;
+static unsigned entry_fails; /* from which on */
+
+static int enter(void *opaque, struct err *e)
+{
+	ck_assert_ptr_eq(opaque, &entered);
+	poll(NULL, 0, 5);
+	return atomic_fetch_add(&entered, 1) >= entry_fails ? err_set(e, -EACCES, "locked") : 0;
+}
+
+/* All vCPUs have been through it when vm_start returns, and one that could not ends them all. */
+START_TEST(start_through_an_entry)
+{
+	struct vm_entry entry = { .enter = enter, .opaque = &entered };
+
+	entered = 0;
+	entry_fails = N_VCPUS;
+	vm = create(N_VCPUS, false);
+	ck_assert_int_eq(vm_start(vm, &entry, &err), 0);
+	ck_assert_uint_eq(entered, N_VCPUS);
+	vm_resume(vm);
+	wait_inside();
+	vm_destroy(vm);
+	n_fakes = 0;
+	for (unsigned i = 0; i < N_VCPUS; i++)
+		fakes[i].runs = 0;
+	entered = 0;
+	entry_fails = N_VCPUS - 1;
+	vm = create(N_VCPUS, false);
+	ck_assert_int_eq(vm_start(vm, &entry, &err), -EACCES);
+	ck_assert_str_eq(err.msg, "locked");
+	for (unsigned i = 0; i < N_VCPUS; i++)
+		ck_assert_uint_eq(fakes[i].runs, 0);
+}
+END_TEST
+
 START_TEST(start_failures)
 {
 	for (fail_thread = 0; fail_thread < N_VCPUS; fail_thread++) {
 		n_threads = 0;
 		n_fakes = 0;
 		vm = create(N_VCPUS, false);
-		ck_assert_int_eq(vm_start(vm, &err), -EAGAIN);
+		ck_assert_int_eq(vm_start(vm, NULL, &err), -EAGAIN);
 		ck_assert_ptr_nonnull(strstr(err.msg, "thread of vCPU"));
 		vm_destroy(vm);
 	}
@@ -900,6 +936,7 @@ int main(void)
 	tcase_add_test(tc, loop_outlives_vm);
 	tcase_add_test(tc, creation_failures);
 	tcase_add_test(tc, start_failures);
+	tcase_add_test(tc, start_through_an_entry);
 	tcase_add_test(tc, stress);
 	tcase_add_test(tc, stress_kicks);
 	tcase_add_test(tc, vcpus_may_wait_for_the_loop);

@@ -6,6 +6,7 @@
  * It fails when a filter lets more calls through than its kind of thread may have.
  */
 #include <errno.h>
+#include <linux/kvm.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tools/sandbox-gen/shrink.h"
 #include "vmm/sandbox_priv.h"
 #include "vmm/syscall_rules.h"
 #include "vmm/util.h"
@@ -21,7 +23,7 @@
 
 /* For the library that is linked to this program. */
 const struct sandbox_filter sandbox_filters[FILTERS];
-const char *const sandbox_call_names[1];
+const char sandbox_call_names[1];
 const size_t sandbox_n_call_names;
 
 /* By the linker: what SYSCALL_RULES put there. */
@@ -90,17 +92,23 @@ static unsigned add_rules(scmp_filter_ctx ctx, const struct kind *kind)
 static void print_code(scmp_filter_ctx ctx, unsigned kind)
 {
 	int fd = memfd_create("filter", MFD_CLOEXEC), rc;
-	struct sock_filter code[FILTER_MAX];
+	struct sock_filter made[FILTER_MAX], code[FILTER_MAX];
+	unsigned n_made, n;
 	ssize_t size;
 
 	rc = fd < 0 ? -errno : seccomp_export_bpf(ctx, fd);
 	if (rc < 0)
 		die("cannot export a filter", -rc);
-	size = pread(fd, code, sizeof(code), 0);
-	if (size <= 0 || (size_t)size >= sizeof(code))
+	size = pread(fd, made, sizeof(made), 0);
+	if (size <= 0 || (size_t)size >= sizeof(made))
 		die(kinds[kind].name, E2BIG);
+	n_made = (unsigned)((size_t)size / sizeof(made[0]));
+	memcpy(code, made, sizeof(code));
+	n = filter_shrink(code, n_made, KVM_RUN);
+	if (!filter_same(made, n_made, code, n))
+		die("a filter that was made shorter says something else", EINVAL);
 	printf("static const struct sock_filter filter_%u[] = {\n", kind);
-	for (size_t i = 0; i < (size_t)size / sizeof(code[0]); i++)
+	for (unsigned i = 0; i < n; i++)
 		printf("\t{ %#x, %u, %u, %#x },\n", code[i].code, code[i].jt, code[i].jf, code[i].k);
 	printf("};\n");
 	close(fd);
@@ -126,15 +134,22 @@ static unsigned print_filter(unsigned kind)
 
 static void print_names(void)
 {
-	printf("const char *const sandbox_call_names[] = {\n");
+	int n = 0, gap = 0;
+
+	printf("const char sandbox_call_names[] =");
 	for (int nr = 0; nr < CALLS_MAX; nr++) {
 		char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, nr);
 
-		if (name)
-			printf("\t[%d] = \"%s\",\n", nr, name);
+		for (gap++; name && gap > 1; gap--)
+			printf("\n\t\"\\0\"");
+		if (name) {
+			printf("\n\t\"%s\\0\"", name);
+			n = nr + 1;
+			gap = 0;
+		}
 		free(name);
 	}
-	printf("};\nconst size_t sandbox_n_call_names = sizeof(sandbox_call_names) / sizeof(sandbox_call_names[0]);\n");
+	printf(";\nconst size_t sandbox_n_call_names = %d;\n", n);
 }
 
 static void print_source(void)

@@ -137,7 +137,7 @@ static int run(const struct vm_config *cfg, const char *fifo, struct err *err)
 	if (c.fifo.fd < 0)
 		return err_set_errno(err, -errno, "%s", fifo), status;
 	c.launch = launch_create(cfg, loop, err);
-	if (c.launch && signals_init(&signals, loop, &signals_ops, &c, err) == 0) {
+	if (c.launch && launch_start(c.launch, NULL, err) == 0 && signals_init(&signals, loop, &signals_ops, &c, err) == 0) {
 		eventloop_add_fd(loop, &c.fifo, EPOLLIN);
 		status = launch_run(c.launch, err);
 		eventloop_del_fd(loop, &c.fifo);

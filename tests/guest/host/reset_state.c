@@ -23,7 +23,7 @@
 #include "vmm/vm.h"
 
 #define MAX_MSRS 1024
-#define N_VCPUS 2
+#define N_VCPUS 4 /* those behind the second are made as it is */
 
 struct msr_indices {
 	uint32_t n, index[MAX_MSRS];
@@ -247,7 +247,7 @@ int main(void)
 	static struct msr_indices msrs;
 	const struct topology topology = { 1, N_VCPUS, 1 };
 	const struct gm_range ram = { 0, 2 * MIB };
-	const uint32_t ids[N_VCPUS] = { 0, 1 };
+	const uint32_t ids[N_VCPUS] = { 0, 1, 2, 200 };
 	const struct config_cpu cpu = { .n_features = 0 };
 	struct err err = ERR_INIT;
 	struct eventloop *loop = eventloop_create(&err);
@@ -260,7 +260,7 @@ int main(void)
 	need(irqchip_wire(vm->fd, true, true, &err), err.msg);
 	indices_read(&msrs, vm->kvm.fd);
 	for (unsigned i = 0; i < N_VCPUS; i++)
-		need(vcpu_x86_setup(&vm->vcpus[i], &cpuid, i, false, &err), err.msg);
+		need(vcpu_x86_setup(&vm->vcpus[i], &cpuid, ids[i], false, &err), err.msg);
 	for (unsigned i = 0; i < N_VCPUS; i++)
 		state_read(&fresh[i], &vm->vcpus[i], &msrs);
 	for (unsigned i = 0; i < N_VCPUS; i++)
