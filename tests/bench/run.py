@@ -18,7 +18,8 @@ NAME is a group, or one of its measures:
            disk-qcow2   the same on a qcow2 image that has all its clusters, beside raw and QEMU
            disk-linux   fio in a Linux guest, its disk in the host's memory
   img      img          kite-img beside qemu-img, command by command; IMG_DIR says where its images go, /var/tmp unless told
-  net      net          iperf3 and ping with a Linux guest over tap, vhost-net and user mode
+  network  net          packets and bulk TCP of a bare-metal guest over a tap and over user mode, beside QEMU
+           net-linux    iperf3 and ping with a Linux guest over tap, vhost-net and user mode
   size     size         the stripped program, the libraries it loads, its relocations
 
 Programs take turns, so that whatever else the machine does falls on all of them; a value is the median of N runs (10 unless told), with
@@ -49,7 +50,8 @@ from disk import measure_disk, measure_disk_linux, measure_disk_qcow2  # noqa: E
 from exits import measure_exits  # noqa: E402
 from img import measure_img  # noqa: E402
 from memory import measure_crowd, measure_idle, measure_memory  # noqa: E402
-from net import measure_net_linux  # noqa: E402
+from net import measure_net  # noqa: E402
+from net_linux import measure_net_linux  # noqa: E402
 from plot import plot  # noqa: E402
 from size import measure_size  # noqa: E402
 from start import measure_start  # noqa: E402
@@ -91,7 +93,8 @@ MEASURES = {
     "idle-linux": ("memory", measure_idle_linux, "linux"),
     "disk-linux": ("block", measure_disk_linux, "linux"),
     "img": ("img", measure_img, "host"),
-    "net": ("net", measure_net_linux, "counted"),
+    "net": ("network", measure_net, "payload"),
+    "net-linux": ("network", measure_net_linux, "counted"),
     "size": ("size", measure_size, "host"),
 }
 GROUPS = tuple(dict.fromkeys(group for group, _, _ in MEASURES.values()))
