@@ -4,7 +4,7 @@
  * begin, and answers with `done N MICROSECONDS [MORE]`. The command line has ip=A.B.C.D and gateway=A.B.C.D, which is where everything is sent
  * to and what is sent comes from; this end's port is 5201.
  *
- *   udp-out MS PORT     datagrams of 64 bytes on the wire, as many as go: N datagrams
+ *   udp-out MS PORT     datagrams of 64 bytes on the wire, as many as go: N datagrams, for which the device was rung for MORE times
  *   udp-in MS           counts those that come, for MS from the first on: N datagrams
  *   tcp-out MS          takes a connection and sends for MS, then closes: N bytes that were acknowledged, and MORE times that it had to go back
  *   tcp-in MS           takes a connection until the other end closes: N bytes, from the first to the last
@@ -45,7 +45,7 @@ static uint64_t in_ms(uint64_t ms)
 static void udp_out(void *arg)
 {
 	struct job *job = arg;
-	uint64_t start = rdtsc(), end = start + stack.khz * job->ms, now = start;
+	uint64_t start = rdtsc(), end = start + stack.khz * job->ms, now = start, rung = stack.card.rung;
 
 	while (now < end) {
 		unsigned i = 0;
@@ -58,6 +58,7 @@ static void udp_out(void *arg)
 			cpu_relax();
 	}
 	job->cycles = now - start;
+	job->more = stack.card.rung - rung;
 }
 
 static void udp_in(void *arg)

@@ -97,7 +97,7 @@ void card_refill(struct card *card)
 	if (card->rx.kicked == card->rx.next_avail)
 		return;
 	virtq_publish_idx(&card->rx);
-	virtq_kick(&card->rx);
+	card->rung += virtq_kick(&card->rx);
 }
 
 void card_reap(struct card *card)
@@ -144,5 +144,5 @@ void card_send(struct card *card, struct slot *slot, size_t header_len, const vo
 		desc->flags = DESC_INDIRECT;
 	}
 	virtq_publish(&card->tx, head);
-	virtq_kick(&card->tx);
+	card->rung += virtq_kick(&card->tx);
 }

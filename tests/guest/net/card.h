@@ -46,6 +46,7 @@ struct card {
 	struct slot *slots;           /* slot n belongs to descriptor n */
 	uint16_t free[CARD_BUFFERS];
 	unsigned n_free;
+	uint64_t rung;                /* how often the device was */
 };
 
 /* Aborts the run when there is no card, or one that lacks what cannot be done without: version 1 and mergeable buffers. */
