@@ -13,6 +13,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -542,6 +544,63 @@ START_TEST(receives)
 }
 END_TEST
 
+static struct {
+	struct event_fd bell;
+	struct event_work end;
+	bool answered;
+} driver;
+
+/* A driver's frame, and what the host says to it while it is sent. */
+static void driver_sends(void *opaque, uint32_t revents)
+{
+	uint8_t frame[72] = { 0 };
+	const struct netdev_frame one = { .iov = &(struct iovec){ frame, sizeof(frame) }, .n = 1, .len = sizeof(frame) };
+	uint64_t count;
+
+	(void)opaque;
+	(void)revents;
+	ck_assert_int_eq(read(driver.bell.fd, &count, sizeof(count)), sizeof(count));
+	ck_assert_uint_eq(netdev_tx_many(nd, 0, &one, 1), 1);
+	if (driver.answered)
+		host_sends(0, 100);
+	eventloop_post(loop, &driver.end);
+}
+
+static void exchange(unsigned n, bool answered)
+{
+	uint8_t buf[100];
+	uint64_t one = 1;
+
+	driver.answered = answered;
+	for (unsigned i = 0; i < n; i++) {
+		ck_assert_int_eq(write(driver.bell.fd, &one, sizeof(one)), sizeof(one));
+		ck_assert_int_eq(eventloop_run(loop), 0);
+		ck_assert_int_eq(recv(host[0], buf, sizeof(buf), 0), 72);
+	}
+}
+
+/* What is there when a frame was sent is read in the same turn, before epoll is asked. Without answers that is tried ever less often. */
+START_TEST(answers)
+{
+	open_started(1);
+	driver.bell = (struct event_fd){ .fd = eventfd(0, EFD_CLOEXEC), .ready = driver_sends };
+	driver.end = (struct event_work){ .run = turn_end, .opaque = loop };
+	ck_assert_int_eq(eventloop_add_fd(loop, &driver.bell, EPOLLIN), 0);
+	exchange(3, true);
+	ck_assert_uint_eq(f.got, 3);
+	ck_assert_uint_eq(f.flushes, 3);
+	ck_assert_uint_eq(k.reads, 6); /* the one that finds no more included */
+	exchange(20, false);           /* tried at the first, third, seventh and fifteenth */
+	ck_assert_uint_eq(k.reads, 10);
+	exchange(10, false);
+	exchange(2, true); /* the first is the one after 15 */
+	ck_assert_uint_eq(f.got, 5);
+	ck_assert_uint_eq(k.reads, 14);
+	eventloop_del_fd(loop, &driver.bell);
+	close(driver.bell.fd);
+}
+END_TEST
+
 START_TEST(receives_without_headers)
 {
 	k.flags = IFF_TAP | IFF_NO_PI;
@@ -820,7 +879,7 @@ int main(void)
 {
 	const TTest *const tests[] = {
 		descriptors, hosts_that_know_less, descriptors_that_are_no_taps, by_name, a_new_one, one_queue_of_an_interface_for_several,
-		mistakes, sends, sends_without_headers, a_host_that_is_full, frames_that_the_host_refuses, receives, receives_without_headers,
+		mistakes, sends, sends_without_headers, a_host_that_is_full, frames_that_the_host_refuses, receives, answers, receives_without_headers,
 		no_room_then_room, a_flood_takes_its_share, frames_that_come_one_by_one, a_flood_after_a_trickle, a_trickle_that_ends,
 		an_interface_that_goes, an_interface_that_goes_while_sending, an_interface_that_is_gone_at_the_start, several_queues, offloads, handed_over,
 	};
