@@ -2,8 +2,8 @@
 /*
  * Theory of operation
  *
- * A descriptor of /dev/net/tun (or of a macvtap) for each pair of queues; one read is one frame, and so is one write. Reads go straight into
- * the front end's room. A turn reads NETDEV_TURN frames or TAP_TURN_BYTES at most: epoll is level-triggered, and comes back after the loop has
+ * A descriptor of /dev/net/tun (or of a macvtap) for each pair of queues; one read is one frame, and so is one write; several writes are one call
+ * where the host has io_uring (tap_ring.h). Reads go straight into the front end's room. A turn reads NETDEV_TURN frames or TAP_TURN_BYTES at most: epoll is level-triggered, and comes back after the loop has
  * seen to others. Where short frames come one by one, a descriptor leaves epoll and is looked at when several should be there (vmm/pace.h).
  *
  * What the host answers to a frame at once, an echo or the acknowledged stream's next segment, is there when the write returns. So after sending,
@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "net/netdev.h"
+#include "net/tap_ring.h"
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/iov.h"
@@ -57,6 +58,8 @@ SYSCALL_RULES(
 
 #define TAP_DEVICE "/dev/net/tun"
 #define TAP_TURN_BYTES MIB
+/* From so many frames on a ring is cheaper than a call for each. */
+#define RING_FRAMES 3
 /* So many times at most a descriptor is not read after sending. */
 #define ANSWER_SKIP_MAX 255
 /* Frames of this length on the average cost more to move than to be woken for. */
@@ -81,6 +84,7 @@ struct tap {
 	struct netdev nd;
 	struct tap_queue queues[NETDEV_MAX_QUEUES];
 	char ifname[IFNAMSIZ];
+	struct tap_ring *ring; /* for several frames at once; NULL: none */
 	unsigned uso, ufo; /* TUN_F_ bits that the host knows */
 	bool reading;
 	bool handed_over;
@@ -177,6 +181,51 @@ static int tap_tx(struct netdev *nd, unsigned queue, const struct iovec *iov, si
 	if (errno == EBADFD && q->attached)
 		tap_gone(tap);
 	return 0;
+}
+
+/* What became of a frame that went by the ring. */
+static void ring_sent(struct tap_queue *q, const struct netdev_frame *frame, int result)
+{
+	struct tap *tap = q->tap;
+	struct netdev *nd = &tap->nd;
+
+	if (result >= 0)
+		return;
+	/* Without sndbuf nothing is ever full: a descriptor that does not write at once, or cannot be asked to. A call each serves it better. */
+	if (result == -EAGAIN || result == -EOPNOTSUPP) {
+		tap_ring_destroy(tap->ring);
+		tap->ring = NULL;
+		result = tap_tx(nd, q->index, frame->iov, frame->n, frame->len);
+		nd->stats.tx_dropped += result == -EAGAIN;
+		return;
+	}
+	nd->stats.tx_dropped++;
+	if (result == -EBADFD && q->attached)
+		tap_gone(tap);
+}
+
+static unsigned tap_tx_many(struct netdev *nd, unsigned queue, const struct netdev_frame *frames, unsigned n)
+{
+	struct tap *tap = tap_of(nd);
+	struct tap_queue *q = &tap->queues[queue];
+	int results[TAP_RING_MAX];
+	unsigned done = 0;
+
+	while (tap->ring && n - done >= RING_FRAMES && q->attached && !tap->gone) {
+		unsigned want = (unsigned)min_u64(n - done, TAP_RING_MAX);
+		unsigned got = tap_ring_write(tap->ring, q->ev.fd, frames + done, want, results);
+
+		if (got < want) {
+			tap_ring_destroy(tap->ring);
+			tap->ring = NULL;
+		}
+		for (unsigned i = 0; i < got; i++)
+			ring_sent(q, &frames[done + i], results[i]);
+		done += got;
+	}
+	while (done < n && tap_tx(nd, queue, frames[done].iov, frames[done].n, frames[done].len) == 0)
+		done++;
+	return done;
 }
 
 /* Receiving */
@@ -406,6 +455,7 @@ static void tap_close(struct netdev *nd)
 		eventloop_cancel_work(nd->loop, &tap->queues[i].answer);
 		fd_close(&tap->queues[i].ev.fd);
 	}
+	tap_ring_destroy(tap->ring);
 	netdev_fini(nd);
 	free(tap);
 }
@@ -413,6 +463,7 @@ static void tap_close(struct netdev *nd)
 static const struct netdev_ops tap_ops = {
 	.type = "tap",
 	.tx = tap_tx,
+	.tx_many = tap_tx_many,
 	.flush = tap_flush,
 	.rx_enable = tap_rx_enable,
 	.rx_more = tap_rx_more,
@@ -605,6 +656,8 @@ struct netdev *tap_open(const struct tap_config *cfg, struct err *err)
 		tap_close(&tap->nd);
 		return NULL;
 	}
+	if (cfg->batch && !cfg->sndbuf && (tap->nd.caps & NETDEV_VNET))
+		tap->ring = tap_ring_create();
 	return &tap->nd;
 }
 
