@@ -19,7 +19,7 @@ NAME is a group, or one of its measures:
            disk-linux   fio in a Linux guest, its disk in the host's memory
   img      img          kite-img beside qemu-img, command by command; IMG_DIR says where its images go, /var/tmp unless told
   network  net          packets and bulk TCP of a bare-metal guest over a tap and over user mode, beside QEMU
-           net-linux    iperf3 and ping with a Linux guest over tap, vhost-net and user mode
+           net-linux    iperf3 and ping with a Linux guest over vhost-net, a tap and user mode, 3 rounds at most, within 10 minutes; in a lab of its own
   size     size         the stripped program, the libraries it loads, its relocations
 
 Programs take turns, so that whatever else the machine does falls on all of them; a value is the median of N runs (10 unless told), with
