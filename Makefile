@@ -63,7 +63,7 @@ HOT := vmm/bucket vmm/bus vmm/co vmm/eventloop% vmm/exit vmm/guest_mem vmm/iov v
 	hw/pci_msix hw/scsi hw/scsi_block hw/scsi_bulk hw/scsi_disk hw/scsi_io hw/virtio hw/virtio_blk% hw/virtio_mmio hw/virtio_net hw/virtio_net_% \
 	hw/virtio_pci hw/virtio_pci_modern hw/virtio_scsi_req hw/virtq \
 	blk/blockdev blk/co_io blk/filter blk/probe_guard blk/qcow2 blk/qcow2_map blk/qcow2_meta blk/qcow2_read blk/qcow2_refcount blk/qcow2_table \
-	blk/qcow2_write blk/raw blk/throttle net/dgram net/framed net/netdev net/stream net/tap firmware/blob
+	blk/qcow2_write blk/raw blk/throttle net/dgram net/framed net/netdev net/stream net/tap net/tap_ring firmware/blob
 ifndef SAN
 $(filter-out $(HOT:%=$(B)/%.o),$(LIB_OBJ)): OPT += -Os
 endif

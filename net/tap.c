@@ -2,9 +2,12 @@
 /*
  * Theory of operation
  *
- * A descriptor of /dev/net/tun (or of a macvtap) for each pair of queues; one read is one frame, and so is one write. Reads go straight into
- * the front end's room. A turn reads NETDEV_TURN frames or TAP_TURN_BYTES at most: epoll is level-triggered, and comes back after the loop has
+ * A descriptor of /dev/net/tun (or of a macvtap) for each pair of queues; one read is one frame, and so is one write; several writes are one call
+ * where the host has io_uring (tap_ring.h). Reads go straight into the front end's room. A turn reads NETDEV_TURN frames or TAP_TURN_BYTES at most: epoll is level-triggered, and comes back after the loop has
  * seen to others. Where short frames come one by one, a descriptor leaves epoll and is looked at when several should be there (vmm/pace.h).
+ *
+ * What the host answers to a frame at once, an echo or the acknowledged stream's next segment, is there when the write returns. So after sending,
+ * a descriptor is read without asking epoll, as long as that finds something: when it does not, not again for a number of times that doubles.
  *
  * A descriptor is in epoll while something is expected of it, and only then: EPOLLIN while reading is on and there is room, EPOLLOUT after
  * a write that would have waited (with sndbuf). With nothing to expect it is out of epoll, since one whose interface is gone reports
@@ -26,6 +29,7 @@
 #include <unistd.h>
 
 #include "net/netdev.h"
+#include "net/tap_ring.h"
 #include "vmm/err.h"
 #include "vmm/eventloop.h"
 #include "vmm/iov.h"
@@ -54,6 +58,10 @@ SYSCALL_RULES(
 
 #define TAP_DEVICE "/dev/net/tun"
 #define TAP_TURN_BYTES MIB
+/* From so many frames on a ring is cheaper than a call for each. */
+#define RING_FRAMES 3
+/* So many times at most a descriptor is not read after sending. */
+#define ANSWER_SKIP_MAX 255
 /* Frames of this length on the average cost more to move than to be woken for. */
 #define TAP_LONG_FRAME (4 * KIB)
 
@@ -68,12 +76,15 @@ struct tap_queue {
 	bool full;    /* the host takes no more */
 	struct pace pace;
 	struct event_timer look; /* armed while `pace` is on */
+	struct event_work answer; /* after sending */
+	unsigned skip, skips_left; /* of the next times; how many of them are left */
 };
 
 struct tap {
 	struct netdev nd;
 	struct tap_queue queues[NETDEV_MAX_QUEUES];
 	char ifname[IFNAMSIZ];
+	struct tap_ring *ring; /* for several frames at once; NULL: none */
 	unsigned uso, ufo; /* TUN_F_ bits that the host knows */
 	bool reading;
 	bool handed_over;
@@ -172,6 +183,51 @@ static int tap_tx(struct netdev *nd, unsigned queue, const struct iovec *iov, si
 	return 0;
 }
 
+/* What became of a frame that went by the ring. */
+static void ring_sent(struct tap_queue *q, const struct netdev_frame *frame, int result)
+{
+	struct tap *tap = q->tap;
+	struct netdev *nd = &tap->nd;
+
+	if (result >= 0)
+		return;
+	/* Without sndbuf nothing is ever full: a descriptor that does not write at once, or cannot be asked to. A call each serves it better. */
+	if (result == -EAGAIN || result == -EOPNOTSUPP) {
+		tap_ring_destroy(tap->ring);
+		tap->ring = NULL;
+		result = tap_tx(nd, q->index, frame->iov, frame->n, frame->len);
+		nd->stats.tx_dropped += result == -EAGAIN;
+		return;
+	}
+	nd->stats.tx_dropped++;
+	if (result == -EBADFD && q->attached)
+		tap_gone(tap);
+}
+
+static unsigned tap_tx_many(struct netdev *nd, unsigned queue, const struct netdev_frame *frames, unsigned n)
+{
+	struct tap *tap = tap_of(nd);
+	struct tap_queue *q = &tap->queues[queue];
+	int results[TAP_RING_MAX];
+	unsigned done = 0;
+
+	while (tap->ring && n - done >= RING_FRAMES && q->attached && !tap->gone) {
+		unsigned want = (unsigned)min_u64(n - done, TAP_RING_MAX);
+		unsigned got = tap_ring_write(tap->ring, q->ev.fd, frames + done, want, results);
+
+		if (got < want) {
+			tap_ring_destroy(tap->ring);
+			tap->ring = NULL;
+		}
+		for (unsigned i = 0; i < got; i++)
+			ring_sent(q, &frames[done + i], results[i]);
+		done += got;
+	}
+	while (done < n && tap_tx(nd, queue, frames[done].iov, frames[done].n, frames[done].len) == 0)
+		done++;
+	return done;
+}
+
 /* Receiving */
 
 /* Reads one frame behind a header of zeroes, for an interface that has none. */
@@ -230,7 +286,8 @@ static void queue_rest(struct tap_queue *q, unsigned frames, size_t bytes)
 	queue_watch(q);
 }
 
-static void queue_read(struct tap_queue *q)
+/* Returns how many frames it has read; `asked` for by the descriptor or the time. */
+static unsigned queue_read(struct tap_queue *q, bool asked)
 {
 	unsigned frames = 0;
 	size_t bytes = 0, len = 1;
@@ -241,15 +298,36 @@ static void queue_read(struct tap_queue *q)
 	}
 	if (frames)
 		netdev_rx_flush(&q->tap->nd, q->index);
-	if (len == 0)
+	if (len == 0 && asked)
 		queue_rest(q, frames, bytes);
 	else if (q->pace.on) /* at once, but not before others */
 		eventloop_arm(q->tap->nd.loop, &q->look, 0);
+	return frames;
+}
+
+/* Frames were sent. Is there an answer? */
+static void tap_flush(struct netdev *nd, unsigned queue)
+{
+	struct tap_queue *q = &tap_of(nd)->queues[queue];
+
+	if (q->skips_left)
+		q->skips_left--;
+	else if (!q->pace.on)
+		eventloop_post(nd->loop, &q->answer);
+}
+
+static void tap_answer(void *opaque)
+{
+	struct tap_queue *q = opaque;
+	bool expected = q->attached && q->tap->reading && !q->starved && !q->pace.on && !q->tap->gone && !q->tap->handed_over;
+
+	q->skip = expected && queue_read(q, false) ? 0 : (unsigned)min_u64(2 * q->skip + 1, ANSWER_SKIP_MAX);
+	q->skips_left = q->skip;
 }
 
 static void tap_look(void *opaque)
 {
-	queue_read(opaque);
+	queue_read(opaque, true);
 }
 
 static void tap_ready(void *opaque, uint32_t revents)
@@ -263,7 +341,7 @@ static void tap_ready(void *opaque, uint32_t revents)
 	}
 	if (!(revents & (EPOLLIN | EPOLLERR | EPOLLHUP)) || q->starved || !q->tap->reading)
 		return;
-	queue_read(q);
+	queue_read(q, true);
 }
 
 static void tap_rx_enable(struct netdev *nd, bool on)
@@ -374,8 +452,10 @@ static void tap_close(struct netdev *nd)
 	for (unsigned i = 0; i < NETDEV_MAX_QUEUES; i++) {
 		eventloop_del_fd(nd->loop, &tap->queues[i].ev);
 		eventloop_cancel(nd->loop, &tap->queues[i].look);
+		eventloop_cancel_work(nd->loop, &tap->queues[i].answer);
 		fd_close(&tap->queues[i].ev.fd);
 	}
+	tap_ring_destroy(tap->ring);
 	netdev_fini(nd);
 	free(tap);
 }
@@ -383,6 +463,8 @@ static void tap_close(struct netdev *nd)
 static const struct netdev_ops tap_ops = {
 	.type = "tap",
 	.tx = tap_tx,
+	.tx_many = tap_tx_many,
+	.flush = tap_flush,
 	.rx_enable = tap_rx_enable,
 	.rx_more = tap_rx_more,
 	.set_offloads = tap_set_offloads,
@@ -567,12 +649,15 @@ struct netdev *tap_open(const struct tap_config *cfg, struct err *err)
 		*q = (struct tap_queue){ .tap = tap, .index = i };
 		q->ev = (struct event_fd){ .fd = i < cfg->n_fds ? cfg->fds[i] : -1, .ready = tap_ready, .opaque = q };
 		q->look = (struct event_timer){ .fire = tap_look, .opaque = q };
+		q->answer = (struct event_work){ .run = tap_answer, .opaque = q };
 		pace_reset(&q->pace);
 	}
 	if (tap_open_queues(tap, cfg, err) < 0) {
 		tap_close(&tap->nd);
 		return NULL;
 	}
+	if (cfg->batch && !cfg->sndbuf && (tap->nd.caps & NETDEV_VNET))
+		tap->ring = tap_ring_create();
 	return &tap->nd;
 }
 

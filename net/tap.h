@@ -23,6 +23,7 @@ struct tap_config {
 	unsigned queues;    /* pairs, 1 to NETDEV_MAX_QUEUES; with fds it is n_fds */
 	bool vnet_hdr;      /* want virtio_net_hdr, with all that hangs on it; as it is where descriptors are given */
 	uint64_t sndbuf;    /* bytes that may be under way to the host's network before a guest has to wait; 0: no limit */
+	bool batch;         /* several frames go by one call, where the host has io_uring and there is no sndbuf */
 };
 
 /* Not blocking, close-on-exec, and down if it is new: to bring it up is the caller's. NULL with `err`. */

@@ -115,6 +115,7 @@ struct netdev *launch_tap_open(const struct config_netdev *cfg, struct eventloop
 		.queues = t->queues,
 		.vnet_hdr = t->vnet_hdr != CONFIG_OFF,
 		.sndbuf = t->sndbuf,
+		.batch = !t->vhost,
 	};
 	struct netdev *nd;
 	char what[96];

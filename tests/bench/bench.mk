@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 # make bench: what this machine can measure, against QEMU and against the floor; the rest is measured in the lab. ONLY=start,size...: some of it.
 # make bench-compare BASE=rev: this tree against another of its commits. Status 1 and a line for each figure that is 5 % worse.
-BENCH_BIN := $(B)/bench/floor $(B)/bench/floor-linux $(B)/bench/init
+BENCH_BIN := $(B)/bench/floor $(B)/bench/floor-linux $(B)/bench/netpeer $(B)/bench/init
 
 $(B)/bench/floor: tests/bench/floor.c tests/bench/bench.mk
 $(B)/bench/floor-linux: tests/bench/floor_linux.c tests/bench/bench.mk
-$(B)/bench/floor $(B)/bench/floor-linux:
+$(B)/bench/netpeer: tests/bench/netpeer.c tests/bench/bench.mk
+$(B)/bench/floor $(B)/bench/floor-linux $(B)/bench/netpeer:
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<

@@ -1,56 +1,37 @@
 # SPDX-License-Identifier: MIT
-"""Network figures: Kite beside QEMU, with the same back ends and the same Linux guest, one operation in each in turn.
+"""Network figures: Kite beside QEMU, with the same back ends and the same bare-metal guest (tests/guest/netbench.c), which polls its rings and has as
+much of TCP/IP as it takes; its peer is this machine's own (tests/bench/netpeer.c). What a guest's kernel costs is not in them: net_linux.py has that.
 
-Every guest has three cards: a tap, a tap with vhost=on, and user mode. Measured are TCP both ways, UDP packets of 64 bytes on the wire both ways,
-the round trip of a ping, and the CPU time that the VMM spends on a gigabyte of TCP: its threads but the vCPUs, its helper processes, and
-vhost's thread in the kernel. What is moved is an amount, not what a time allows, so that a slow machine measures as much as a fast one.
+Paths: a tap; user mode with the offloads that each program offers; user mode without any. On a tap, and without offloads, both must have
+negotiated the same features, or there is no ratio. QEMU 7.2's user mode has no offloads, so that of the second path is what a guest gets by default.
+
+Both programs stay up, and one operation is measured in each in turn. What is counted is what arrives. CPU time is that of the VMM's threads but
+the vCPUs, which belong to the guest and poll, and of its helper processes.
 """
-import json
 import os
 import re
+import select
 import shutil
 import subprocess
 import time
 
-from common import OUT, CannotMeasure, Figure, Running, kite, qemu, summary, thread_times
+from common import DEBUG_EXIT, GUEST, OUT, CannotMeasure, Figure, Running, kite, qemu, same_work, summary, thread_times
 
-PATIENCE = 20000  # seconds of a clock that leaps ahead whenever the lab waits for this machine
-PORT = 5201
-UDP_BYTES = 22  # 64 with the headers of UDP, IPv4 and Ethernet
-PINGS = 100
-TCP = ("-n", "48M")
-UDP = ("-u", "-b", "0", "-l", str(UDP_BYTES), "-k", "16000")
-# Name, iperf3's options, the goal for tap, vhost and user.
+SECONDS = 0.7
+WARM_UP = 0.2
+GUEST_PORT = 5201
+PORT = 5300  # of this machine, and up: by program, for what comes from the guest, and for what is forwarded to it
+PEER = f"{OUT}/netpeer"
+NO_OFFLOADS = ",csum=off,guest_csum=off"
+# Name; the guest's word; the peer's; goals for a tap and for user mode; whether more is better.
 OPERATIONS = (
-    ("TCP to the guest", TCP, (1.2, 1.0, 1.0)),
-    ("TCP from the guest", (*TCP, "-R"), (1.2, 1.0, 1.0)),
-    ("64-byte UDP to the guest", UDP, (1.2, 1.0, 1.0)),
-    ("64-byte UDP from the guest", (*UDP, "-R"), (1.2, 1.0, 1.0)),
+    ("TCP to the guest", "tcp-in", "tcp-send", (1.2, 1.0), True),
+    ("TCP from the guest", "tcp-out", "tcp-recv", (1.2, 1.0), True),
+    ("64-byte UDP to the guest", "udp-in", "udp-send", (1.2, 1.0), True),
+    ("64-byte UDP from the guest", "udp-out", "udp-recv", (1.2, 1.0), True),
+    ("ping round trip", "ping", None, (1.0, 1.0), False),
 )
-PATHS = ("tap", "vhost", "user")
-
-
-def process_time(pid):
-    """Seconds of CPU time of a process of one thread, or a thread of the kernel's."""
-    try:
-        with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
-            return int(file.read().split()[0]) / 1e9
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-
-
-def vhost_threads(pid):
-    """The kernel's threads that serve the rings of `pid`."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/comm", encoding="ascii", errors="replace") as file:
-                    if file.read().strip() == f"vhost-{pid}":
-                        found.append(int(entry))
-            except (FileNotFoundError, ProcessLookupError):
-                pass
-    return found
+PATHS = ("tap", "user", "user without offloads")
 
 
 def children(pid):
@@ -63,17 +44,44 @@ def children(pid):
 
 
 def cpu_time(pid):
-    """Seconds that the host has spent on the VMM's networks."""
-    return thread_times(pid) + sum(map(process_time, children(pid) + vhost_threads(pid)))
+    """Seconds that the VMM and its helpers have spent on its networks."""
+    total = thread_times(pid)
+    for child in children(pid):
+        try:
+            total += thread_times(child)
+        except FileNotFoundError:
+            pass  # has ended
+    return total
+
+
+def run_ip(*words):
+    done = subprocess.run(["ip", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        raise CannotMeasure(f"ip {' '.join(words)}: {done.stdout.strip()}")
+
+
+def make_tap(name, address):
+    run_ip("tuntap", "add", name, "mode", "tap", "vnet_hdr")
+    run_ip("addr", "add", f"{address}/24", "dev", name)
+    run_ip("link", "set", name, "up")
+
+
+def drop_tap(name):
+    subprocess.run(["ip", "link", "del", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+
+
+def rate_of(text):
+    """(amount, microseconds, more) of what a guest or a peer says when it is done; the last is 0 unless it is told."""
+    found = re.search(r"done (\d+) (\d+)(?: (\d+))?\r?\n", text)
+    return tuple(int(word or 0) for word in found.groups()) if found else None
 
 
 class Guest:
-    """A VMM with a guest whose three cards have addresses, and an iperf3 that serves them all."""
+    """A VMM with the payload, whose card is on `path`. `number` tells programs apart."""
 
-    def __init__(self, argv, number):
-        self.number = number
-        self.taps = [f"bench{number}{path[0]}" for path in PATHS[:2]]
-        self.port = PORT + 10 * number
+    def __init__(self, argv, path, number):
+        self.number, self.path = number, path
+        self.tap = f"kitebench{number}" if path == "tap" else None
         self.vmm = None
         try:
             self.start(argv)
@@ -82,128 +90,155 @@ class Guest:
             raise
 
     def start(self, argv):
-        for n, tap in enumerate(self.taps):
-            for command in (("tuntap", "add", tap, "mode", "tap", "vnet_hdr"), ("addr", "add", f"10.{20 + self.number}.{n}.1/24", "dev", tap),
-                            ("link", "set", tap, "up")):
-                done = subprocess.run(["ip", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-                if done.returncode:
-                    raise CannotMeasure(f"ip {' '.join(command)}: {done.stdout.strip()}")
-        with open(f"{OUT}/linux.json", encoding="ascii") as file:
-            files = json.load(file)
-        self.vmm = Running(argv(
-            "-m", "512", "-name", "bench,debug-threads=on", "-cpu", "host", "-kernel", files["kernel"], "-initrd", files["tools"], "-append",
-            "console=ttyS0 quiet panic=-1 ipv6.disable=1 kite.do=shell kite.modules=virtio,tools", "-serial", "stdio",
-            "-netdev", f"tap,id=t,ifname={self.taps[0]},script=no,downscript=no", "-device", f"virtio-net-pci,netdev=t,mac=52:54:00:00:{self.number:02x}:01,romfile=",
-            "-netdev", f"tap,id=v,ifname={self.taps[1]},script=no,downscript=no,vhost=on", "-device",
-            f"virtio-net-pci,netdev=v,mac=52:54:00:00:{self.number:02x}:02,romfile=",
-            "-netdev", f"user,id=u,hostfwd=tcp:127.0.0.1:{self.port}-:{PORT},hostfwd=udp:127.0.0.1:{self.port}-:{PORT}", "-device",
-            f"virtio-net-pci,netdev=u,mac=52:54:00:00:{self.number:02x}:03,romfile="))
-        self.vmm.until(b"GUEST-READY", PATIENCE)
-        self.tell("stty -echo; " + "; ".join(f"ip addr add 10.{20 + self.number}.{n}.2/24 dev eth{n}; ip link set eth{n} up" for n in (0, 1)) +
-                  "; ip addr add 10.0.2.15/24 dev eth2; ip link set eth2 up; ip route add default via 10.0.2.2; iperf3 -s -D")
+        card = "virtio-net-pci,netdev=n,mac=52:54:00:6b:00:%02x,romfile=" % self.number
+        if self.tap:
+            self.ip, gateway = f"10.219.{self.number}.2", f"10.219.{self.number}.1"
+            self.target = self.ip, GUEST_PORT
+            make_tap(self.tap, gateway)
+            backend = f"tap,id=n,ifname={self.tap},script=no,downscript=no"
+        else:
+            self.ip, gateway = "10.0.2.15", "10.0.2.2"
+            self.target = "127.0.0.1", PORT + 10 + self.number
+            forward = f"{self.target[0]}:{self.target[1]}-{self.ip}:{GUEST_PORT}"
+            backend = f"user,id=n,hostfwd=tcp:{forward},hostfwd=udp:{forward}"
+            card += NO_OFFLOADS if self.path != "user" else ""
+        self.vmm = Running(argv("-m", "256", "-name", "bench,debug-threads=on", "-kernel", f"{GUEST}/netbench.elf", "-append",
+                                f"ip={self.ip} gateway={gateway}", "-serial", "stdio", *DEBUG_EXIT, "-netdev", backend, "-device", card))
+        self.vmm.until(b"netbench: ready", 60)
+        self.features = self.read(r"features (0x\w+)\r?\n", 10)[1]
 
     def stop(self):
         if self.vmm:
             self.vmm.__exit__()
-        for tap in self.taps:
-            subprocess.run(["ip", "link", "del", tap], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        if self.tap:
+            drop_tap(self.tap)
 
-    def tell(self, command):
-        """Has the guest's shell do something; what it prints."""
-        self.vmm.text, self.vmm.start = b"", time.monotonic()
-        self.vmm.proc.stdin.write(f"{command}; echo do''ne\n".encode())
-        self.vmm.proc.stdin.flush()
-        self.vmm.until(b"done", PATIENCE)
-        return self.vmm.text.decode(errors="replace")
+    def read(self, pattern, timeout):
+        """What the guest says, once that matches."""
+        fd, end = self.vmm.proc.stdout.fileno(), time.monotonic() + timeout
+        while not (found := re.search(pattern, self.vmm.text.decode(errors="replace"))):
+            ready = select.select([fd], [], [], max(0, end - time.monotonic()))[0]
+            data = os.read(fd, 65536) if ready else b""
+            if not data:
+                raise CannotMeasure(f"{self.path}: the guest {'ended' if ready else 'says nothing'}, after {self.vmm.text!r}")
+            self.vmm.text += data
+        return found
 
-    def target(self, path):
-        """Where its iperf3 is by a path."""
-        if path == "user":
-            return "127.0.0.1", self.port
-        return f"10.{20 + self.number}.{PATHS.index(path)}.2", PORT
+    def peer(self, word, seconds):
+        ip, port = self.target
+        words = {"udp-recv": [str(PORT + self.number)], "tcp-recv": [ip, str(port)], "tcp-check": [ip, str(port)]}
+        return subprocess.Popen([PEER, word, *words.get(word, [ip, str(port), str(int(seconds * 1000))])], stdout=subprocess.PIPE, text=True)
 
-    def iperf(self, path, options):
-        """(bits or packets a second, seconds of CPU a gigabyte)."""
-        ip, port = self.target(path)
-        for _ in range(4):
+    def run(self, operation, peer_word, seconds):
+        """(rate, seconds of CPU, amount): of what came to the one that receives. The rate of a ping is its round trip in seconds."""
+        self.vmm.text, peer = b"", None
+        try:
+            if peer_word == "udp-recv":
+                peer = self.peer(peer_word, seconds)
+                peer.stdout.readline()  # it listens
             before = cpu_time(self.vmm.proc.pid)
-            done = subprocess.run(["iperf3", "-J", "-c", ip, "-p", str(port), *options], stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, text=True, timeout=PATIENCE, check=False)
+            self.vmm.proc.stdin.write(f"{operation} {int(seconds * 1000)} {PORT + self.number}\n".encode())
+            self.vmm.proc.stdin.flush()
+            self.read(r"go\r?\n", 60)
+            if peer_word and not peer:
+                # Datagrams keep coming until the guest has counted for its time.
+                peer = self.peer(peer_word, seconds + 20 if peer_word == "udp-send" else seconds)
+            mine = rate_of(self.read(r"done \d+ \d+ \d+\r?\n", 60 + 4 * seconds)[0])
             cpu = cpu_time(self.vmm.proc.pid) - before
-            result = json.loads(done.stdout) if done.stdout.startswith("{") else {"error": done.stdout}
-            if "error" not in result:
-                break
-            time.sleep(1)  # the server is busy with the end of the last one
-        else:
-            raise CannotMeasure(f"iperf3 over {path}: {result['error']}")
-        end = result["end"]
-        if "-u" in options:
-            return (end["sum"]["packets"] - end["sum"]["lost_packets"]) / end["sum"]["seconds"], None
-        moved = end["sum_received"]
-        return moved["bits_per_second"], cpu / (moved["bytes"] / 1e9)
+            if operation.endswith("-out"):
+                theirs = rate_of(peer.communicate(timeout=60)[0])
+                if peer.returncode or not theirs:
+                    raise CannotMeasure(f"{self.path}, {operation}: netpeer ended with status {peer.returncode}")
+                return self.rate(operation, theirs, cpu)
+            return self.rate(operation, mine, cpu)
+        finally:
+            if peer:
+                peer.kill()
+                peer.wait()
+                peer.stdout.close()
 
-    def ping(self, path):
-        """The median round trip in microseconds, from the host, or by user mode from the guest."""
-        if path == "user":
-            text = self.tell(f"ping -c {PINGS // 4} -i 0.01 10.0.2.2")
-        else:
-            text = subprocess.run(["ping", "-c", str(PINGS), "-i", "0.002", self.target(path)[0]], stdout=subprocess.PIPE, text=True,
-                                  timeout=PATIENCE, check=False).stdout
-        times = [float(t) * 1000 for t in re.findall(r"time=([0-9.]+) ms", text)]
-        if len(times) < PINGS / 8:
-            raise CannotMeasure(f"ping over {path}: {text[-200:]}")
-        return summary(times)["median"]
+    def rate(self, operation, said, cpu):
+        amount, us, more = said
+        if not amount or not us:
+            raise CannotMeasure(f"{self.path}, {operation}: nothing came: {self.vmm.text!r}")
+        return (more / 1e9 if operation == "ping" else amount / (us / 1e6)), cpu, amount
 
+    def check(self):
+        """That bytes come as they were sent, both ways: no figures of a broken stream."""
+        wrong = self.run_check("tcp-check", "tcp-send")
+        if wrong:
+            raise CannotMeasure(f"{self.path}: {wrong} bytes to the guest came wrong")
+        self.run_check("tcp-out", "tcp-check")
 
-def rounds(programs, runs):
-    """{path: {what: {program: [values]}}}, CPU times under "cpu"."""
-    results = {path: {} for path in PATHS}
-
-    def put(path, what, program, value):
-        results[path].setdefault(what, {}).setdefault(program, []).append(value)
-    for path in PATHS:  # who is where, programs into the cache
-        for guest in programs.values():
-            guest.ping(path)
-            guest.iperf(path, ("-n", "1M"))
-    for _ in range(runs):
-        for path in PATHS:
-            for name, options, _ in OPERATIONS:
-                for program, guest in programs.items():
-                    rate, cpu = guest.iperf(path, options)
-                    put(path, name, program, rate)
-                    if cpu is not None:
-                        put(path, f"CPU a gigabyte, {name}", program, cpu)
-            for program, guest in programs.items():
-                put(path, "ping round trip", program, guest.ping(path))
-    return results
+    def run_check(self, operation, peer_word):
+        self.run(operation, peer_word, WARM_UP)
+        return rate_of(self.vmm.text.decode(errors="replace"))[2] if operation == "tcp-check" else 0
 
 
-def figures(results, where):
+def measure_path(path, runs):
+    """{operation: {program: [(rate, CPU, amount)]}}, and whether the features are the same."""
+    guests = {}
+    results = {name: {"kite": [], "qemu": []} for name, *_ in OPERATIONS}
+    try:
+        guests["kite"] = Guest(kite, path, 1)
+        guests["qemu"] = Guest(qemu, path, 2)
+        if path != "user":
+            same_work(f"{path}: features", {program: guest.features for program, guest in guests.items()})
+        for guest in guests.values():
+            guest.check()
+        for n in range(runs + 1):
+            for name, word, peer_word, _, _ in OPERATIONS:
+                for program, guest in guests.items():
+                    value = guest.run(word, peer_word, SECONDS if n else WARM_UP)
+                    if n:  # the first round only warms up
+                        results[name][program].append(value)
+        return results
+    finally:
+        for guest in guests.values():
+            guest.stop()
+
+
+def scaled(name, value):
+    """(amount, its unit) to show."""
+    if name.startswith("TCP"):
+        return value * 8 / 1e6, " Mbit/s"
+    return (value * 1e6, " us") if name.startswith("ping") else (value, "/s")
+
+
+def figures(path, results, where):
     made = []
-    goals = {name: goal for name, _, goal in OPERATIONS}
-    for index, path in enumerate(PATHS):
-        for what, got in results[path].items():
-            # By rounds, as the machine's other work falls on all of a round.
-            ratio = summary([k / q for k, q in zip(got["kite"], got["qemu"])])
-            scale, amounts = (1e6, " Mbit/s") if what.startswith("TCP") else (1, "/s") if "UDP" in what else (1, " us" if "ping" in what else " s")
-            parts = {program: summary([value / scale for value in values]) for program, values in got.items()}
-            more = what in goals
-            made.append(Figure(f"{path}, {what}: Kite / QEMU", ratio["median"], goals[what][index] if more else 1.0, "x", dict(parts, ratio=ratio),
-                               where, more=more, amounts=amounts))
+
+    def add(name, values, goal, more, amounts):
+        # By rounds, as the machine's other work falls on all of a round.
+        ratio = summary([k / q for k, q in zip(values["kite"], values["qemu"])])
+        parts = {program: summary(some) for program, some in values.items()}
+        made.append(Figure(f"{path}, {name}: Kite / QEMU", ratio["median"], goal, "x", dict(parts, ratio=ratio), where, more=more, amounts=amounts))
+    for name, _, _, goals, more in OPERATIONS:
+        got = results[name]
+        add(name, {program: [scaled(name, rate)[0] for rate, _, _ in values] for program, values in got.items()}, goals[path != "tap"], more,
+            scaled(name, 0)[1])
+        if name.startswith("TCP"):
+            add(f"CPU a gigabyte, {name}", {program: [cpu / (n / 1e9) for _, cpu, n in values] for program, values in got.items()}, 1.0, False, " s")
+        else:
+            add(f"CPU a packet, {name}", {program: [cpu / n * 1e6 for _, cpu, n in values] for program, values in got.items()}, None, False, " us")
     return made
 
 
-def measure_net_linux(runs, where):
-    for program in ("iperf3", "ip", "ping"):
-        if not shutil.which(program):
-            raise CannotMeasure(f"{program} is not installed")
+def can_measure():
     if os.getuid() != 0:
         raise CannotMeasure("only root can make interfaces")
-    programs = {}
-    try:
-        programs["kite"] = Guest(kite, 1)
-        programs["qemu"] = Guest(qemu, 2)
-        return figures(rounds(programs, min(runs, 3)), where)
-    finally:
-        for guest in programs.values():
-            guest.stop()
+    if not shutil.which("ip"):
+        raise CannotMeasure("ip is not installed")
+    if not os.access(PEER, os.X_OK):
+        raise CannotMeasure(f"{PEER} is not built: make {PEER}")
+
+
+def measure_net(runs, where):
+    can_measure()
+    made, failed = [], []
+    for path in PATHS:
+        try:
+            made += figures(path, measure_path(path, runs), where)
+        except CannotMeasure as why:
+            failed.append(str(why))
+    return made, failed

@@ -18,7 +18,8 @@ NAME is a group, or one of its measures:
            disk-qcow2   the same on a qcow2 image that has all its clusters, beside raw and QEMU
            disk-linux   fio in a Linux guest, its disk in the host's memory
   img      img          kite-img beside qemu-img, command by command; IMG_DIR says where its images go, /var/tmp unless told
-  net      net          iperf3 and ping with a Linux guest over tap, vhost-net and user mode
+  network  net          packets and bulk TCP of a bare-metal guest over a tap and over user mode, beside QEMU
+           net-linux    iperf3 and ping with a Linux guest over vhost-net, a tap and user mode, 3 rounds at most, within 10 minutes; in a lab of its own
   size     size         the stripped program, the libraries it loads, its relocations
 
 Programs take turns, so that whatever else the machine does falls on all of them; a value is the median of N runs (10 unless told), with
@@ -38,6 +39,7 @@ import shlex
 import subprocess
 import sys
 import time
+import types
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.realpath(__file__))
@@ -49,12 +51,13 @@ from disk import measure_disk, measure_disk_linux, measure_disk_qcow2  # noqa: E
 from exits import measure_exits  # noqa: E402
 from img import measure_img  # noqa: E402
 from memory import measure_crowd, measure_idle, measure_memory  # noqa: E402
-from net import measure_net_linux  # noqa: E402
+from net import measure_net  # noqa: E402
+from net_linux import measure_net_linux  # noqa: E402
 from plot import plot  # noqa: E402
 from size import measure_size  # noqa: E402
 from start import measure_start  # noqa: E402
 
-COUNTED_SECONDS = 900
+APART_SECONDS = 720
 INTERPRETED = 200  # cycles for one round of the `speed` payload's loop: 1 on a processor, 2000 where it is interpreted
 
 
@@ -77,7 +80,7 @@ def measure_idle_linux(_runs, where, seconds=10):
 
 
 # What there is: the group, the function, and what it needs: "host" no guest at all, "payload" a KVM of any kind, "linux" one that runs guest
-# kernels at full speed, "counted" the same with clocks that count instructions.
+# kernels at full speed, "apart" the same, and where that is the lab, one for itself.
 MEASURES = {
     "start": ("start", measure_start, "payload"),
     "exits": ("exits", measure_exits, "payload"),
@@ -91,7 +94,8 @@ MEASURES = {
     "idle-linux": ("memory", measure_idle_linux, "linux"),
     "disk-linux": ("block", measure_disk_linux, "linux"),
     "img": ("img", measure_img, "host"),
-    "net": ("net", measure_net_linux, "counted"),
+    "net": ("network", measure_net, "payload"),
+    "net-linux": ("network", measure_net_linux, "apart"),
     "size": ("size", measure_size, "host"),
 }
 GROUPS = tuple(dict.fromkeys(group for group, _, _ in MEASURES.values()))
@@ -102,7 +106,7 @@ def needs(name):
 
 
 def is_linux(name):
-    return needs(name) in ("linux", "counted")
+    return needs(name) in ("linux", "apart")
 
 
 # Where it is measured ----------------------------------------
@@ -138,19 +142,21 @@ def prepare_linux():
     prepare_boot()
 
 
-def measure_here(names, runs, where):
-    """(figures, reasons for those that there are none of)."""
+def measure_here(names, runs, where, keep=lambda figures, missing: None):
+    """(figures, reasons for those that there are none of). What there is so far goes to keep() while a long measure goes on."""
     figures, missing = [], {}
     for name in names:
         print(f"bench: {name} ({where}) ...", file=sys.stderr, flush=True)
+        made, failed = [], []
         try:
             got = MEASURES[name][1](runs, where)
-            # Some measures have parts, of which a few may fail.
-            made, failed = got if isinstance(got, tuple) else (got, [])
+            # Some measures have parts, of which a few may fail; some tell after each part.
+            for made, failed in got if isinstance(got, types.GeneratorType) else [got if isinstance(got, tuple) else (got, [])]:
+                for figure in made:
+                    figure.group = MEASURES[name][0]
+                keep(figures + made, dict(missing, **({name: f"{where}: " + "; ".join(failed)} if failed else {})))
         except (CannotMeasure, OSError, subprocess.SubprocessError) as why:
-            made, failed = [], [str(why)]
-        for figure in made:
-            figure.group = MEASURES[name][0]
+            failed = [*failed, str(why)]
         figures += made
         if failed:
             missing[name] = f"{where}: " + "; ".join(failed)
@@ -158,15 +164,13 @@ def measure_here(names, runs, where):
 
 
 def measure_in_labs(names, runs):
-    """Networks in a lab whose clocks count instructions: in the other one, what a connection makes of its clock is the machine's other work."""
-    counted = [n for n in names if needs(n) == "counted"]
-    parts = [measure_in_lab([n for n in names if needs(n) != "counted"], runs), measure_in_lab(counted, runs, COUNTED_SECONDS, "-v")]
-    if parts[1][1]:  # emulation that counts instructions can stand still for ever, on a busy machine above all
-        parts[1] = measure_in_lab(counted, runs, COUNTED_SECONDS, "-v")
+    """Networks in a lab of their own: they may take long, and what they have got is kept when its time is up."""
+    apart = [n for n in names if needs(n) == "apart"]
+    parts = [measure_in_lab([n for n in names if needs(n) != "apart"], runs), measure_in_lab(apart, runs, APART_SECONDS)]
     return sum((figures for figures, _ in parts), []), {name: why for _, missing in parts for name, why in missing.items()}
 
 
-def measure_in_lab(names, runs, seconds=3600, *options):
+def measure_in_lab(names, runs, seconds=3600):
     if not names:
         return [], {}
     lab, result = "tests/lab/kvm-lab", f"{OUT}/lab.json"
@@ -177,7 +181,7 @@ def measure_in_lab(names, runs, seconds=3600, *options):
     guests = [f"LAB_GUESTS={os.environ['LAB_GUESTS']}"] if "LAB_GUESTS" in os.environ else []
     command = shlex.join(["env", *guests, f"B={BUILD}", f"KITE={shlex.join(KITE)}", f"QEMU={shlex.join(QEMU)}", "python3",
                           "tests/bench/run.py", "--here", "--only", ",".join(names), "--runs", str(runs), "--json", result])
-    status = subprocess.run([lab, "-w", OUT, "-t", str(seconds), *options, command], check=False).returncode
+    status = subprocess.run([lab, "-w", OUT, "-t", str(seconds), command], check=False).returncode
     if not os.path.exists(result):
         return [], {name: f"the lab ended with status {status}" for name in names}
     with open(result, encoding="ascii") as f:
@@ -254,9 +258,10 @@ def conditions(runs):
 
 
 def write_json(path, figures, missing, run):
-    with open(path, "w", encoding="ascii") as file:
+    with open(f"{path}.new", "w", encoding="ascii") as file:
         json.dump({"conditions": run, "figures": [f.dump() for f in figures], "missing": missing}, file, indent=1)
         file.write("\n")
+    os.replace(f"{path}.new", path)  # whoever is ended while this goes on leaves what was there
 
 
 def report(figures, missing, run):
@@ -297,7 +302,8 @@ def main():
     os.makedirs(OUT, exist_ok=True)
     run = conditions(opts.runs)
     if opts.here:
-        figures, missing = measure_here(names, opts.runs, "lab" if os.environ.get("KVM_LAB") else "here")
+        figures, missing = measure_here(names, opts.runs, "lab" if os.environ.get("KVM_LAB") else "here",
+                                        lambda figures, missing: write_json(opts.json, figures, missing, run))
     else:
         figures, missing = measure_all(names, opts.runs)
     write_json(opts.json, figures, missing, run)

@@ -15,6 +15,8 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "guest")]
 import boot  # noqa: E402
 import cirros  # noqa: E402
 import compare  # noqa: E402
+import net  # noqa: E402
+import net_linux  # noqa: E402
 import run  # noqa: E402
 from common import CannotMeasure, Figure, ratios, same_work, summary  # noqa: E402
 from plot import plot  # noqa: E402
@@ -118,6 +120,64 @@ class Boot(unittest.TestCase):
         archive = boot.newc([("init", 0o100755, b"12345"), ("empty", 0o100644, b"")])
         got = subprocess.run(["cpio", "-itv", "--quiet"], input=archive, stdout=subprocess.PIPE, check=True).stdout.decode()
         self.assertRegex(got, r"-rwxr-xr-x +1 root +root +5 .* init\n-rw-r--r-- +1 root +root +0 .* empty\n")
+
+
+class Net(unittest.TestCase):
+    def test_said(self):
+        self.assertEqual(net.rate_of("go\ndone 12 34 56\r\n"), (12, 34, 56))
+        self.assertEqual(net.rate_of("ready\ndone 12 34\n"), (12, 34, 0))
+        self.assertIsNone(net.rate_of("done 12 34"))  # the line is not whole yet
+
+    def test_figures(self):
+        # (rate, CPU, amount), twice as fast with half of the time in each of three rounds of which each is another.
+        results = {name: {"kite": [(2.0 * n, 1.0, 10**9) for n in (1, 5, 3)], "qemu": [(1.0 * n, 2.0, 10**9) for n in (1, 5, 3)]}
+                   for name, *_ in net.OPERATIONS}
+        made = {figure.name: figure for figure in net.figures("tap", results, "here")}
+        tcp, ping = made["tap, TCP to the guest: Kite / QEMU"], made["tap, ping round trip: Kite / QEMU"]
+        self.assertEqual((tcp.value, tcp.goal, tcp.verdict()), (2.0, 1.2, "reached"))
+        self.assertEqual((ping.value, ping.goal, ping.verdict()), (2.0, 1.0, "missed"))
+        self.assertEqual(made["tap, CPU a gigabyte, TCP from the guest: Kite / QEMU"].verdict(), "reached")
+        self.assertEqual(made["tap, CPU a packet, 64-byte UDP to the guest: Kite / QEMU"].verdict(), "-")
+        user = {figure.name: figure.goal for figure in net.figures("user", results, "here")}
+        self.assertEqual(user["user, TCP to the guest: Kite / QEMU"], 1.0)
+
+    def test_linux_figures_of_few_rounds(self):
+        results = {"vhost": {}, "tap": {"TCP to the guest": {"kite": [3e6], "qemu": [2e6]}, "ping round trip": {"kite": [5.0, 6.0], "qemu": [10.0]}}}
+        made = {figure.name: figure for figure in net_linux.figures(results, "lab")}
+        self.assertEqual(made["Linux, tap, TCP to the guest: Kite / QEMU"].value, 1.5)
+        self.assertEqual(made["Linux, tap, ping round trip: Kite / QEMU"].value, 0.5)
+        self.assertEqual(len(made), 2)
+        self.assertIn("TCP", run.table(list(made.values())))
+
+    def test_a_round_that_fails_in_part(self):
+        class Guest:
+            def __init__(self, broken):
+                self.broken = broken
+
+            def iperf(self, options):
+                if self.broken and "-u" in options:
+                    raise CannotMeasure("nobody there")
+                return 1.0, None if "-u" in options else 2.0
+
+            @staticmethod
+            def ping():
+                return 3.0
+        got = []
+        failed = net_linux.one_round({"kite": Guest(False), "qemu": Guest(True)}, lambda *what: got.append(what))
+        self.assertEqual(len(failed), 2)
+        self.assertNotIn("64-byte UDP to the guest", [what for what, _, _ in got])  # of both, or of none
+        self.assertEqual(got.count(("ping round trip", "qemu", 3.0)), 1)
+
+    def test_parts_are_kept(self):
+        def parts(_runs, _where):
+            yield [Figure("a", 1, 1)], ["not all"]
+            raise CannotMeasure("the time was up")
+        kept = []
+        with mock.patch.dict(run.MEASURES, {"net-linux": ("network", parts, "apart")}), mock.patch("sys.stderr"):
+            figures, missing = run.measure_here(["net-linux"], 2, "lab", lambda *what: kept.append(what))
+        self.assertEqual([figure.group for figure in figures], ["network"])
+        self.assertEqual(missing, {"net-linux": "lab: not all; the time was up"})
+        self.assertEqual((kept[0][0][0].name, kept[0][1]), ("a", {"net-linux": "lab: not all"}))
 
 
 class Compare(unittest.TestCase):

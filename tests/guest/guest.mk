@@ -36,7 +36,13 @@ $(GUEST_B)/%.elf64: $(GUEST_B)/%.S.o $(GUEST)/rt/link.ld
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(GUEST_LDFLAGS) -o $@ $<
 
--include $(GUEST_RT:.o=.d) $(GUEST_ELF:.elf=.c.d) $(GUEST_ELF:.elf=.S.d)
+# The one with a network stack of its own.
+GUEST_NET := $(patsubst $(GUEST)/%,$(GUEST_B)/%.o,$(sort $(wildcard $(GUEST)/net/*.c)))
+$(GUEST_B)/netbench.elf64: $(GUEST_B)/netbench.c.o $(GUEST_NET) $(GUEST_RT) $(GUEST)/rt/link.ld
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(GUEST_LDFLAGS) -o $@ $< $(GUEST_NET) $(GUEST_RT)
+
+-include $(GUEST_RT:.o=.d) $(GUEST_NET:.o=.d) $(GUEST_ELF:.elf=.c.d) $(GUEST_ELF:.elf=.S.d)
 
 # Programs of the host's side: what a reset forgets, Kite with every call of the host's made to fail in turn, and Kite with orders from a FIFO.
 GUEST_HOST_WRAP := ioctl open mmap malloc calloc realloc strdup strndup open_memstream pthread_create fstat pread epoll_create1 epoll_ctl \

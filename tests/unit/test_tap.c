@@ -11,8 +11,11 @@
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -542,6 +545,142 @@ START_TEST(receives)
 }
 END_TEST
 
+static void open_batching(void)
+{
+	struct err err = ERR_INIT;
+	const struct tap_config cfg = { .id = "n0", .loop = loop, .fds = given, .n_fds = 1, .batch = true };
+
+	pairs(1);
+	nd = tap_open(&cfg, &err);
+	ck_assert_msg(nd != NULL, "%s", err.msg);
+	start();
+}
+
+/* Frames of a buffer and of two, each with its number. Returns how many were taken. */
+static unsigned send_many(unsigned n)
+{
+	static uint8_t data[256][72];
+	struct netdev_frame frames[256];
+	struct iovec iov[256][2];
+
+	ck_assert_uint_le(n, 256);
+	for (unsigned i = 0; i < n; i++) {
+		memset(data[i], (int)i, sizeof(data[i]));
+		iov[i][0] = (struct iovec){ data[i], i % 2 ? 12 : 72 };
+		iov[i][1] = (struct iovec){ data[i] + 12, 60 };
+		frames[i] = (struct netdev_frame){ .iov = iov[i], .n = 1 + i % 2, .len = 72 };
+	}
+	return netdev_tx_many(nd, 0, frames, n);
+}
+
+static void host_gets(unsigned from, unsigned n)
+{
+	uint8_t buf[100];
+
+	for (unsigned i = from; i < from + n; i++) {
+		ck_assert_int_eq(recv(host[0], buf, sizeof(buf), 0), 72);
+		ck_assert_uint_eq(buf[0], (uint8_t)i);
+		ck_assert_uint_eq(buf[71], (uint8_t)i);
+	}
+}
+
+START_TEST(sends_several)
+{
+	open_batching();
+	ck_assert_uint_eq(send_many(2), 2);
+	ck_assert_uint_eq(k.writes, 2); /* too few for a ring */
+	host_gets(0, 2);
+	ck_assert_uint_eq(send_many(150), 150);
+	host_gets(0, 150);
+	ck_assert_uint_eq(nd->stats.tx_frames, 152);
+	ck_assert_uint_eq(nd->stats.tx_bytes, 152 * 60);
+	if (k.writes == 152)
+		fprintf(stderr, "tap: this host has no io_uring\n");
+	else
+		ck_assert_uint_eq(k.writes, 2);
+}
+END_TEST
+
+/* A descriptor that is full all the same, or writes later: the ring is given up, and what is not taken then is lost and counted. */
+START_TEST(a_ring_that_does_not_write)
+{
+	int small = 1;
+	uint64_t sent;
+	unsigned n;
+
+	open_batching();
+	ck_assert_int_eq(setsockopt(given[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
+	n = send_many(200);
+	sent = nd->stats.tx_frames;
+	ck_assert_uint_gt(sent, 0);
+	ck_assert_uint_lt(sent, 200);
+	ck_assert_uint_gt(k.writes, 0);
+	host_gets(0, (unsigned)sent);
+	ck_assert_uint_le(sent + nd->stats.tx_dropped, n);
+	k.writes = 0;
+	ck_assert_uint_eq(send_many(3), 3);
+	ck_assert_uint_eq(k.writes, 3);
+	host_gets(0, 3);
+}
+END_TEST
+
+static struct {
+	struct event_fd bell;
+	struct event_work end;
+	bool answered;
+} driver;
+
+/* A driver's frame, and what the host says to it while it is sent. */
+static void driver_sends(void *opaque, uint32_t revents)
+{
+	uint8_t frame[72] = { 0 };
+	const struct netdev_frame one = { .iov = &(struct iovec){ frame, sizeof(frame) }, .n = 1, .len = sizeof(frame) };
+	uint64_t count;
+
+	(void)opaque;
+	(void)revents;
+	ck_assert_int_eq(read(driver.bell.fd, &count, sizeof(count)), sizeof(count));
+	ck_assert_uint_eq(netdev_tx_many(nd, 0, &one, 1), 1);
+	if (driver.answered)
+		host_sends(0, 100);
+	eventloop_post(loop, &driver.end);
+}
+
+static void exchange(unsigned n, bool answered)
+{
+	uint8_t buf[100];
+	uint64_t one = 1;
+
+	driver.answered = answered;
+	for (unsigned i = 0; i < n; i++) {
+		ck_assert_int_eq(write(driver.bell.fd, &one, sizeof(one)), sizeof(one));
+		ck_assert_int_eq(eventloop_run(loop), 0);
+		ck_assert_int_eq(recv(host[0], buf, sizeof(buf), 0), 72);
+	}
+}
+
+/* What is there when a frame was sent is read in the same turn, before epoll is asked. Without answers that is tried ever less often. */
+START_TEST(answers)
+{
+	open_started(1);
+	driver.bell = (struct event_fd){ .fd = eventfd(0, EFD_CLOEXEC), .ready = driver_sends };
+	driver.end = (struct event_work){ .run = turn_end, .opaque = loop };
+	ck_assert_int_eq(eventloop_add_fd(loop, &driver.bell, EPOLLIN), 0);
+	exchange(3, true);
+	ck_assert_uint_eq(f.got, 3);
+	ck_assert_uint_eq(f.flushes, 3);
+	ck_assert_uint_eq(k.reads, 6); /* the one that finds no more included */
+	exchange(20, false);           /* tried at the first, third, seventh and fifteenth */
+	ck_assert_uint_eq(k.reads, 10);
+	exchange(10, false);
+	exchange(2, true); /* the first is the one after 15 */
+	ck_assert_uint_eq(f.got, 5);
+	ck_assert_uint_eq(k.reads, 14);
+	eventloop_del_fd(loop, &driver.bell);
+	close(driver.bell.fd);
+}
+END_TEST
+
 START_TEST(receives_without_headers)
 {
 	k.flags = IFF_TAP | IFF_NO_PI;
@@ -820,7 +959,7 @@ int main(void)
 {
 	const TTest *const tests[] = {
 		descriptors, hosts_that_know_less, descriptors_that_are_no_taps, by_name, a_new_one, one_queue_of_an_interface_for_several,
-		mistakes, sends, sends_without_headers, a_host_that_is_full, frames_that_the_host_refuses, receives, receives_without_headers,
+		mistakes, sends, sends_several, a_ring_that_does_not_write, sends_without_headers, a_host_that_is_full, frames_that_the_host_refuses, receives, answers, receives_without_headers,
 		no_room_then_room, a_flood_takes_its_share, frames_that_come_one_by_one, a_flood_after_a_trickle, a_trickle_that_ends,
 		an_interface_that_goes, an_interface_that_goes_while_sending, an_interface_that_is_gone_at_the_start, several_queues, offloads, handed_over,
 	};
