@@ -295,7 +295,8 @@ static int space_make(struct qcow2 *q, uint64_t off, uint64_t len, enum blk_prea
 	}
 	if (q->has_data_file || off + len <= q->data->size)
 		return 0;
-	return blockdev_truncate(q->data, align_up(off + len, max_u64(q->data->physical_block, BLK_SECTOR)), prealloc == BLK_PREALLOC_METADATA ? BLK_PREALLOC_OFF : prealloc);
+	return blockdev_truncate(q->data, align_up(off + len, max_u64(q->data->physical_block, BLK_SECTOR)),
+				 prealloc == BLK_PREALLOC_METADATA ? BLK_PREALLOC_OFF : prealloc);
 }
 
 static int preallocate_step(struct qcow2 *q, uint64_t *off, uint64_t end, enum blk_prealloc prealloc)

@@ -317,7 +317,8 @@ static void throttle_submit(struct blockdev *bd, struct blk_req *req)
 	struct throttle *t = throttle_of(bd);
 	struct waiter *w = &t->waiters[req->op == BLK_READ ? DIR_READ : DIR_WRITE];
 
-	if (req->op == BLK_FLUSH || req->op == BLK_STATUS || t->draining || (!w->first && !atomic_load(&t->group->limited)) || (!w->first && waiter_admit(w, req->len, false))) {
+	if (req->op == BLK_FLUSH || req->op == BLK_STATUS || t->draining || (!w->first && !atomic_load(&t->group->limited)) ||
+	    (!w->first && waiter_admit(w, req->len, false))) {
 		filter_forward(&t->filter, req);
 		return;
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The bridges that guests expect of the machine `pc`: a host bridge that answers like Intel's 82441FX (i440FX) and an ISA bridge like the
- * 82371SB (PIIX3). What they bridge is always on: their registers say so, and few can be written: shadow RAM, and where the ISA bridge routes PCI interrupts for systems that use the 8259s.
+ * 82371SB (PIIX3). What they bridge is always on: their registers say so, and few can be written: shadow RAM, and where the ISA bridge
+ * routes PCI interrupts for systems that use the 8259s.
  *
  * There is no 82371AB power management function (8086:7113): the ACPI tables tell where the PM block is, and a guest that found that
  * function would look for the block, and for an SMBus, where its own registers say.

@@ -16,10 +16,10 @@
  * spill and is copied from there into further chains. One such frame, and the next VNET_WHOLE_FRAMES get their room in guest memory.
  *
  * A frame needs as many chains as its bytes do. With mergeable buffers it waits for them, in the chains that are there and the spill, while
- * the queue has no room for another; so nothing is lost when a driver is slow. It is dropped when it could never fit: all that the queue can
- * hold is there, or buffers do not merge. And it is dropped after VNET_HELD_NS: a driver that has given all that it ever will would wait
- * for it as it waits for the driver, and whoever can send it a long frame could cut it off for good. Chains that a frame has not used are for the next one. The driver sees all chains of a frame
- * at the same time: they are put one by one and published together.
+ * the queue has no room for another; so nothing is lost when a driver is slow. It is dropped when it could never fit: all that the queue
+ * can hold is there, or buffers do not merge. And it is dropped after VNET_HELD_NS: a driver that has given all that it ever will would
+ * wait for it as it waits for the driver, and whoever can send it a long frame could cut it off for good. Chains that a frame has not used
+ * are for the next one. The driver sees all chains of a frame at the same time: they are put one by one and published together.
  *
  * The doorbell of these queues is off while there are buffers.
  *

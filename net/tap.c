@@ -2,9 +2,10 @@
 /*
  * Theory of operation
  *
- * A descriptor of /dev/net/tun (or of a macvtap) for each pair of queues; one read is one frame, and so is one write; several writes are one call
- * where the host has io_uring (tap_ring.h). Reads go straight into the front end's room. A turn reads NETDEV_TURN frames or TAP_TURN_BYTES at most: epoll is level-triggered, and comes back after the loop has
- * seen to others. Where short frames come one by one, a descriptor leaves epoll and is looked at when several should be there (vmm/pace.h).
+ * A descriptor of /dev/net/tun (or of a macvtap) for each pair of queues; one read is one frame, and so is one write; several writes are
+ * one call where the host has io_uring (tap_ring.h). Reads go straight into the front end's room. A turn reads NETDEV_TURN frames or
+ * TAP_TURN_BYTES at most: epoll is level-triggered, and comes back after the loop has seen to others. Where short frames come one by one, a
+ * descriptor leaves epoll and is looked at when several should be there (vmm/pace.h).
  *
  * What the host answers to a frame at once, an echo or the acknowledged stream's next segment, is there when the write returns. So after sending,
  * a descriptor is read without asking epoll, as long as that finds something: when it does not, not again for a number of times that doubles.

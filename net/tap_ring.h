@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Several frames to a tap by one system call: a ring of io_uring whose writes are done while they are handed over, or not at all. A call for each costs a third of what a short frame costs in all: entering the kernel, the filter of system calls, looking up the file.
+ * Several frames to a tap by one system call: a ring of io_uring whose writes are done while they are handed over, or not at all. A call
+ * for each costs a third of what a short frame costs in all: entering the kernel, the filter of system calls, looking up the file.
  *
  * Thread: the loop's; created and destroyed by whoever has the netdev.
  */

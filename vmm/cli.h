@@ -25,10 +25,10 @@ enum cli_action {
 };
 
 /*
- * Parses argv[1..argc) into `cfg` (initialized by config_init), and completes it: defaults for what was not given, as QEMU's,
- * checks across options. With -config it comes from that file instead, the only one that is read here. 0 with `*action` set, or -EINVAL and the like with `err` naming the option and property. The files
- * that other options name are not opened here. With -d debug it sets the log's level, so that the options that were accepted without
- * effect can be named there.
+ * Parses argv[1..argc) into `cfg` (initialized by config_init), and completes it: defaults for what was not given, as QEMU's, checks across
+ * options. With -config it comes from that file instead, the only one that is read here. 0 with `*action` set, or -EINVAL and the like with
+ * `err` naming the option and property. The files that other options name are not opened here. With -d debug it sets the log's level, so
+ * that the options that were accepted without effect can be named there.
  */
 int cli_parse(int argc, char *const argv[], struct vm_config *cfg, enum cli_action *action, struct err *err);
 

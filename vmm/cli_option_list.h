@@ -32,7 +32,8 @@ SWITCH("no-shutdown", "stay when the guest is off, until a monitor says quit or 
 SWITCH("S", "wait for a monitor's cont before the first instruction", .kind = CLI_OPTION_FLAG, .offset = offsetof(struct vm_config, paused))
 OPTION("action", "reboot=reset|shutdown,shutdown=poweroff|pause,panic=shutdown|pause|exit-failure|none,watchdog=ACTION",
 	"the first two by QEMU's newer name, what becomes of a guest that tells of its crash (-device pvpanic), and of one\n"
-	"          whose watchdog runs out (-device i6300esb): reset, shutdown, poweroff, inject-nmi, pause, debug or none", .kind = CLI_OPTION_CALL, .handle = cli_action_option)
+	"          whose watchdog runs out (-device i6300esb): reset, shutdown, poweroff, inject-nmi, pause, debug or none",
+	.kind = CLI_OPTION_CALL, .handle = cli_action_option)
 HIDDEN("watchdog-action", true, .kind = CLI_OPTION_CALL, .handle = cli_watchdog_action)
 
 GROUP("Boot")
@@ -55,7 +56,8 @@ OPTION("drive", "file=FILE[,format=raw|qcow2|vmdk|vdi|vpc|vhdx][,if=virtio|scsi|
 	"          id=, index=, media=disk|cdrom, readonly=, serial=, cache=none|writeback|writethrough|directsync|unsafe,\n"
 	"          aio=io_uring|threads, discard=unmap|ignore, detect-zeroes=, snapshot=on (changes end with the machine),\n"
 	"          l2-cache-size=, throttling.iops-total= and the like, throttling.group=,\n"
-	"          werror=report|enospc|stop|ignore, rerror=: report tells the guest, stop pauses it until Ctrl-a r or SIGCONT", .kind = CLI_OPTION_CALL, .handle = cli_drive)
+	"          werror=report|enospc|stop|ignore, rerror=: report tells the guest, stop pauses it until Ctrl-a r or SIGCONT",
+	.kind = CLI_OPTION_CALL, .handle = cli_drive)
 OPTION("hda", "FILE", "the first disk, and -hdb, -hdc, -hdd the next, as does FILE alone; a virtio disk (vda), not IDE",
 	.kind = CLI_OPTION_CALL, .handle = cli_hda)
 OPTION("cdrom", "FILE", "an image in a CD-ROM drive, as it is and read-only; a virtio-scsi drive (sr0), not IDE", .kind = CLI_OPTION_CALL,
@@ -132,7 +134,8 @@ GROUP("Safety")
 OPTION("sandbox", "on|off[,log=on][,namespaces=on][,files=DIR...]",
 	"what is taken from Kite's own process before the guest runs: on unless off is said; log: what is forbidden\n"
 	"          is done, and logged by the kernel; namespaces: no files, network and processes of the host in reach;\n"
-	"          files: directories that a monitor may open files of, beside those of the disks' images", .kind = CLI_OPTION_CALL, .handle = cli_sandbox, .props = &cli_sandbox_props)
+	"          files: directories that a monitor may open files of, beside those of the disks' images",
+	.kind = CLI_OPTION_CALL, .handle = cli_sandbox, .props = &cli_sandbox_props)
 OPTION("runas", "USER[:GROUP]|UID:GID", "becomes that user once everything is open", .kind = CLI_OPTION_CALL, .handle = cli_runas)
 OPTION("chroot", "DIR", "the root directory once everything is open", .kind = CLI_OPTION_CALL, .handle = cli_chroot)
 HIDDEN("run-with", true, .kind = CLI_OPTION_CALL, .handle = cli_run_with)

@@ -292,8 +292,36 @@ int cli_drive_check_format(const char *format, const char *key, const struct pro
 #define CLI_CACHE_MAX (UINT64_C(1) << 30)
 #define CLI_QCOW2_FIXED(k, n, w) { .key = k, .type = PROP_FIXED, .names = n, .why = w }
 #define CLI_QCOW2_OVERLAP(k) CLI_QCOW2_FIXED("overlap-check." k, prop_names_on_off, "either it is checked or not")
-#define CLI_QCOW2_SIZE(type_, k, field, least, most) 	{ .key = k, .type = PROP_SIZE, .offset = offsetof(type_, field), .min = least, .max = most }
-#define CLI_QCOW2_ROWS(type_, qcow2_, below_)                                                                                         	CLI_QCOW2_SIZE(type_, "cache-size", qcow2_.cache_size, 4096, CLI_CACHE_MAX),                                                  	CLI_QCOW2_SIZE(type_, "l2-cache-size", qcow2_.l2_cache_size, 4096, CLI_CACHE_MAX),                                            	CLI_QCOW2_SIZE(type_, "l2-cache-entry-size", qcow2_.l2_cache_entry_size, 512, 2097152),                                       	CLI_QCOW2_SIZE(type_, "refcount-cache-size", qcow2_.refcount_cache_size, 4096, CLI_CACHE_MAX),                                	{ .key = "lazy-refcounts", .type = PROP_SWITCH, .offset = offsetof(type_, qcow2_.lazy_refcounts), .names = cli_names_tristate }, 	{ .key = "backing", .type = PROP_STRING, .offset = offsetof(type_, below_.backing), .min = 1 },                               	{ .key = "data-file", .type = PROP_STRING, .offset = offsetof(type_, below_.data_file), .min = 1 },                           	CLI_QCOW2_FIXED("cache-clean-interval", NULL, NULL),                                                                          	CLI_QCOW2_FIXED("pass-discard-request", prop_names_on_off, "either they pass or not"),                                        	CLI_QCOW2_FIXED("pass-discard-snapshot", prop_names_on_off, "either they pass or not"),                                       	CLI_QCOW2_FIXED("pass-discard-other", prop_names_on_off, "either they pass or not"),                                          	CLI_QCOW2_FIXED("discard-no-unref", prop_names_off, "what is discarded is given back"),                                       	CLI_QCOW2_FIXED("overlap-check", cli_names_overlap, "there are no others"),                                                   	CLI_QCOW2_FIXED("overlap-check.template", cli_names_overlap, "there are no others"),                                          	CLI_QCOW2_OVERLAP("main-header"), CLI_QCOW2_OVERLAP("active-l1"), CLI_QCOW2_OVERLAP("active-l2"),                             	CLI_QCOW2_OVERLAP("refcount-table"), CLI_QCOW2_OVERLAP("refcount-block"), CLI_QCOW2_OVERLAP("snapshot-table"),                	CLI_QCOW2_OVERLAP("inactive-l1"), CLI_QCOW2_OVERLAP("inactive-l2"), CLI_QCOW2_OVERLAP("bitmap-directory"),                    	CLI_QCOW2_FIXED("encrypt.format", prop_names_none, "encrypted images are not supported; convert it: qemu-img convert -O qcow2"), 	CLI_QCOW2_FIXED("encrypt.key-secret", prop_names_none, "encrypted images are not supported")
+#define CLI_QCOW2_SIZE(type_, k, field, least, most)                                                            \
+	{ .key = k, .type = PROP_SIZE, .offset = offsetof(type_, field), .min = least, .max = most }
+#define CLI_QCOW2_ROWS(type_, qcow2_, below_)											\
+	CLI_QCOW2_SIZE(type_, "cache-size", qcow2_.cache_size, 4096, CLI_CACHE_MAX),						\
+	CLI_QCOW2_SIZE(type_, "l2-cache-size", qcow2_.l2_cache_size, 4096, CLI_CACHE_MAX),					\
+	CLI_QCOW2_SIZE(type_, "l2-cache-entry-size", qcow2_.l2_cache_entry_size, 512, 2097152),					\
+	CLI_QCOW2_SIZE(type_, "refcount-cache-size", qcow2_.refcount_cache_size, 4096, CLI_CACHE_MAX),				\
+	{ .key = "lazy-refcounts", .type = PROP_SWITCH, .offset = offsetof(type_, qcow2_.lazy_refcounts),			\
+	  .names = cli_names_tristate },											\
+	{ .key = "backing", .type = PROP_STRING, .offset = offsetof(type_, below_.backing), .min = 1 },				\
+	{ .key = "data-file", .type = PROP_STRING, .offset = offsetof(type_, below_.data_file), .min = 1 },			\
+	CLI_QCOW2_FIXED("cache-clean-interval", NULL, NULL),									\
+	CLI_QCOW2_FIXED("pass-discard-request", prop_names_on_off, "either they pass or not"),					\
+	CLI_QCOW2_FIXED("pass-discard-snapshot", prop_names_on_off, "either they pass or not"),					\
+	CLI_QCOW2_FIXED("pass-discard-other", prop_names_on_off, "either they pass or not"),					\
+	CLI_QCOW2_FIXED("discard-no-unref", prop_names_off, "what is discarded is given back"),					\
+	CLI_QCOW2_FIXED("overlap-check", cli_names_overlap, "there are no others"),						\
+	CLI_QCOW2_FIXED("overlap-check.template", cli_names_overlap, "there are no others"),					\
+	CLI_QCOW2_OVERLAP("main-header"),											\
+	CLI_QCOW2_OVERLAP("active-l1"),												\
+	CLI_QCOW2_OVERLAP("active-l2"),												\
+	CLI_QCOW2_OVERLAP("refcount-table"),											\
+	CLI_QCOW2_OVERLAP("refcount-block"),											\
+	CLI_QCOW2_OVERLAP("snapshot-table"),											\
+	CLI_QCOW2_OVERLAP("inactive-l1"),											\
+	CLI_QCOW2_OVERLAP("inactive-l2"),											\
+	CLI_QCOW2_OVERLAP("bitmap-directory"),											\
+	CLI_QCOW2_FIXED("encrypt.format", prop_names_none,									\
+			"encrypted images are not supported; convert it: qemu-img convert -O qcow2"),				\
+	CLI_QCOW2_FIXED("encrypt.key-secret", prop_names_none, "encrypted images are not supported")
 extern const char *const cli_names_overlap[];
 int cli_blockdev(struct cli *cli, const char *arg, struct err *err);
 /*

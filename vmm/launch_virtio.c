@@ -63,8 +63,9 @@ static bool terminal_size(uint16_t *cols, uint16_t *rows)
 }
 
 /*
- * Whether the console's size is that of the terminal: where port 0 is on it. Only for a device with one port, whose driver reads it from the configuration space: in
- * messages to a device with many, columns and rows change places between versions of Linux, and a wrong size is worse than none.
+ * Whether the console's size is that of the terminal: where port 0 is on it. Only for a device with one port, whose driver reads it from
+ * the configuration space: in messages to a device with many, columns and rows change places between versions of Linux, and a wrong size is
+ * worse than none.
  */
 static bool has_terminal(const struct vm_config *cfg, const struct config_virtio_serial *serial)
 {
