@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Networks around the guests: kite-net, the bridge helper, scripts, two machines on one segment, passt."""
 import os
+import re
 import subprocess
 import time
 
@@ -23,7 +24,10 @@ def state(t):
     """All that kite-net changes on this machine."""
     with open("/proc/sys/net/ipv4/ip_forward", encoding="ascii") as file:
         forward = file.read()
-    return (t.host("ip", "-br", "link"), t.host("ip", "-4", "route"), t.host("nft", "list", "ruleset"), forward, os.path.isdir("/run/kite-net/kite0"))
+    # Whether a link has a carrier the kernel says when it has found out.
+    carrier = re.compile(r"NO-CARRIER,|,LOWER_UP| linkdown\b| (?:UP|DOWN|UNKNOWN)(?= )")
+    links, routes = (re.sub(r" +", " ", carrier.sub("", t.host("ip", *what))) for what in (("-br", "link"), ("-4", "route")))
+    return (links, routes, t.host("nft", "list", "ruleset"), forward, os.path.isdir("/run/kite-net/kite0"))
 
 
 @case
