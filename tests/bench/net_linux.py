@@ -119,6 +119,9 @@ class Guest:
                                   stderr=subprocess.STDOUT, text=True, timeout=PATIENCE, check=False)
             cpu = self.cpu_time() - before
             result = json.loads(done.stdout) if done.stdout.startswith("{") else {"error": done.stdout}
+            # A client that has written all of a short stream ends it before the server has looked.
+            if "error" not in result and "-u" not in options and not result["end"]["sum_received"]["bytes"]:
+                result["error"] = "the server had nothing when the client was done"
             if "error" not in result:
                 break
             time.sleep(1)  # the server is busy with the end of the last one
@@ -197,7 +200,7 @@ def measure_path(path, rounds, results, end):
             guests[program] = Guest(program, path)
         for guest in guests.values():  # who is where, programs into the cache
             guest.ping()
-            guest.iperf(("-n", "1M"))
+            guest.iperf(("-n", "4M"))
         for n in range(rounds):
             if n and time.monotonic() > end:
                 raise CannotMeasure(f"{path}: the time was up after {n} of {rounds} rounds")
