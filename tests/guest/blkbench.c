@@ -8,12 +8,11 @@
  * a guest's kernel. Between lines it sleeps. Self-test without a line: `check=yes` on the command line does a round of each operation.
  * `spin=yes` keeps all other CPUs busy, for ever.
  */
+#include "line.h"
 #include "virtio.h"
 
-#define IRQ 4
 #define MAX_DEPTH 64
 #define MAX_BYTES (1u << 20)
-#define LINE 80
 #define MAX_DEVICES 8
 
 struct slot {
@@ -40,39 +39,6 @@ static uint8_t by_head[1024];
 
 /* Input ---------------------------------------- */
 
-static volatile uint32_t lines;
-static char line[LINE];
-static unsigned line_length;
-
-static void receive(struct trap_frame *frame)
-{
-	(void)frame;
-	inb(COM1 + 2);
-	while (inb(COM1 + 5) & 1) {
-		char c = (char)inb(COM1);
-
-		if (c == '\n') {
-			line[line_length] = '\0';
-			line_length = 0;
-			lines++;
-		} else if (line_length < LINE - 1) {
-			line[line_length++] = c;
-		}
-	}
-	pic_eoi(IRQ);
-}
-
-static uint64_t number(const char **p)
-{
-	uint64_t v = 0;
-
-	while (**p == ' ')
-		++*p;
-	while (**p >= '0' && **p <= '9')
-		v = v * 10 + (uint64_t)(*(*p)++ - '0');
-	return v;
-}
-
 static bool parse(const char *p, struct job *job)
 {
 	*job = (struct job){ .random = strncmp(p, "rand", 4) == 0 };
@@ -81,9 +47,9 @@ static bool parse(const char *p, struct job *job)
 	job->write = *p == 'w';
 	while (*p && *p != ' ')
 		p++;
-	job->bytes = (uint32_t)number(&p);
-	job->depth = (unsigned)number(&p);
-	job->ms = number(&p);
+	job->bytes = (uint32_t)line_number(&p);
+	job->depth = (unsigned)line_number(&p);
+	job->ms = line_number(&p);
 	return job->bytes >= 512 && job->bytes <= MAX_BYTES && job->depth >= 1 && job->depth <= MAX_DEPTH &&
 	       sectors >= job->bytes / 512 && job->ms > 0;
 }
@@ -219,8 +185,6 @@ static void spin(void *arg)
 
 void payload_main(void)
 {
-	uint32_t served = 0;
-
 	tsc_khz();
 	user_call(open_disk, NULL);
 	if (arg_is("check", "yes")) {
@@ -229,17 +193,12 @@ void payload_main(void)
 	}
 	for (size_t cpu = 1, n = arg_is("spin", "yes") ? smp_start() : 0; cpu < n; cpu++)
 		smp_call_async(cpu, spin, NULL);
-	trap_set(VEC_PIC + IRQ, receive);
+	line_open();
 	print("blkbench: ready\n");
-	outb(COM1 + 2, 0x81); /* FIFOs on, trigger at 8 */
-	outb(COM1 + 1, 0x01);
-	pic_mask(IRQ, false);
 	for (;;) {
+		const char *line = line_wait();
 		struct job job;
 
-		while (lines == served)
-			irq_wait();
-		served++;
 		if (parse(line, &job))
 			run(&job);
 		else

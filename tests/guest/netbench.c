@@ -16,10 +16,9 @@
  * headers only, so what is measured is the way of a frame through the VMM and the host, and not a guest's kernel. Between lines it sleeps.
  * With check=yes on the command line it tries what a gateway alone can answer, and ends.
  */
+#include "line.h"
 #include "net/stack.h"
 
-#define IRQ 4
-#define LINE 80
 #define PORT 5201
 #define UDP_BYTES 22 /* 64 with the headers of UDP, IPv4 and Ethernet */
 #define PATIENCE_MS 10000
@@ -188,39 +187,6 @@ static const struct operation {
 
 /* Input ---------------------------------------- */
 
-static volatile uint32_t lines;
-static char line[LINE];
-static unsigned line_length;
-
-static void receive(struct trap_frame *frame)
-{
-	(void)frame;
-	inb(COM1 + 2);
-	while (inb(COM1 + 5) & 1) {
-		char c = (char)inb(COM1);
-
-		if (c == '\n') {
-			line[line_length] = '\0';
-			line_length = 0;
-			lines++;
-		} else if (line_length < LINE - 1) {
-			line[line_length++] = c;
-		}
-	}
-	pic_eoi(IRQ);
-}
-
-static uint64_t number(const char **p)
-{
-	uint64_t v = 0;
-
-	while (**p == ' ' || **p == '.')
-		++*p;
-	while (**p >= '0' && **p <= '9')
-		v = v * 10 + (uint64_t)(*(*p)++ - '0');
-	return v;
-}
-
 /* As on the wire. */
 static uint32_t address(const char *key)
 {
@@ -231,7 +197,7 @@ static uint32_t address(const char *key)
 	if (!arg_get(key, text, sizeof(text)))
 		test_abort("no %s=A.B.C.D on the command line", key);
 	for (unsigned i = 0; i < 4; i++)
-		v |= (uint32_t)number(&p) << 8 * i;
+		v |= (uint32_t)line_number(&p) << 8 * i;
 	return v;
 }
 
@@ -245,8 +211,8 @@ static void obey(const char *p)
 		if (strncmp(p, operation->name, len) != 0)
 			continue;
 		p += len;
-		job.ms = number(&p);
-		job.port = number(&p);
+		job.ms = line_number(&p);
+		job.port = line_number(&p);
 		print("go\n");
 		user_call(operation->run, &job);
 		print("done %lu %lu %lu\n", job.n, job.cycles * 1000 / stack.khz, job.more);
@@ -278,7 +244,7 @@ static void self_check(void)
 
 void payload_main(void)
 {
-	uint32_t served = 0, ips[2] = { address("ip"), address("gateway") };
+	uint32_t ips[2] = { address("ip"), address("gateway") };
 
 	tsc_khz();
 	user_call(open_stack, ips);
@@ -287,15 +253,8 @@ void payload_main(void)
 		self_check();
 		return;
 	}
-	trap_set(VEC_PIC + IRQ, receive);
-	outb(COM1 + 2, 0x81); /* FIFOs on, trigger at 8 */
-	outb(COM1 + 1, 0x01);
-	pic_mask(IRQ, false);
+	line_open();
 	print("netbench: ready, features 0x%lx\n", stack.card.dev.features);
-	for (;;) {
-		while (lines == served)
-			irq_wait();
-		served++;
-		obey(line);
-	}
+	for (;;)
+		obey(line_wait());
 }
