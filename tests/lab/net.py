@@ -110,7 +110,10 @@ def throughput(t, ip):
     """TCP and UDP both ways: data gets through, and with large_buffers no datagram is lost. Mbit/s by name, for the log."""
     out = {}
     for name, options in (("tcp to the guest", ()), ("tcp from it", ("-R",))):
-        out[name] = iperf(t, ip, *options)["sum_received"]["bits_per_second"] / 1e6
+        for _ in range(5):  # as above
+            out[name] = iperf(t, ip, *options)["sum_received"]["bits_per_second"] / 1e6
+            if out[name] > 0.5:
+                break
         t.check(out[name] > 0.5, f"{name}: {out[name]:.2f} Mbit/s")
     for name, options in (("udp to the guest", ()), ("udp from it", ("-R",))):
         out[name] = datagrams(t, ip, name, *options)
