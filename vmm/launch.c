@@ -257,7 +257,7 @@ static void launch_begin(void *opaque)
 	struct launch *l = opaque;
 
 	boot_clock_mark(&l->cfg->clock, "devices made, the guest begins");
-	vm_resume(machine_vm(l->machine));
+	vm_resume(l->vm);
 }
 
 int launch_run(struct launch *l, struct err *err)
