@@ -115,6 +115,9 @@ int vm_start(struct vm *vm, struct vm_entry *entry, struct err *err)
 		r = wait_for_entry(vm, err);
 	if (r < 0)
 		vm_stop(vm);
+	/* It is the caller's, and all have been through it. Without one, threads may only be about to look. */
+	if (entry)
+		vm->entry = NULL;
 	return r;
 }
 
